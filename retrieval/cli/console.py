@@ -1,0 +1,63 @@
+"""What every command shares: its standard options, and how results and errors are shown to people and to programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from retrieval.config import find_workspace
+from retrieval.pipeline.workspace import Workspace
+
+WorkspaceOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--workspace", "-w", help="Workspace folder; the nearest one at or above the current folder if not given."
+    ),
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, e.g. training.epochs=3.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+
+
+def open_workspace(folder: Path | None, overrides: list[str] | None = None) -> Workspace:
+    """The workspace that a command works in: --workspace, RETRIEVAL_WORKSPACE, or found upwards from here."""
+    chosen = folder or (Path(os.environ["RETRIEVAL_WORKSPACE"]) if os.environ.get("RETRIEVAL_WORKSPACE") else None)
+    return Workspace.open(find_workspace(chosen or Path.cwd()) if chosen is None else chosen, overrides or ())
+
+
+def emit(result: Any, as_json: bool, show: Callable[[Console], None]) -> None:
+    """Print `result` as JSON on stdout, or let `show` print it for people."""
+    if as_json:
+        sys.stdout.write(json.dumps(result, indent=2, default=str) + "\n")
+        return
+    show(Console())
+
+
+def table(title: str, columns: list[str], rows: list[list[Any]]) -> Table:
+    """A table for people; numbers are right-aligned."""
+    made = Table(title=title, title_justify="left", header_style="bold")
+    for position, column in enumerate(columns):
+        numeric = bool(rows) and all(isinstance(row[position], (int, float)) for row in rows)
+        made.add_column(column, justify="right" if numeric else "left")
+    for row in rows:
+        made.add_row(*(_cell(value) for value in row))
+    return made
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.4f}" if abs(value) < 100 else f"{value:,.1f}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return str(value)

@@ -1,0 +1,59 @@
+"""The `retrieval` command: its nouns and verbs, and the one place where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import typer
+
+from retrieval import __version__
+from retrieval.cli import data, demo, evaluate, index, query, registry, rollout, serve, status, train, users, workspace
+from retrieval.errors import RetrievalError
+
+INTERRUPTED = 130
+
+
+def build_app() -> typer.Typer:
+    """The whole command line, one noun after another in the order of the work."""
+    app = typer.Typer(
+        name="retrieval",
+        help="Embedding-based retrieval: train two towers, build index shards, serve candidates, roll back.",
+        no_args_is_help=True,
+        rich_markup_mode="markdown",
+        pretty_exceptions_enable=False,
+    )
+    for noun in (demo, workspace, data, train, evaluate, index, users, serve, query, rollout, status, registry):
+        noun.register(app)
+    app.callback()(_root)
+    return app
+
+
+def main() -> None:
+    """Run the command line; a RetrievalError becomes its message on stderr (JSON with --json) and its exit code."""
+    try:
+        build_app()()
+    except RetrievalError as error:
+        _report(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(INTERRUPTED)
+
+
+def _report(error: RetrievalError) -> None:
+    if "--json" in sys.argv:
+        sys.stdout.write(json.dumps({"error": type(error).__name__, "message": str(error)}) + "\n")
+    sys.stderr.write(f"error: {error}\n")
+
+
+def _root(
+    version: bool = typer.Option(False, "--version", help="Print the version and stop.", is_eager=True),
+) -> None:
+    if version:
+        sys.stdout.write(f"retrieval {__version__}\n")
+        raise typer.Exit
+
+
+if __name__ == "__main__":
+    main()

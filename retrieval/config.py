@@ -1,0 +1,148 @@
+"""Reading and checking settings: one TOML file, overridden by environment variables and flags, validated whole.
+
+The classes that describe a section live beside what they configure; this module knows only how to read them in.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from retrieval.errors import ConfigError, NotFoundError
+
+FILE_NAME = "retrieval.toml"
+ENV_PREFIX = "RETRIEVAL_"
+# Environment variables with the prefix that are not settings.
+ENV_RESERVED = frozenset({"RETRIEVAL_WORKSPACE"})
+ENV_RESERVED_PREFIX = "RETRIEVAL_TEST_"
+
+
+class Section(BaseModel):
+    """Base of every settings section: frozen, keyword-only, unknown keys refused, no silent conversions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+SectionT = TypeVar("SectionT", bound=Section)
+
+
+def find_workspace(start: Path) -> Path:
+    """The nearest folder at or above `start` that holds a retrieval.toml. Raises NotFoundError."""
+    start = start.resolve()
+    for folder in (start, *start.parents):
+        if (folder / FILE_NAME).is_file():
+            return folder
+    raise NotFoundError(f"no {FILE_NAME} in {start} or above it; make a workspace with `retrieval init DIR`")
+
+
+def load_settings(
+    path: Path, schema: type[SectionT], *, flags: Sequence[str] = (), environment: Mapping[str, str] | None = None
+) -> SectionT:
+    """Read `path`, lay environment variables and `--set section.key=value` flags over it, and validate it whole.
+
+    `RETRIEVAL_TRAINING__EPOCHS=3` sets `training.epochs`; a flag wins over the environment, both win over the file.
+    Raises ConfigError that names the file, the line, the key and what is allowed.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: can't be read: {error}") from error
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    sources: dict[tuple[str, ...], str] = {}
+    for name, value in sorted((os.environ if environment is None else environment).items()):
+        if name.startswith(ENV_PREFIX) and name not in ENV_RESERVED and not name.startswith(ENV_RESERVED_PREFIX):
+            keys = tuple(name.removeprefix(ENV_PREFIX).lower().split("__"))
+            _override(data, keys, value, f"environment variable {name}")
+            sources[keys] = f"environment variable {name}"
+    for flag in flags:
+        key, separator, value = flag.partition("=")
+        if not separator:
+            raise ConfigError(f"--set {flag!r}: expected section.key=value")
+        keys = tuple(key.strip().split("."))
+        _override(data, keys, value, f"--set {flag}")
+        sources[keys] = f"--set {flag}"
+    try:
+        # JSON mode: strict about types, yet a TOML array may fill a tuple
+        return schema.model_validate_json(json.dumps(data, default=str))
+    except ValidationError as error:
+        raise ConfigError(_explain(error, path, text, sources)) from error
+
+
+def _override(data: dict[str, Any], keys: tuple[str, ...], value: str, source: str) -> None:
+    target: Any = data
+    for key in keys[:-1]:
+        target = target.setdefault(key, {})
+        if not isinstance(target, dict):
+            raise ConfigError(f"{source}: {'.'.join(keys)} can't be set this way; change it in the file")
+    target[keys[-1]] = _parse_value(value)
+
+
+def _parse_value(value: str) -> Any:
+    """A TOML value where it reads as one (3, true, [1, 2], "text"); otherwise the text itself."""
+    try:
+        return tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return value
+
+
+def _explain(error: ValidationError, path: Path, text: str, sources: Mapping[tuple[str, ...], str]) -> str:
+    lines = []
+    for problem in error.errors():
+        location = tuple(str(part) for part in problem["loc"])
+        origin = next((source for keys, source in sources.items() if location[: len(keys)] == keys), None)
+        if origin is None:
+            number = line_of(text, problem["loc"])
+            origin = f"{path}:{number}" if number else str(path)
+        message = problem["msg"]
+        if problem["type"] == "extra_forbidden":
+            message = "no such setting"
+        found = problem.get("input")
+        shown = "" if isinstance(found, dict) else f" (found {found!r})"
+        lines.append(f"{origin}: {'.'.join(location) or 'settings'}: {message}{shown}")
+    return "\n".join(lines)
+
+
+def line_of(text: str, location: Sequence[str | int]) -> int | None:
+    """The 1-based line of the TOML text where the key at `location` (keys and list positions) stands, if it is found."""
+    seen: dict[tuple[str, ...], int] = {}
+    best: tuple[int, int | None] = (0, None)
+    table: tuple[str | int, ...] = ()
+    wanted = tuple(part for part in location)
+    for number, line in enumerate(text.splitlines(), start=1):
+        header = re.match(r"\s*(\[\[?)\s*([A-Za-z0-9_.\-\" ]+?)\s*\]\]?", line)
+        if header:
+            names = tuple(part.strip().strip('"') for part in header.group(2).split("."))
+            if header.group(1) == "[[":
+                seen[names] = seen.get(names, -1) + 1
+                table = (*names, seen[names])
+            else:
+                table = names
+            path: tuple[str | int, ...] = table
+        else:
+            key = re.match(r"\s*([A-Za-z0-9_\-\".]+)\s*=", line)
+            if not key:
+                continue
+            path = (*table, *(part.strip('"') for part in key.group(1).split(".")))
+        shared = _shared(path, wanted)
+        if shared == len(path) and shared > best[0]:
+            best = (shared, number)
+    return best[1]
+
+
+def _shared(path: Sequence[str | int], wanted: Sequence[str | int]) -> int:
+    count = 0
+    for have, want in zip(path, wanted, strict=False):
+        if have != want:
+            break
+        count += 1
+    return count
