@@ -13,7 +13,7 @@ from retrieval.data.config import DataConfig
 from retrieval.evaluation.config import EvaluationConfig
 from retrieval.features.spec import FeatureSpec
 from retrieval.index.config import IndexConfig
-from retrieval.registry.config import RegistryConfig
+from retrieval.registry import Registry, RegistryConfig
 from retrieval.serving.config import ServingConfig
 from retrieval.storage import ArtifactStore, StoreConfig
 from retrieval.towers.config import TowerConfig
@@ -65,3 +65,7 @@ class Workspace:
         """The artifact store that the settings name."""
         uri = self.settings.store.uri
         return ArtifactStore.open(uri if "://" in uri else str(self.root / uri), cache=self.root / "cache")
+
+    def registry(self, *, who: str | None = None) -> Registry:
+        """The registry that the settings name. Raises ConfigError, UnavailableError."""
+        return Registry.open(self.settings.registry.url, root=self.root, who=who)

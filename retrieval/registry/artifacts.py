@@ -1,0 +1,185 @@
+"""Changes and questions about model versions and index builds: numbers, states, rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.orm import Session
+
+from retrieval.errors import ConflictError, NotFoundError
+from retrieval.registry.change import Change, as_row, as_values, lock_model, next_number, use_number
+from retrieval.registry.rows import BuildRow, VersionRow
+from retrieval.registry.tables import BuildTable, VersionTable
+from retrieval.types import BuildId, ModelVersion
+
+# state → states it may go to; "retired" and "failed" are ends
+_VERSION_MOVES = {"reserved": {"ready", "failed"}, "ready": {"retired", "failed"}}
+_BUILD_MOVES = {"building": {"ready", "failed"}, "ready": {"retired", "failed"}}
+
+
+def reserve_version(change: Change, model: str, inputs_hash: str) -> VersionRow:
+    """Take the next version number of a model."""
+    lock_model(change, model)
+    row = VersionRow(model=model, version=next_number(change, model, "next_version"), inputs_hash=inputs_hash)
+    change.session.execute(insert(VersionTable).values(as_values(row)))
+    change.record("version.reserve", row.id, {"inputs_hash": inputs_hash})
+    return row
+
+
+def add_version(change: Change, row: VersionRow) -> VersionRow:
+    """Make a reserved (or new) version ready. The same artifact added twice is one addition."""
+    lock_model(change, row.model)
+    found = version(change.session, row.id)
+    if found is not None and found.state == "ready" and (found.digest, found.space_id) == (row.digest, row.space_id):
+        return found
+    if found is not None and found.state != "reserved":
+        raise ConflictError(f"{row.id} is {found.state} already; a version is written once, take a new number")
+    values = as_values(row) | {"state": "ready"}
+    if found is None:
+        use_number(change, row.model, "next_version", row.version)
+        change.session.execute(insert(VersionTable).values(values))
+    else:
+        change.session.execute(_version_at(update(VersionTable), row.id).values(values))
+    details = {"space_id": row.space_id, "key": row.key, "digest": row.digest, "inputs_hash": row.inputs_hash}
+    change.record("version.ready", row.id, details)
+    return need_version(change.session, row.id)
+
+
+def move_version(change: Change, of: ModelVersion, state: str, reason: str) -> VersionRow:
+    """Take a version to another state. Raises ConflictError where the way does not lead there."""
+    lock_model(change, of.model)
+    found = need_version(change.session, of)
+    _check_move(_VERSION_MOVES, of, found.state, state)
+    if found.state != state:
+        change.session.execute(_version_at(update(VersionTable), of).values(state=state))
+        change.record(f"version.{state}", of, {"reason": reason} if reason else {})
+    return need_version(change.session, of)
+
+
+def version(session: Session, of: ModelVersion) -> VersionRow | None:
+    """One version, or None."""
+    found = session.execute(_version_at(select(VersionTable), of)).scalar_one_or_none()
+    return None if found is None else as_row(VersionRow, found)
+
+
+def need_version(session: Session, of: ModelVersion) -> VersionRow:
+    """One version. Raises NotFoundError."""
+    session.expire_all()
+    found = version(session, of)
+    if found is None:
+        raise NotFoundError(f"{of}: no such version in the registry; `retrieval list versions` shows what there is")
+    return found
+
+
+def versions(session: Session, model: str | None, states: Sequence[str]) -> list[VersionRow]:
+    """Versions, oldest first."""
+    query = select(VersionTable).order_by(VersionTable.model, VersionTable.version)
+    if model is not None:
+        query = query.where(VersionTable.model == model)
+    if states:
+        query = query.where(VersionTable.state.in_(states))
+    return [as_row(VersionRow, found) for found in session.execute(query).scalars()]
+
+
+def version_by_inputs(session: Session, model: str, inputs_hash: str, state: str) -> VersionRow | None:
+    """The newest version of these inputs in that state, or None."""
+    found = [row for row in versions(session, model, [state]) if row.inputs_hash == inputs_hash]
+    return found[-1] if found else None
+
+
+def reserve_build(change: Change, of: ModelVersion, inputs_hash: str) -> BuildRow:
+    """Take the next build number of a model, for a build of the ready version `of`."""
+    lock_model(change, of.model)
+    _need_ready_version(change.session, of)
+    number = next_number(change, of.model, "next_build")
+    row = BuildRow(model=of.model, number=number, version=of.version, inputs_hash=inputs_hash)
+    change.session.execute(insert(BuildTable).values(as_values(row)))
+    change.record("build.reserve", row.id, {"version": str(of), "inputs_hash": inputs_hash})
+    return row
+
+
+def add_build(change: Change, row: BuildRow) -> BuildRow:
+    """Make a reserved (or new) build ready. The same artifact added twice is one addition."""
+    lock_model(change, row.model)
+    owner = _need_ready_version(change.session, row.model_version)
+    if row.space_id != owner.space_id:
+        raise ConflictError(f"{row.id}: space {row.space_id}, but {owner.id} is of space {owner.space_id}")
+    found = build(change.session, row.id)
+    if found is not None and found.state == "ready" and (found.digest, found.space_id) == (row.digest, row.space_id):
+        return found
+    if found is not None and (found.state != "building" or found.version != row.version):
+        raise ConflictError(f"{row.id} is {found.state} already, of {found.model_version}; take a new number")
+    values = as_values(row) | {"state": "ready"}
+    if found is None:
+        use_number(change, row.model, "next_build", row.number)
+        change.session.execute(insert(BuildTable).values(values))
+    else:
+        change.session.execute(_build_at(update(BuildTable), row.id).values(values))
+    details: dict[str, Any] = {"version": str(row.model_version), "space_id": row.space_id, "key": row.key}
+    details |= {"digest": row.digest, "shards": row.shards, "items": row.items, "recall": row.recall}
+    change.record("build.ready", row.id, details)
+    return need_build(change.session, row.id)
+
+
+def move_build(change: Change, of: BuildId, state: str, reason: str) -> BuildRow:
+    """Take a build to another state. Raises ConflictError where the way does not lead there."""
+    lock_model(change, of.model)
+    found = need_build(change.session, of)
+    _check_move(_BUILD_MOVES, of, found.state, state)
+    if found.state != state:
+        change.session.execute(_build_at(update(BuildTable), of).values(state=state))
+        change.record(f"build.{state}", of, {"reason": reason} if reason else {})
+    return need_build(change.session, of)
+
+
+def build(session: Session, of: BuildId) -> BuildRow | None:
+    """One build, or None."""
+    found = session.execute(_build_at(select(BuildTable), of)).scalar_one_or_none()
+    return None if found is None else as_row(BuildRow, found)
+
+
+def need_build(session: Session, of: BuildId) -> BuildRow:
+    """One build. Raises NotFoundError."""
+    session.expire_all()
+    found = build(session, of)
+    if found is None:
+        raise NotFoundError(f"{of}: no such build in the registry; `retrieval list builds` shows what there is")
+    return found
+
+
+def builds(session: Session, model: str | None, states: Sequence[str]) -> list[BuildRow]:
+    """Builds, oldest first."""
+    query = select(BuildTable).order_by(BuildTable.model, BuildTable.number)
+    if model is not None:
+        query = query.where(BuildTable.model == model)
+    if states:
+        query = query.where(BuildTable.state.in_(states))
+    return [as_row(BuildRow, found) for found in session.execute(query).scalars()]
+
+
+def build_by_inputs(session: Session, model: str, inputs_hash: str, state: str) -> BuildRow | None:
+    """The newest build of these inputs in that state, or None."""
+    found = [row for row in builds(session, model, [state]) if row.inputs_hash == inputs_hash]
+    return found[-1] if found else None
+
+
+def _need_ready_version(session: Session, of: ModelVersion) -> VersionRow:
+    found = need_version(session, of)
+    if found.state != "ready":
+        raise ConflictError(f"{of} is {found.state}; only a ready version can be indexed")
+    return found
+
+
+def _check_move(moves: dict[str, set[str]], subject: object, now: str, wanted: str) -> None:
+    if now != wanted and wanted not in moves.get(now, set()):
+        raise ConflictError(f"{subject} is {now}; it can't become {wanted}")
+
+
+def _version_at(statement: Any, of: ModelVersion) -> Any:
+    return statement.where(VersionTable.model == of.model, VersionTable.version == of.version)
+
+
+def _build_at(statement: Any, of: BuildId) -> Any:
+    return statement.where(BuildTable.model == of.model, BuildTable.number == of.number)

@@ -1,0 +1,96 @@
+"""A change in progress: the session it happens in, and the audit rows that are committed with it."""
+
+from __future__ import annotations
+
+import dataclasses
+import getpass
+import socket
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.orm import Session
+
+from retrieval.errors import ConfigError
+from retrieval.registry.rows import utc_now
+from retrieval.registry.tables import AuditTable, Base, ModelTable
+from retrieval.types import MODEL_NAME
+
+RowT = TypeVar("RowT")
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """One transaction, and who makes it."""
+
+    session: Session
+    who: str
+
+    def record(self, action: str, subject: object, details: Mapping[str, Any] | None = None) -> None:
+        """Write the audit row of what was just done."""
+        values = {"at": utc_now(), "who": self.who, "action": action, "subject": str(subject), "details": details or {}}
+        self.session.execute(insert(AuditTable).values(values))
+
+
+def current_user() -> str:
+    """`user@host` of this process, for the audit trail."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"
+
+
+def lock_model(change: Change, model: str) -> None:
+    """Make sure the model has a row, and hold it until the transaction ends: one change of a model at a time."""
+    if not MODEL_NAME.fullmatch(model):
+        raise ConfigError(f"{model!r} is not a model name; expected lower-case letters, digits and _, a letter first")
+    # an update locks the row in PostgreSQL; SQLite has locked the whole file already
+    touched = update(ModelTable).where(ModelTable.name == model).values(name=model).returning(ModelTable.name)
+    if change.session.execute(touched).scalar_one_or_none() is not None:
+        return
+    first = {"name": model, "next_version": 1, "next_build": 1, "created_at": utc_now()}
+    if change.session.get_bind().dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as insert_or_wait
+
+        change.session.execute(insert_or_wait(ModelTable).values(first).on_conflict_do_nothing())
+        change.session.execute(touched)
+    else:
+        change.session.execute(insert(ModelTable).values(first))
+
+
+def next_number(change: Change, model: str, counter: str) -> int:
+    """Take the next `next_version` or `next_build` of a locked model. A number is given out once, ever."""
+    column = getattr(ModelTable, counter)
+    number = int(change.session.execute(select(column).where(ModelTable.name == model)).scalar_one())
+    use_number(change, model, counter, number)
+    return number
+
+
+def use_number(change: Change, model: str, counter: str, number: int) -> None:
+    """Note that `number` is in use, so that the next one given out is greater."""
+    column = getattr(ModelTable, counter)
+    raised = update(ModelTable).where(ModelTable.name == model, column <= number).values({counter: number + 1})
+    change.session.execute(raised)
+
+
+def as_row(row: type[RowT], found: Base) -> RowT:
+    """A frozen copy of what the database holds."""
+    values = {}
+    for field in dataclasses.fields(row):  # type: ignore[arg-type]
+        value = getattr(found, field.name)
+        values[field.name] = tuple(value) if isinstance(value, list) else value
+    return row(**values)
+
+
+def as_values(row: Any) -> dict[str, Any]:
+    """Column values of a frozen row."""
+    values = {}
+    for field in dataclasses.fields(row):
+        value = getattr(row, field.name)
+        if isinstance(value, tuple):
+            value = list(value)
+        elif isinstance(value, Mapping):
+            value = dict(value)
+        values[field.name] = value
+    return values

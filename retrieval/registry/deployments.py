@@ -1,0 +1,128 @@
+"""Changes and questions about deployments: which build a model's hosts shall serve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.orm import Session
+
+from retrieval.errors import ConflictError, NotFoundError
+from retrieval.registry import artifacts
+from retrieval.registry.change import Change, as_row, lock_model
+from retrieval.registry.rows import BuildRow, DeploymentRow, utc_now
+from retrieval.registry.tables import DeploymentTable
+from retrieval.types import BuildId
+
+
+def start(change: Change, target: BuildId, kind: str, *, supersede: bool, note: str) -> DeploymentRow:
+    """Begin a deployment. Raises ConflictError if one is running (unless it is to be superseded) or the build isn't ready."""
+    lock_model(change, target.model)
+    build = artifacts.need_build(change.session, target)
+    if build.state != "ready":
+        raise ConflictError(f"{target} is {build.state}; only a ready build can be deployed")
+    other = running(change.session, target.model)
+    if other is not None and not supersede:
+        raise ConflictError(
+            f"{other.kind} {other.id} of {other.build_id} is running, started by {other.who} at "
+            f"{other.started_at:%Y-%m-%d %H:%M:%S}Z; wait for it, or supersede it if it was interrupted"
+        )
+    if other is not None:
+        _end(change, other, "superseded", f"superseded by {kind} of {target}")
+    previous = active(change.session, target.model)
+    values = {
+        "model": target.model,
+        "build": target.number,
+        "previous_build": previous.number if previous else None,
+        "kind": kind,
+        "state": "running",
+        "who": change.who,
+        "started_at": utc_now(),
+        "finished_at": None,
+        "note": note,
+    }
+    number = change.session.execute(insert(DeploymentTable).values(values).returning(DeploymentTable.id)).scalar_one()
+    details = {"deployment": number, "previous": str(previous.id) if previous else None}
+    change.record(f"{kind}.start", target, details)
+    return need(change.session, number)
+
+
+def finish(change: Change, number: int, state: str, note: str) -> DeploymentRow:
+    """End a running deployment. Raises ConflictError if it had ended before, as when another superseded it."""
+    model = need(change.session, number).model
+    lock_model(change, model)
+    found = need(change.session, number)
+    if found.state != "running":
+        raise ConflictError(f"{found.kind} {number} of {found.build_id} is {found.state} already: {found.note}")
+    _end(change, found, state, note)
+    return need(change.session, number)
+
+
+def need(session: Session, number: int) -> DeploymentRow:
+    """One deployment. Raises NotFoundError."""
+    session.expire_all()
+    found = session.get(DeploymentTable, number)
+    if found is None:
+        raise NotFoundError(f"deployment {number}: not in the registry; `retrieval list deployments` shows them")
+    return as_row(DeploymentRow, found)
+
+
+def all_of(session: Session, model: str | None, states: Sequence[str], limit: int | None) -> list[DeploymentRow]:
+    """Deployments, newest first."""
+    query = select(DeploymentTable).order_by(DeploymentTable.id.desc()).limit(limit)
+    if model is not None:
+        query = query.where(DeploymentTable.model == model)
+    if states:
+        query = query.where(DeploymentTable.state.in_(states))
+    return [as_row(DeploymentRow, found) for found in session.execute(query).scalars()]
+
+
+def running(session: Session, model: str) -> DeploymentRow | None:
+    """The deployment that is running, or None."""
+    found = all_of(session, model, ["running"], 1)
+    return found[0] if found else None
+
+
+def active(session: Session, model: str) -> BuildRow | None:
+    """The build that the newest done deployment brought, or None."""
+    return _newest(session, model, ["done"])
+
+
+def target(session: Session, model: str) -> BuildRow | None:
+    """The build that hosts shall serve: that of the running deployment, or the active one."""
+    return _newest(session, model, ["running", "done"])
+
+
+def lineage(session: Session, model: str) -> list[int]:
+    """Builds that were active, oldest first, as a stack: a roll-back takes off what it went back over."""
+    stack: list[int] = []
+    for row in reversed(all_of(session, model, ["done"], None)):
+        if row.build in stack:
+            # brought back by whichever kind: what came after it is no longer behind it
+            del stack[stack.index(row.build) :]
+        stack.append(row.build)
+    return stack
+
+
+def previous(session: Session, model: str) -> BuildRow | None:
+    """The build that a roll-back goes to: while a deployment runs, the active one; else the ready one before it."""
+    now = active(session, model)
+    doing = running(session, model)
+    if doing is not None and now is not None and doing.build != now.number:
+        return now
+    for number in reversed(lineage(session, model)[:-1]):
+        row = artifacts.need_build(session, BuildId(model, number))
+        if row.state == "ready":
+            return row
+    return None
+
+
+def _newest(session: Session, model: str, states: Sequence[str]) -> BuildRow | None:
+    found = all_of(session, model, states, 1)
+    return artifacts.need_build(session, found[0].build_id) if found else None
+
+
+def _end(change: Change, row: DeploymentRow, state: str, note: str) -> None:
+    ended = update(DeploymentTable).where(DeploymentTable.id == row.id)
+    change.session.execute(ended.values(state=state, finished_at=utc_now(), note=note))
+    change.record(f"{row.kind}.{state}", row.build_id, {"deployment": row.id, "note": note})

@@ -1,0 +1,74 @@
+"""Changes and questions about hosts: who serves what, by their own word, and when they last gave it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.orm import Session
+
+from retrieval.errors import NotFoundError
+from retrieval.registry.change import Change, as_row, as_values
+from retrieval.registry.rows import HostRow, utc_now
+from retrieval.registry.tables import HostTable
+
+
+def heartbeat(change: Change, row: HostRow) -> None:
+    """Overwrite a host's row and set `seen_at` to now; audited only when its state, build or process is another."""
+    before = change.session.execute(
+        select(HostTable.state, HostTable.build, HostTable.pid, HostTable.address).where(
+            HostTable.host_id == row.host_id
+        )
+    ).one_or_none()
+    values = as_values(row) | {"seen_at": utc_now()}
+    if before is None:
+        change.session.execute(insert(HostTable).values(values))
+    else:
+        change.session.execute(update(HostTable).where(HostTable.host_id == row.host_id).values(values))
+    now = (row.state, row.build, row.pid, row.address)
+    if before is None or tuple(before) != now:
+        details = {"role": row.role, "model": row.model, "shard": row.shard, "build": row.build}
+        details |= {"version": row.version, "pid": row.pid, "address": row.address}
+        change.record(f"host.{row.state}", row.host_id, details)
+
+
+def retire(change: Change, host_id: str) -> HostRow:
+    """Mark a host as gone for good. Raises NotFoundError."""
+    found = need(change.session, host_id)
+    if found.state != "retired":
+        change.session.execute(update(HostTable).where(HostTable.host_id == host_id).values(state="retired"))
+        change.record("host.retired", host_id)
+    return need(change.session, host_id)
+
+
+def forget(change: Change, older_than_s: float) -> list[str]:
+    """Delete the rows of hosts that were not seen for so long; returns their ids."""
+    oldest = utc_now() - timedelta(seconds=older_than_s)
+    gone = delete(HostTable).where(HostTable.seen_at < oldest).returning(HostTable.host_id)
+    found = sorted(change.session.execute(gone).scalars())
+    for host_id in found:
+        change.record("host.forget", host_id)
+    return found
+
+
+def need(session: Session, host_id: str) -> HostRow:
+    """One host. Raises NotFoundError."""
+    session.expire_all()
+    found = session.get(HostTable, host_id)
+    if found is None:
+        raise NotFoundError(f"host {host_id!r}: not in the registry; `retrieval list hosts` shows them")
+    return as_row(HostRow, found)
+
+
+def all_of(session: Session, model: str | None, role: str | None, alive_within_s: float | None) -> list[HostRow]:
+    """Hosts by role, shard and id; with `alive_within_s`, only those seen so recently and not retired."""
+    query = select(HostTable).order_by(HostTable.role, HostTable.shard, HostTable.host_id)
+    if model is not None:
+        query = query.where(HostTable.model == model)
+    if role is not None:
+        query = query.where(HostTable.role == role)
+    if alive_within_s is not None:
+        query = query.where(
+            HostTable.seen_at >= utc_now() - timedelta(seconds=alive_within_s), HostTable.state != "retired"
+        )
+    return [as_row(HostRow, found) for found in session.execute(query).scalars()]

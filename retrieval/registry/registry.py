@@ -1,0 +1,230 @@
+"""The registry: versions, builds, deployments and hosts. Every change is one transaction, its audit row included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import select
+
+from retrieval.registry import artifacts, deployments, hosts
+from retrieval.registry.change import Change, as_row, current_user
+from retrieval.registry.database import Database
+from retrieval.registry.rows import (
+    AuditRow,
+    BuildRow,
+    BuildState,
+    DeploymentKind,
+    DeploymentRow,
+    DeploymentState,
+    HostRole,
+    HostRow,
+    VersionRow,
+    VersionState,
+)
+from retrieval.registry.tables import AuditTable
+from retrieval.types import BuildId, ModelVersion
+
+
+class Registry:
+    """One registry, safe to use from several threads and processes.
+
+    Every method raises UnavailableError when the database can't be reached; what else it raises stands with it.
+    """
+
+    def __init__(self, database: Database, who: str) -> None:
+        self._database = database
+        self._who = who
+
+    @classmethod
+    def open(cls, url: str, *, root: Path | None = None, who: str | None = None) -> Registry:
+        """Open the registry at `url`, made or migrated up where needed; relative SQLite paths are under `root`.
+
+        `who` stands in the audit trail (the OS user unless given). Raises ConfigError, UnavailableError, ArtifactError.
+        """
+        return cls(Database.open(url, root=root), who or current_user())
+
+    @property
+    def url(self) -> str:
+        """The URL with its password masked."""
+        return self._database.shown
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        self._database.close()
+
+    # -- versions
+
+    def reserve_version(self, model: str, *, inputs_hash: str = "") -> VersionRow:
+        """Take the model's next version number; nobody else gets it, and it is never given out again."""
+        with self._change() as change:
+            return artifacts.reserve_version(change, model, inputs_hash)
+
+    def add_version(self, row: VersionRow) -> VersionRow:
+        """Make a reserved (or new) version ready. Raises ConflictError if another artifact has that number."""
+        with self._change() as change:
+            return artifacts.add_version(change, row)
+
+    def set_version_state(self, version: ModelVersion, state: VersionState, *, reason: str = "") -> VersionRow:
+        """Retire or fail a version. Raises NotFoundError, ConflictError."""
+        with self._change() as change:
+            return artifacts.move_version(change, version, state, reason)
+
+    def get_version(self, version: ModelVersion) -> VersionRow:
+        """One version. Raises NotFoundError."""
+        with self._database.read() as session:
+            return artifacts.need_version(session, version)
+
+    def list_versions(self, model: str | None = None, *, states: Sequence[VersionState] = ()) -> list[VersionRow]:
+        """Versions of a model (or of all), oldest first, in these states (or any)."""
+        with self._database.read() as session:
+            return artifacts.versions(session, model, states)
+
+    def find_version_by_inputs(
+        self, model: str, inputs_hash: str, *, state: VersionState = "ready"
+    ) -> VersionRow | None:
+        """The newest version made of exactly these inputs, or None; with state "reserved", one that was interrupted."""
+        with self._database.read() as session:
+            return artifacts.version_by_inputs(session, model, inputs_hash, state)
+
+    def protected_versions(self, model: str, keep: int, *, alive_within_s: float = 86400.0) -> set[int]:
+        """Versions whose user tower must stay servable (rule 5).
+
+        The newest `keep` ready ones, and those of every build that is not retired or failed and of every host that
+        was seen within `alive_within_s`.
+        """
+        with self._database.read() as session:
+            ready = [row.version for row in artifacts.versions(session, model, ["ready"])]
+            retained = {row.version for row in artifacts.builds(session, model, ["building", "ready"])}
+            live = hosts.all_of(session, model, "ann", alive_within_s)
+        return {*(ready[-keep:] if keep > 0 else ()), *retained, *(h.version for h in live if h.version is not None)}
+
+    # -- builds
+
+    def reserve_build(self, version: ModelVersion, *, inputs_hash: str = "") -> BuildRow:
+        """Take the model's next build number for a build of `version`. Raises NotFoundError, ConflictError."""
+        with self._change() as change:
+            return artifacts.reserve_build(change, version, inputs_hash)
+
+    def add_build(self, row: BuildRow) -> BuildRow:
+        """Make a reserved (or new) build ready. Raises ConflictError: number taken, other space, version not ready."""
+        with self._change() as change:
+            return artifacts.add_build(change, row)
+
+    def set_build_state(self, build: BuildId, state: BuildState, *, reason: str = "") -> BuildRow:
+        """Retire or fail a build. Raises NotFoundError, ConflictError."""
+        with self._change() as change:
+            return artifacts.move_build(change, build, state, reason)
+
+    def get_build(self, build: BuildId) -> BuildRow:
+        """One build. Raises NotFoundError."""
+        with self._database.read() as session:
+            return artifacts.need_build(session, build)
+
+    def list_builds(self, model: str | None = None, *, states: Sequence[BuildState] = ()) -> list[BuildRow]:
+        """Builds of a model (or of all), oldest first, in these states (or any)."""
+        with self._database.read() as session:
+            return artifacts.builds(session, model, states)
+
+    def find_build_by_inputs(self, model: str, inputs_hash: str, *, state: BuildState = "ready") -> BuildRow | None:
+        """The newest build made of exactly these inputs, or None; with state "building", one that was interrupted."""
+        with self._database.read() as session:
+            return artifacts.build_by_inputs(session, model, inputs_hash, state)
+
+    # -- deployments
+
+    def start_deployment(
+        self, build: BuildId, *, kind: DeploymentKind = "deploy", supersede: bool = False, note: str = ""
+    ) -> DeploymentRow:
+        """Begin to bring `build` to the hosts. One runs per model at a time.
+
+        Raises ConflictError if another is running (with `supersede` that one ends as superseded) or the build isn't
+        ready, NotFoundError.
+        """
+        with self._change() as change:
+            return deployments.start(change, build, kind, supersede=supersede, note=note)
+
+    def finish_deployment(self, number: int, state: DeploymentState, *, note: str = "") -> DeploymentRow:
+        """End a running deployment. Raises ConflictError if it has ended, as when another superseded it."""
+        with self._change() as change:
+            return deployments.finish(change, number, state, note)
+
+    def get_deployment(self, number: int) -> DeploymentRow:
+        """One deployment. Raises NotFoundError."""
+        with self._database.read() as session:
+            return deployments.need(session, number)
+
+    def list_deployments(self, model: str | None = None, *, limit: int | None = None) -> list[DeploymentRow]:
+        """Deployments, newest first."""
+        with self._database.read() as session:
+            return deployments.all_of(session, model, (), limit)
+
+    def running_deployment(self, model: str) -> DeploymentRow | None:
+        """The deployment that is running (or was interrupted), or None."""
+        with self._database.read() as session:
+            return deployments.running(session, model)
+
+    def active_build(self, model: str) -> BuildRow | None:
+        """The build of the newest done deployment, or None."""
+        with self._database.read() as session:
+            return deployments.active(session, model)
+
+    def target_build(self, model: str) -> BuildRow | None:
+        """The build that hosts shall serve: of the running deployment if there is one, else the active one."""
+        with self._database.read() as session:
+            return deployments.target(session, model)
+
+    def previous_build(self, model: str) -> BuildRow | None:
+        """The build that a roll-back goes to, or None: the active one while a deployment runs, else the one before it."""
+        with self._database.read() as session:
+            return deployments.previous(session, model)
+
+    # -- hosts
+
+    def heartbeat(self, row: HostRow) -> None:
+        """Say what a host serves now. Cheap; audited only when its state, build, address or process is another."""
+        with self._change() as change:
+            hosts.heartbeat(change, row)
+
+    def get_host(self, host_id: str) -> HostRow:
+        """One host. Raises NotFoundError."""
+        with self._database.read() as session:
+            return hosts.need(session, host_id)
+
+    def hosts(
+        self, model: str | None = None, *, role: HostRole | None = None, alive_within_s: float | None = None
+    ) -> list[HostRow]:
+        """Hosts by role, shard and id; with `alive_within_s`, those seen so recently and not retired."""
+        with self._database.read() as session:
+            return hosts.all_of(session, model, role, alive_within_s)
+
+    def retire_host(self, host_id: str) -> HostRow:
+        """Mark a host as gone for good; a heartbeat brings it back. Raises NotFoundError."""
+        with self._change() as change:
+            return hosts.retire(change, host_id)
+
+    def forget_hosts(self, older_than_s: float) -> list[str]:
+        """Delete the rows of hosts not seen for so long; returns their ids."""
+        with self._change() as change:
+            return hosts.forget(change, older_than_s)
+
+    # -- audit
+
+    def audit(self, *, subject: str | None = None, limit: int = 100) -> list[AuditRow]:
+        """What was done, newest first."""
+        query = select(AuditTable).order_by(AuditTable.id.desc()).limit(limit)
+        if subject is not None:
+            query = query.where(AuditTable.subject == subject)
+        with self._database.read() as session:
+            return [as_row(AuditRow, found) for found in session.execute(query).scalars()]
+
+    def record(self, action: str, subject: str, **details: object) -> None:
+        """Put a line into the audit trail that no other change writes."""
+        with self._change() as change:
+            change.record(action, subject, details)
+
+    @contextmanager
+    def _change(self) -> Iterator[Change]:
+        with self._database.write() as session:
+            yield Change(session, self._who)

@@ -1,0 +1,129 @@
+"""What the registry hands out: frozen copies of its rows. Times are UTC and aware; states are plain words.
+
+version     reserved → ready → retired, or failed
+build       building → ready → retired, or failed
+deployment  running → done | failed | superseded
+host        starting | serving | stopping | retired
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from retrieval.types import BuildId, ModelVersion
+
+VersionState = Literal["reserved", "ready", "retired", "failed"]
+BuildState = Literal["building", "ready", "retired", "failed"]
+DeploymentState = Literal["running", "done", "failed", "superseded"]
+DeploymentKind = Literal["deploy", "rollback"]
+HostRole = Literal["ann", "candidates"]
+HostState = Literal["starting", "serving", "stopping", "retired"]
+
+
+def utc_now() -> datetime:
+    """The time now, UTC and aware."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionRow:
+    """A model version: where its artifacts are (`key`), and the SHA-256 of its manifest (`digest`)."""
+
+    model: str
+    version: int
+    space_id: str = ""
+    key: str = ""
+    state: VersionState = "reserved"
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    inputs_hash: str = ""
+    created_at: datetime = field(default_factory=utc_now)
+    digest: str = ""
+
+    @property
+    def id(self) -> ModelVersion:
+        """The version's name, shown as `homefeed@12`."""
+        return ModelVersion(self.model, self.version)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRow:
+    """An index build of one model version; `recall` is what was measured against exact search."""
+
+    model: str
+    number: int
+    version: int
+    space_id: str = ""
+    key: str = ""
+    shards: int = 0
+    items: int = 0
+    recall: float | None = None
+    state: BuildState = "building"
+    inputs_hash: str = ""
+    created_at: datetime = field(default_factory=utc_now)
+    digest: str = ""
+
+    @property
+    def id(self) -> BuildId:
+        """The build's name, shown as `homefeed-b3`."""
+        return BuildId(self.model, self.number)
+
+    @property
+    def model_version(self) -> ModelVersion:
+        """The model version whose item tower made the build."""
+        return ModelVersion(self.model, self.version)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentRow:
+    """One change of the build that a model's hosts serve; `build` and `previous_build` are build numbers."""
+
+    id: int
+    model: str
+    build: int
+    previous_build: int | None
+    kind: DeploymentKind
+    state: DeploymentState
+    who: str
+    started_at: datetime
+    finished_at: datetime | None
+    note: str
+
+    @property
+    def build_id(self) -> BuildId:
+        """The build that the deployment brings."""
+        return BuildId(self.model, self.build)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostRow:
+    """A process that serves: what it last said of itself. `towers` are the versions whose user tower it holds."""
+
+    host_id: str
+    role: HostRole
+    address: str
+    model: str
+    shard: int | None = None
+    shards: int | None = None
+    build: int | None = None
+    version: int | None = None
+    space_id: str = ""
+    towers: tuple[int, ...] = ()
+    pid: int = 0
+    started_at: datetime = field(default_factory=utc_now)
+    seen_at: datetime = field(default_factory=utc_now)
+    state: HostState = "starting"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRow:
+    """Who did what, when, to which subject."""
+
+    id: int
+    at: datetime
+    who: str
+    action: str
+    subject: str
+    details: Mapping[str, Any]
