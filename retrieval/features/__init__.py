@@ -1,1 +1,23 @@
-"""TODO"""
+"""Features: one path from raw values to the arrays that towers read, in training, indexing and serving alike.
+
+`fit_features(spec, dataset, split)` learns; `Features.encode` and `Features.encode_history` encode; `save` and `load`
+move what was learned with the model version. NumPy and Arrow only.
+"""
+
+from retrieval.features.features import LAST_EVENT, Features
+from retrieval.features.fit import fit_features
+from retrieval.features.inputs import EncodedHistory, FeatureInput, HistoryInputs
+from retrieval.features.spec import ITEM_ID, FeatureSpec, HistorySpec, Side
+
+__all__ = [
+    "ITEM_ID",
+    "LAST_EVENT",
+    "EncodedHistory",
+    "FeatureInput",
+    "FeatureSpec",
+    "Features",
+    "HistoryInputs",
+    "HistorySpec",
+    "Side",
+    "fit_features",
+]

@@ -1,0 +1,185 @@
+"""Fitted features: the one way from raw values to the arrays that towers read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from retrieval.errors import RequestError
+from retrieval.features.columns import Column, Ints
+from retrieval.features.inputs import EncodedHistory, FeatureInput, HistoryInputs
+from retrieval.features.kinds import Transform
+from retrieval.features.kinds.age import GAPS_CARDINALITY, gap_codes
+from retrieval.features.kinds.category import Category
+from retrieval.features.spec import ITEM_ID, SIDES, FeatureSpec, Side, SinceLastFeature, TimeFeature
+from retrieval.features.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from retrieval.data.histories import Histories
+
+LAST_EVENT = "last_event_at"
+"""Reserved context column: time in µs of the newest event in the user's history, None where there is none.
+
+What `since_last` reads; whoever encodes a context puts it there from the history.
+"""
+
+
+@dataclass(frozen=True)
+class Features:
+    """A feature spec with all that was learned about it. Immutable and safe to share between threads."""
+
+    spec: FeatureSpec
+    transforms: Mapping[Side, tuple[Transform, ...]]
+    actions: Vocabulary
+
+    @cached_property
+    def item_vocabulary(self) -> Vocabulary:
+        """The vocabulary of the `item_id` feature, which history tokens share."""
+        made = next(made for made in self.transforms["item"] if made.declaration.name == ITEM_ID)
+        return cast("Category", made).vocabulary
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over the spec and everything learned; equal exactly when all encodings are."""
+        from retrieval.features.saving import fingerprint
+
+        return fingerprint(self)
+
+    @cached_property
+    def _inputs(self) -> dict[Side, tuple[FeatureInput, ...]]:
+        return {side: tuple(i for made in self.transforms[side] for i in made.inputs(side)) for side in SIDES}
+
+    def inputs(self, side: Side) -> tuple[FeatureInput, ...]:
+        """The tower inputs of one side; `encode` gives an array for each, under its name."""
+        return self._inputs[side]
+
+    def columns(self, side: Side) -> tuple[str, ...]:
+        """The raw columns that `encode` reads for one side, `last_event_at` among them where it is needed."""
+        return tuple(sorted({name for name in map(_source, self.transforms[side]) if name is not None}))
+
+    def encode(
+        self, side: Side, columns: Mapping[str, Any], n: int, at: npt.NDArray[np.int64] | None = None
+    ) -> dict[str, np.ndarray[Any, Any]]:
+        """Encode n rows: arrays by input name, in the forms that `FeatureInput` describes.
+
+        Each column is an Arrow array of n rows, or a sequence of n Python values; one that is absent is all missing,
+        and so is a None or NaN. `at` is each row's request time in µs. Values never seen in training go to the buckets
+        for unknown ones. Raises RequestError (DataError for Arrow columns), naming the feature and what was expected.
+        """
+        out: dict[str, np.ndarray[Any, Any]] = {}
+        for made in self.transforms[side]:
+            source = _source(made)
+            values = None if source is None else columns.get(source)
+            out.update(made.encode(Column.of(made.declaration.name, values, n), at))
+        return out
+
+    def encode_history(
+        self,
+        item_ids: Sequence[str],
+        actions: Sequence[str | None],
+        timestamps: Sequence[int] | Ints,
+        at: int | None = None,
+    ) -> EncodedHistory:
+        """Encode one user's events, oldest first: BOS and the newest `spec.history.length` of them.
+
+        `actions` may be empty where none are known. `at` is the request's time in µs, used only where there are no
+        events. Raises RequestError on lengths that differ and on values of a wrong type.
+        """
+        if len(timestamps) != len(item_ids) or len(actions) not in {0, len(item_ids)}:
+            raise RequestError(
+                f"history: {len(item_ids)} item ids, {len(actions)} actions, {len(timestamps)} timestamps; "
+                "give as many of each"
+            )
+        length = self.spec.history.length
+        kept = min(len(item_ids), length)
+        times = np.empty(kept + 1, np.int64)
+        times[1:] = _whole(timestamps[-length:])
+        times[0] = times[1] if kept else at or 0
+        items = np.empty(kept + 1, np.int64)
+        items[0] = self.item_vocabulary.cardinality
+        items[1:] = _looked_up(self.item_vocabulary, item_ids[-length:], "item ids")
+        codes = np.zeros(kept + 1, np.int64)
+        if self.spec.history.actions and len(actions):
+            codes[1:] = _looked_up(self.actions, actions[-length:], "actions")
+        return EncodedHistory(items, codes, self._gaps(times), times)
+
+    def _gaps(self, times: Ints) -> Ints:
+        gaps = np.zeros(len(times), np.int64)
+        if self.spec.history.time and len(times) > 2:
+            gaps[2:] = gap_codes(times[2:] - times[1:-1])
+        return gaps
+
+    @cached_property
+    def _history_inputs(self) -> HistoryInputs:
+        known = self.item_vocabulary.cardinality
+        actions = self.actions.cardinality if self.spec.history.actions else 1
+        gaps = GAPS_CARDINALITY if self.spec.history.time else 1
+        return HistoryInputs(known + 2, actions, gaps, bos=known, pad=known + 1)
+
+    def history_inputs(self) -> HistoryInputs:
+        """Cardinalities of the history's codes, and the codes of BOS and PAD."""
+        return self._history_inputs
+
+    def history_codes(self, histories: Histories) -> tuple[Ints, Ints]:
+        """Codes of every catalog item (int64 [N]) and every action (int64 [A]) of some histories, for bulk encoding."""
+        items = np.array(_bulk_codes(self.item_vocabulary, histories.item_ids), np.int64)
+        names = histories.action_names
+        actions = self.actions.codes(list(names)) if self.spec.history.actions else [0] * len(names)
+        return items, np.array(actions, np.int64)
+
+    def gap_codes(self, deltas: Ints) -> Ints:
+        """Codes of times between consecutive events in µs; zeros where features.history.time is off."""
+        return gap_codes(deltas) if self.spec.history.time else np.zeros(np.shape(deltas), np.int64)
+
+    def save(self, folder: Any) -> None:
+        """Write into `folder` (made where absent): features.json, and one Arrow file per vocabulary."""
+        from retrieval.features.saving import save
+
+        save(self, folder)
+
+    @classmethod
+    def load(cls, folder: Any) -> Features:
+        """Read what `save` wrote. Raises ArtifactError that names the file where it can't be what was written."""
+        from retrieval.features.saving import load
+
+        return load(folder)
+
+
+def _source(made: Transform) -> str | None:
+    """The raw column that a transform reads; None for one that reads only the request's time."""
+    declaration = made.declaration
+    if isinstance(declaration, SinceLastFeature):
+        return LAST_EVENT
+    if isinstance(declaration, TimeFeature):
+        return declaration.column
+    return declaration.source
+
+
+def _looked_up(vocabulary: Vocabulary, values: Sequence[Any], what: str) -> list[int]:
+    try:
+        return vocabulary.codes(values)
+    except TypeError as error:
+        raise RequestError(f"history: {what} must be text; one is {error}") from None
+
+
+def _whole(timestamps: Sequence[int] | Ints) -> Ints:
+    try:
+        times = np.asarray(timestamps)
+    except (TypeError, ValueError, OverflowError):
+        times = np.array([None])
+    if len(times) and times.dtype.kind not in "iu":
+        raise RequestError(f"history: timestamps must be int64, in µs since 1970; found {times.dtype}")
+    return times.astype(np.int64)
+
+
+def _bulk_codes(vocabulary: Vocabulary, ids: pa.Array | pa.ChunkedArray) -> list[int]:
+    codes: list[int] = []
+    for start in range(0, len(ids), 1 << 16):
+        codes.extend(vocabulary.codes(ids.slice(start, 1 << 16).to_pylist()))
+    return codes

@@ -1,0 +1,128 @@
+"""Learning what features need (vocabularies, quantiles, means) from the training part of a dataset, in blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from retrieval.errors import DataError
+from retrieval.features.columns import Column, Ints
+from retrieval.features.features import Features
+from retrieval.features.kinds import KINDS, Transform
+from retrieval.features.spec import (
+    ITEM_ID,
+    SIDES,
+    AnyFeature,
+    FeatureSpec,
+    IdFeature,
+    Side,
+    SinceLastFeature,
+    TimeFeature,
+)
+from retrieval.features.vocabulary import Counter, Vocabulary
+
+if TYPE_CHECKING:
+    from retrieval.data.dataset import Dataset
+    from retrieval.data.histories import Histories
+    from retrieval.data.splits import Split
+
+_ROWS = 1 << 16
+_EVENTS = 1 << 20
+
+
+def fit_features(spec: FeatureSpec, dataset: Dataset, split: Split) -> Features:
+    """Learn the features of `spec` from the training events of `split`, and the users and items that occur in them.
+
+    Raises DataError where there is no training event, or a declared column is missing or of a wrong type.
+    """
+    histories = dataset.histories
+    item_counts, action_counts = _training_counts(histories, split.train_end)
+    if not item_counts.any():
+        raise DataError("there are no training events: nothing can be learned from this split")
+    users = np.flatnonzero(split.train_end > histories.offsets[:-1])
+    items = np.flatnonzero(item_counts)
+    sources: dict[Side, Callable[[AnyFeature], Iterator[Column]]] = {
+        "user": lambda made: _table_blocks(made, "user", table=dataset.users, ids=histories.user_ids, rows=users),
+        "item": lambda made: _table_blocks(made, "item", table=dataset.items, ids=histories.item_ids, rows=items),
+        "context": lambda made: _context_blocks(made, histories, split.train_end),
+    }
+    transforms: dict[Side, tuple[Transform, ...]] = {}
+    for side in SIDES:
+        fitted: list[Transform] = []
+        for declaration in spec.declared(side):
+            if side == "item" and isinstance(declaration, IdFeature) and declaration.name == ITEM_ID:
+                vocabulary = _item_vocabulary(declaration, histories.item_ids, item_counts)
+                fitted.append(KINDS["id"](declaration, vocabulary))
+            else:
+                fitted.append(KINDS[declaration.kind].fit(declaration, sources[side](declaration)))
+        transforms[side] = tuple(fitted)
+    counter = Counter()
+    counter.add({name: int(n) for name, n in zip(histories.action_names, action_counts, strict=True)})
+    return Features(spec, transforms, counter.vocabulary(min_count=1, max_size=None, oov_buckets=1))
+
+
+def training_blocks(histories: Histories, train_end: npt.NDArray[np.int64]) -> Iterator[Ints]:
+    """Global rows of the training events, in order, about a million at a time."""
+    starts = np.asarray(histories.offsets[:-1], np.int64)
+    lengths = np.asarray(train_end, np.int64) - starts
+    edges = np.concatenate([[0], np.cumsum(lengths)])
+    first = 0
+    while first < len(starts):
+        last = max(first + 1, int(np.searchsorted(edges, edges[first] + _EVENTS, side="right")) - 1)
+        here = lengths[first:last]
+        before = np.repeat(starts[first:last] - (edges[first:last] - edges[first]), here)
+        if len(before):
+            yield before + np.arange(len(before))
+        first = last
+
+
+def _training_counts(histories: Histories, train_end: npt.NDArray[np.int64]) -> tuple[Ints, Ints]:
+    items = np.zeros(len(histories.item_ids), np.int64)
+    actions = np.zeros(len(histories.action_names), np.int64)
+    for rows in training_blocks(histories, train_end):
+        items += np.bincount(histories.items[rows], minlength=len(items))
+        if len(actions):
+            actions += np.bincount(histories.actions[rows], minlength=len(actions))
+    return items, actions
+
+
+def _item_vocabulary(declaration: IdFeature, ids: pa.Array, counts: Ints) -> Vocabulary:
+    counter = Counter()
+    seen = np.flatnonzero(counts)
+    for start in range(0, len(seen), _ROWS):
+        rows = seen[start : start + _ROWS]
+        counter.add(dict(zip(ids.take(pa.array(rows)).to_pylist(), counts[rows].tolist(), strict=True)))
+    return counter.vocabulary(
+        min_count=declaration.min_count, max_size=declaration.max_size, oov_buckets=declaration.oov_buckets
+    )
+
+
+def _table_blocks(made: AnyFeature, side: Side, *, table: pa.Table, ids: pa.Array, rows: Ints) -> Iterator[Column]:
+    if made.source in table.column_names:
+        values: pa.Array | pa.ChunkedArray = table.column(made.source)
+    elif made.source == f"{side}_id":
+        values = ids
+    else:
+        known = ", ".join(table.column_names) or "no columns"
+        raise DataError(f"features.{side}: {made.name!r} reads column {made.source!r}, but the {side}s have {known}")
+    for start in range(0, len(rows), _ROWS):
+        here = rows[start : start + _ROWS]
+        yield Column.of(made.name, values.take(pa.array(here)), len(here))
+
+
+def _context_blocks(made: AnyFeature, histories: Histories, train_end: npt.NDArray[np.int64]) -> Iterator[Column]:
+    if isinstance(made, SinceLastFeature) or (isinstance(made, TimeFeature) and made.column is None):
+        return
+    if made.source not in histories.context:
+        known = ", ".join(histories.context) or "none"
+        raise DataError(
+            f"features.context: {made.name!r} reads column {made.source!r}, but events carry {known}; "
+            "name it in data.context_columns"
+        )
+    column = histories.context[made.source]
+    for rows in training_blocks(histories, train_end):
+        yield Column.of(made.name, column.take(rows), len(rows))

@@ -1,0 +1,98 @@
+"""Kinds `id` and `categorical`: one code out of a vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from retrieval.features.columns import Column, Ints
+from retrieval.features.inputs import Encoded, FeatureInput
+from retrieval.features.kinds.transform import State, codes_input
+from retrieval.features.spec import CategoricalFeature, IdFeature, Side
+from retrieval.features.vocabulary import Counter, Vocabulary, text_key
+
+_EXPECTED = "text, a number or a boolean"
+
+
+@dataclass(frozen=True)
+class Category:
+    """Codes of single values."""
+
+    declaration: IdFeature | CategoricalFeature
+    vocabulary: Vocabulary
+
+    @classmethod
+    def fit(cls, declaration: IdFeature | CategoricalFeature, columns: Iterator[Column]) -> Self:
+        """Count the values, and keep the frequent ones."""
+        counter = Counter()
+        for column in columns:
+            counter.add(count_keys(column, *column.uniques()))
+        return cls(declaration, learned(counter, declaration))
+
+    @classmethod
+    def restore(cls, declaration: IdFeature | CategoricalFeature, state: State) -> Self:
+        """From its vocabulary."""
+        return cls(declaration, required_vocabulary(state))
+
+    def inputs(self, side: Side) -> tuple[FeatureInput, ...]:
+        """One input of codes."""
+        return (codes_input(self.declaration, side, self.vocabulary.cardinality),)
+
+    def encode(self, column: Column, at: Ints | None) -> Encoded:  # noqa: ARG002  # the same for all kinds
+        """int64 [n]."""
+        values, positions = column.uniques()
+        codes = np.array(look_up(self.vocabulary, column, values), np.int64)
+        return {self.declaration.name: codes if positions is None else codes[positions]}
+
+    def state(self) -> State:
+        """Its vocabulary."""
+        return State(vocabulary=self.vocabulary)
+
+
+def look_up(vocabulary: Vocabulary, column: Column, values: object) -> list[int]:
+    """Codes of a column's values; names the column's feature where one is of a wrong type."""
+    listed: list[object] = list(values)  # type: ignore[call-overload]  # any sequence
+    try:
+        return vocabulary.codes(listed)
+    except TypeError:
+        raise column.wrong(_first_wrong(listed), _EXPECTED) from None
+
+
+def count_keys(column: Column, values: object, positions: Ints | None) -> dict[str, int]:
+    """How often each value occurs, by its vocabulary key; missing values are not counted."""
+    listed: list[object] = list(values)  # type: ignore[call-overload]  # any sequence
+    times = [1] * len(listed) if positions is None else np.bincount(positions, minlength=len(listed)).tolist()
+    counts: dict[str, int] = {}
+    for value, count in zip(listed, times, strict=True):
+        try:
+            key = text_key(value)
+        except TypeError:
+            raise column.wrong(value, _EXPECTED) from None
+        if key is not None and count:
+            counts[key] = counts.get(key, 0) + count
+    return counts
+
+
+def learned(counter: Counter, declaration: object) -> Vocabulary:
+    """The vocabulary that a declaration's `min_count`, `max_size` and `oov_buckets` make of the counts."""
+    options = {name: getattr(declaration, name) for name in ("min_count", "max_size", "oov_buckets")}
+    return counter.vocabulary(**options)
+
+
+def required_vocabulary(state: State) -> Vocabulary:
+    """The vocabulary of a saved state. Raises KeyError where there is none."""
+    if state.vocabulary is None:
+        raise KeyError("vocabulary")
+    return state.vocabulary
+
+
+def _first_wrong(values: list[object]) -> object:
+    for value in values:
+        try:
+            text_key(value)
+        except TypeError:
+            return value
+    return values

@@ -1,0 +1,78 @@
+"""Kind `text`: a bag of hashed words."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from retrieval.features.columns import Column, Ints
+from retrieval.features.inputs import Encoded, FeatureInput
+from retrieval.features.kinds.transform import State
+from retrieval.features.spec import Side, TextFeature
+from retrieval.features.vocabulary import stable_hash
+
+MAX_CHARACTERS = 65_536
+"""Text after this many characters is not read: far more than `max_words` needs, and a bound on a request's cost."""
+
+_WORD = re.compile(r"[^\W_]+")
+
+
+def words(text: str, limit: int) -> list[str]:
+    """The first `limit` distinct words of a text: NFKC, lower case, letters and digits only."""
+    plain = unicodedata.normalize("NFKC", text[:MAX_CHARACTERS]).lower()
+    found: dict[str, None] = {}
+    for match in _WORD.finditer(plain):
+        found[match.group()] = None
+        if len(found) == limit:
+            break
+    return list(found)
+
+
+@dataclass(frozen=True)
+class Words:
+    """Codes 1 + hash(word) mod buckets: int64 [n, max_words], padded with 0."""
+
+    declaration: TextFeature
+
+    @classmethod
+    def fit(cls, declaration: TextFeature, columns: Iterator[Column]) -> Self:
+        """Nothing to learn, but a wrong type is found before training."""
+        made = cls(declaration)
+        for column in columns:
+            made.encode(column, None)
+        return made
+
+    @classmethod
+    def restore(cls, declaration: TextFeature, state: State) -> Self:  # noqa: ARG003
+        """Nothing was learned."""
+        return cls(declaration)
+
+    def inputs(self, side: Side) -> tuple[FeatureInput, ...]:
+        """One bag."""
+        made = self.declaration
+        return (FeatureInput(made.name, side, "bag", 1 + made.buckets, made.max_words, made.dim),)
+
+    def encode(self, column: Column, at: Ints | None) -> Encoded:  # noqa: ARG002  # the same for all kinds
+        """int64 [n, max_words]."""
+        values, positions = column.uniques()
+        bags = np.zeros((len(values), self.declaration.max_words), np.int64)
+        for row, value in enumerate(values):
+            codes = self._codes(column, value)
+            bags[row, : len(codes)] = codes
+        return {self.declaration.name: bags if positions is None else bags[positions]}
+
+    def state(self) -> State:
+        """Nothing."""
+        return State()
+
+    def _codes(self, column: Column, value: object) -> list[int]:
+        if value is None or (isinstance(value, float) and value != value):  # noqa: PLR0124  # NaN is a missing value
+            return []
+        if not isinstance(value, str):
+            raise column.wrong(value, "text")
+        return [1 + stable_hash(word) % self.declaration.buckets for word in words(value, self.declaration.max_words)]

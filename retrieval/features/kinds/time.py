@@ -1,0 +1,79 @@
+"""Kind `time`: calendar parts of a timestamp."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from retrieval.features.columns import Column, Ints
+from retrieval.features.inputs import Encoded, FeatureInput
+from retrieval.features.kinds.transform import State, codes_input, required_times
+from retrieval.features.spec import Side, TimeFeature, TimePart
+
+_MINUTE = 60_000_000
+_HOUR = 60 * _MINUTE
+_DAY = 24 * _HOUR
+_FIRST_YEAR, _YEARS = 1970, 131
+
+
+def _civil(micros: Ints) -> tuple[Ints, Ints]:
+    """Months since January 1970, and day of the month from 0."""
+    days = np.floor_divide(micros, _DAY).astype("datetime64[D]")
+    months = days.astype("datetime64[M]")
+    return months.astype(np.int64), (days - months.astype("datetime64[D]")).astype(np.int64)
+
+
+PARTS: dict[TimePart, tuple[int, Callable[[Ints], Ints]]] = {
+    "minute": (60, lambda us: us // _MINUTE % 60),
+    "hour": (24, lambda us: us // _HOUR % 24),
+    # 1970-01-01 was a Thursday; Monday is 0
+    "weekday": (7, lambda us: (us // _DAY + 3) % 7),
+    "hour_of_week": (168, lambda us: (us // _HOUR + 72) % 168),
+    "day": (31, lambda us: _civil(us)[1]),
+    "month": (12, lambda us: _civil(us)[0] % 12),
+    "year": (_YEARS, lambda us: np.clip(_civil(us)[0] // 12, 0, _YEARS - 1)),
+}
+"""Each part's number of values, and the function from local µs to 0 … values − 1; years are held in 1970–2100."""
+
+
+@dataclass(frozen=True)
+class TimeParts:
+    """Codes 1 + part, 0 = missing; one input per part."""
+
+    declaration: TimeFeature
+
+    @classmethod
+    def fit(cls, declaration: TimeFeature, columns: Iterator[Column]) -> Self:  # noqa: ARG003  # nothing to learn
+        """Nothing to learn."""
+        return cls(declaration)
+
+    @classmethod
+    def restore(cls, declaration: TimeFeature, state: State) -> Self:  # noqa: ARG003
+        """Nothing was learned."""
+        return cls(declaration)
+
+    def inputs(self, side: Side) -> tuple[FeatureInput, ...]:
+        """One input of codes per part, named `<feature>_<part>`."""
+        made = self.declaration
+        return tuple(codes_input(made, side, 1 + PARTS[part][0], f"{made.name}_{part}") for part in made.parts)
+
+    def encode(self, column: Column, at: Ints | None) -> Encoded:
+        """int64 [n] per part; of the request's time where the declaration names no column."""
+        made = self.declaration
+        if made.column is None:
+            micros, known = required_times(column, at), None
+        else:
+            micros, known = column.times(made.unit)
+        local = micros + made.utc_offset_minutes * _MINUTE
+        out: Encoded = {}
+        for part in made.parts:
+            codes = 1 + PARTS[part][1](local)
+            out[f"{made.name}_{part}"] = codes if known is None else np.where(known, codes, 0)
+        return out
+
+    def state(self) -> State:
+        """Nothing."""
+        return State()

@@ -1,0 +1,105 @@
+"""Writing fitted features down, reading them back, and their fingerprint. Plain JSON and Arrow; nothing executable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.ipc
+from pydantic import ValidationError
+
+from retrieval.errors import ArtifactError
+from retrieval.features.features import Features
+from retrieval.features.kinds import KINDS, State, Transform
+from retrieval.features.spec import SIDES, FeatureSpec, Side
+from retrieval.features.vocabulary import Vocabulary
+
+FORMAT = 1
+FILE = "features.json"
+_ACTIONS = "history.actions"
+
+
+def fingerprint(features: Features) -> str:
+    """SHA-256 (hex) over the spec, the learned numbers and every vocabulary, word by word."""
+    digest = hashlib.sha256(json.dumps(_body(features), sort_keys=True).encode())
+    for name, vocabulary in _vocabularies(features):
+        digest.update(f"\n{name} {len(vocabulary.words)}\n".encode())
+        for word in vocabulary.words:
+            raw = word.encode("utf-8", "surrogatepass")
+            digest.update(len(raw).to_bytes(4, "little") + raw)
+    return digest.hexdigest()
+
+
+def save(features: Features, folder: Path) -> None:
+    """Write features.json and the vocabularies into `folder`."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, vocabulary in _vocabularies(features):
+        table = pa.table({"word": pa.array(vocabulary.words, pa.large_string())})
+        with pa.OSFile(str(folder / f"{name}.arrow"), "wb") as out, pa.ipc.new_file(out, table.schema) as writer:
+            writer.write_table(table)
+    body = {**_body(features), "fingerprint": features.fingerprint}
+    (folder / FILE).write_text(json.dumps(body, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def load(folder: Path) -> Features:
+    """Read what `save` wrote, and check it against its own fingerprint. Raises ArtifactError that names the file."""
+    folder = Path(folder)
+    path = folder / FILE
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+        if body["format"] != FORMAT:
+            raise ArtifactError(f"{path}: format {body['format']!r}, this program reads format {FORMAT}")
+        spec = FeatureSpec.model_validate_json(json.dumps(body["spec"]))
+        transforms = {side: tuple(_restored(folder, side, spec, body)) for side in SIDES}
+        actions = _read_vocabulary(folder / f"{_ACTIONS}.arrow", int(body["oov_buckets"][_ACTIONS]))
+        expected = body["fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+        raise ArtifactError(f"{path}: can't be read as fitted features: {type(error).__name__}: {error}") from error
+    made = Features(spec, transforms, actions)
+    if made.fingerprint != expected:
+        raise ArtifactError(f"{path}: fingerprint {expected}, but its content has {made.fingerprint}: damaged or mixed")
+    return made
+
+
+def _body(features: Features) -> dict[str, Any]:
+    learned = {f"{side}.{made.declaration.name}": made.state().facts for side, made in _all(features)}
+    return {
+        "format": FORMAT,
+        "spec": features.spec.model_dump(mode="json"),
+        "learned": {name: facts for name, facts in learned.items() if facts},
+        "oov_buckets": {name: vocabulary.oov_buckets for name, vocabulary in _vocabularies(features)},
+    }
+
+
+def _all(features: Features) -> Iterator[tuple[Side, Transform]]:
+    return ((side, made) for side in SIDES for made in features.transforms[side])
+
+
+def _vocabularies(features: Features) -> Iterator[tuple[str, Vocabulary]]:
+    for side, made in _all(features):
+        vocabulary = made.state().vocabulary
+        if vocabulary is not None:
+            yield f"{side}.{made.declaration.name}", vocabulary
+    yield _ACTIONS, features.actions
+
+
+def _restored(folder: Path, side: Side, spec: FeatureSpec, body: dict[str, Any]) -> Iterator[Transform]:
+    for declaration in spec.declared(side):
+        name = f"{side}.{declaration.name}"
+        buckets = body["oov_buckets"].get(name)
+        words = None if buckets is None else _read_vocabulary(folder / f"{name}.arrow", int(buckets))
+        yield KINDS[declaration.kind].restore(declaration, State(body["learned"].get(name, {}), words))
+
+
+def _read_vocabulary(path: Path, oov_buckets: int) -> Vocabulary:
+    try:
+        with pa.memory_map(str(path)) as source:
+            words = pa.ipc.open_file(source).read_all().column("word").cast(pa.large_string()).to_pylist()
+        return Vocabulary(words, oov_buckets)
+    except (OSError, pa.ArrowException, ValueError, KeyError) as error:
+        raise ArtifactError(f"{path}: can't be read as a vocabulary: {error}") from error
