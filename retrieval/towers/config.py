@@ -2,8 +2,45 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from pydantic import Field, model_validator
+
 from retrieval.config import Section
 
 
 class TowerConfig(Section):
     """The shape of the two towers."""
+
+    dim: int = Field(64, ge=4, le=1024, description="Width of the embeddings and of everything inside the towers.")
+    encoder: Literal["transformer", "mean"] = Field(
+        "transformer", description="What reads the history: a causal transformer, or the mean of its tokens (baseline)."
+    )
+    blocks: int = Field(2, ge=1, le=24, description="Blocks of the transformer.")
+    heads: int = Field(2, ge=1, le=32, description="Attention heads; dim / heads must be an even number.")
+    expansion: int = Field(4, ge=1, le=8, description="Width of the feed-forward layers, as a multiple of dim.")
+    dropout: float = Field(0.2, ge=0.0, lt=1.0, description="Share of activations dropped while training.")
+    item_features_in_history: bool = Field(
+        True, description="History tokens carry the item's features, not its id alone."
+    )
+    id_dropout: float = Field(
+        0.05,
+        ge=0.0,
+        lt=1.0,
+        description="Share of candidate items whose id is hidden while training, so that features alone carry new items; "
+        "only where items have features.",
+    )
+    profile_dropout: float = Field(
+        0.1,
+        ge=0.0,
+        lt=1.0,
+        description="Share of users whose profile is hidden while training, so that unknown users get a sensible vector.",
+    )
+    temperature: float = Field(0.07, gt=0.001, le=2.0, description="T in the logit cosine / T (where it starts).")
+    learn_temperature: bool = Field(True, description="Learn T along with the weights.")
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> TowerConfig:
+        if self.encoder == "transformer" and self.dim % (2 * self.heads):
+            raise ValueError(f"dim {self.dim} / heads {self.heads} must be an even whole number")
+        return self

@@ -2,8 +2,52 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from pydantic import Field, model_validator
+
 from retrieval.config import Section
+
+
+class NegativesConfig(Section):
+    """`[training.negatives]`: what the sampled softmax compares the positives with."""
+
+    in_batch: int = Field(1024, ge=0, description="Positives of the same batch, shared as negatives (0: none).")
+    uniform: int = Field(1024, ge=0, description="Items drawn uniformly from those seen in training (0: none).")
+    correction: Literal["counts", "none"] = Field(
+        "counts", description="Popularity correction (logQ): from counts in the training window, or none (collapses)."
+    )
+
+    @model_validator(mode="after")
+    def _some(self) -> NegativesConfig:
+        if self.in_batch + self.uniform == 0:
+            raise ValueError("in_batch and uniform are both 0: there is nothing to compare the positives with")
+        return self
 
 
 class TrainingConfig(Section):
     """How the towers are trained."""
+
+    seed: int = Field(1, ge=0, lt=2**31, description="Same seed, same data, same settings: same weights.")
+    epochs: int = Field(60, ge=1, description="At most so many passes over the training events.")
+    patience: int = Field(6, ge=1, description="Stop after so many validations without a better one.")
+    validate_every: int = Field(2, ge=1, description="Epochs between two validations; the best checkpoint is kept.")
+    loss: Literal["sampled_softmax", "full_softmax"] = Field(
+        "sampled_softmax", description="Full softmax compares with every item seen in training: for small corpora."
+    )
+    negatives: NegativesConfig = Field(NegativesConfig(), description="Negatives of the sampled softmax.")
+    windows: Literal["all", "last"] = Field(
+        "all", description="Long histories: cut into windows that cover everything, or the last window only."
+    )
+    batch_tokens: int = Field(12_800, ge=16, description="History tokens in a batch, padding included.")
+    learning_rate: float = Field(0.001, gt=0.0, le=1.0, description="Peak learning rate of AdamW.")
+    weight_decay: float = Field(0.01, ge=0.0, le=10.0, description="Weight decay of AdamW, on matrices only.")
+    warmup: float = Field(0.02, ge=0.0, le=0.5, description="Share of the steps in which the rate rises to its peak.")
+    final_rate: float = Field(0.05, ge=0.0, le=1.0, description="Rate at the end of the cosine decay, as a share.")
+    clip: float = Field(1.0, gt=0.0, description="Largest norm of the gradient.")
+    precision: Literal["float32", "bf16"] = Field(
+        "bf16", description="Precision inside matrix products; weights and sums are always float32."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA where there is one.")
+    threads: int = Field(0, ge=0, le=1024, description="CPU threads; 0: as many as there are cores.")
+    checkpoint_seconds: float = Field(60.0, ge=0.0, description="Seconds between two checkpoints.")

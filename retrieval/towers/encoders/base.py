@@ -1,0 +1,24 @@
+"""What every history encoder offers."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+
+class HistoryEncoder(Protocol):
+    """Turns a history's tokens into states; a module of torch.
+
+    Causal: the state at a position depends on that position and the ones before it only. Histories are padded on the
+    right, so what stands in the padding never reaches a real position.
+    """
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """tokens [B, L, D] -> the state at every position [B, L, D]. For training."""
+
+    def last(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """tokens [B, L, D], lengths int64 [B] (>= 1) -> the state at the last real position [B, D]. For serving.
+
+        Equals `self(tokens)[b, lengths[b] - 1]`, computed without what only other positions need.
+        """

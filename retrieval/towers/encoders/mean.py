@@ -1,0 +1,36 @@
+"""Mean pooling: the simple baseline. The state at a position is an MLP of the mean of all tokens up to it.
+
+B batch, L history length, D width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from retrieval.towers.dropout import Dropout
+
+
+class MeanEncoder(nn.Module):
+    """Order-blind history encoder."""
+
+    def __init__(self, dim: int, expansion: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.drop = Dropout(dropout)
+        self.mlp = nn.Sequential(nn.Linear(dim, expansion * dim), nn.GELU(), nn.Linear(expansion * dim, dim))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens [B, L, D] -> states [B, L, D]: the running mean, through the MLP."""
+        counts = torch.arange(1, tokens.shape[1] + 1, device=tokens.device, dtype=tokens.dtype)
+        return self._out(self.drop(tokens).cumsum(1) / counts[:, None])
+
+    def last(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """tokens [B, L, D], lengths int64 [B] -> states [B, D]: the mean over the real positions, through the MLP."""
+        real = torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]
+        weights = real.to(tokens.dtype) / lengths[:, None].to(tokens.dtype)
+        return self._out((weights[:, None, :] @ tokens)[:, 0])
+
+    def _out(self, mean: Tensor) -> Tensor:
+        state: Tensor = mean + self.mlp(self.norm(mean))
+        return state

@@ -1,0 +1,52 @@
+"""The item tower: id embedding + item features -> a unit vector.
+
+n rows, D width, V codes of the item_id vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from retrieval.features import ITEM_ID, FeatureInput
+from retrieval.towers.config import TowerConfig
+from retrieval.towers.embedding import FeatureEmbedding, FeatureSet
+
+
+class ItemNetwork(nn.Module):
+    """`represent` gives what an item is (also its token in histories); `forward` gives its embedding."""
+
+    def __init__(self, features: Sequence[FeatureInput], config: TowerConfig) -> None:
+        super().__init__()
+        rest = {feature.name: feature for feature in features}
+        self.id = FeatureEmbedding(rest.pop(ITEM_ID), config.dim)
+        self.has_features = bool(rest)
+        if rest:
+            self.features = FeatureSet(rest)
+            self.mix = nn.Sequential(
+                nn.Linear(self.features.width, 2 * config.dim), nn.GELU(), nn.Linear(2 * config.dim, config.dim)
+            )
+
+    @property
+    def codes(self) -> int:
+        """V, the number of rows of the id table."""
+        return int(self.id.table.weight.shape[0])
+
+    def represent(self, encoded: Mapping[str, Tensor], *, with_features: bool = True) -> Tensor:
+        """Encoded item features (`item_id` and the others), n rows -> [n, D], not normalised."""
+        rows: Tensor = self.id(encoded[ITEM_ID])
+        if self.has_features and with_features:
+            rows = rows + self.mix(self.features(encoded))
+        return rows
+
+    def forward(self, encoded: Mapping[str, Tensor]) -> Tensor:
+        """Encoded item features, n rows -> unit vectors [n, D]."""
+        return unit(self.represent(encoded))
+
+
+def unit(x: Tensor) -> Tensor:
+    """x [..., D] scaled to length 1, in float32; a zero vector stays zero."""
+    return F.normalize(x.float() if x.dtype in {torch.bfloat16, torch.float16} else x, dim=-1, eps=1e-12)

@@ -1,0 +1,150 @@
+"""Encoded inputs in bulk, from a dataset's tables and histories: what training and offline evaluation feed the towers.
+
+The same `Features.encode` as in serving; only where the raw values come from differs. N items, V codes, P positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from retrieval.data import Dataset, Histories
+from retrieval.features import ITEM_ID, LAST_EVENT, FeatureInput, Features
+from retrieval.towers.artifact import input_key
+
+Ints = npt.NDArray[np.int64]
+_ROWS_AT_ONCE = 1 << 16
+
+
+@dataclass(frozen=True)
+class ItemInputs:
+    """Encoded features of all items: by catalogue row [N], and by code of the item_id vocabulary [V].
+
+    A code that stands for no single item (missing, unknown) has no other features.
+    """
+
+    by_item: Mapping[str, Tensor]
+    by_code: Mapping[str, Tensor]
+
+    def items(self, rows: Tensor) -> dict[str, Tensor]:
+        """Inputs of some catalogue rows, int64 [n]."""
+        return {name: values[rows] for name, values in self.by_item.items()}
+
+    def codes(self, codes: Tensor) -> dict[str, Tensor]:
+        """Inputs of some codes, int64 [n]."""
+        return {name: values[codes] for name, values in self.by_code.items()}
+
+    def to(self, device: torch.device) -> ItemInputs:
+        """The same on another device."""
+        return ItemInputs(_moved(self.by_item, device), _moved(self.by_code, device))
+
+
+def item_inputs(dataset: Dataset, features: Features, at_us: int) -> ItemInputs:
+    """Encode the whole catalogue as seen at `at_us`."""
+    by_item = encode_items(features, dataset.items, dataset.histories.item_ids, at_us)
+    vocabulary = features.item_vocabulary
+    missing = features.encode("item", {}, 1, np.array([at_us]))
+    by_code = {name: np.repeat(values, vocabulary.cardinality, 0) for name, values in missing.items()}
+    codes = by_item[ITEM_ID]
+    known = np.flatnonzero(codes > vocabulary.oov_buckets)
+    for name, values in by_item.items():
+        by_code[name][codes[known]] = values[known]
+    by_code[ITEM_ID] = np.arange(vocabulary.cardinality)
+    return ItemInputs(tensors(by_item), tensors(by_code))
+
+
+def encode_items(
+    features: Features, items: pa.Table, item_ids: pa.Array, at_us: int
+) -> dict[str, npt.NDArray[np.int64] | npt.NDArray[np.float32]]:
+    """Encoded features of the items of a table and their ids, as seen at `at_us`: arrays [N, ...] by input name."""
+    blocks = []
+    for start in range(0, max(len(item_ids), 1), _ROWS_AT_ONCE):
+        ids = item_ids.slice(start, _ROWS_AT_ONCE)
+        columns = read_columns(items.slice(start, _ROWS_AT_ONCE), ids, "item_id", features.columns("item"))
+        blocks.append(features.encode("item", columns, len(ids), np.full(len(ids), at_us)))
+    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+
+def read_columns(table: pa.Table, ids: pa.Array, id_column: str, names: tuple[str, ...]) -> dict[str, pa.Array]:
+    """The named columns of a table, the ids themselves under `id_column`; those the table lacks are left out."""
+    found = {name: table.column(name) for name in names if name in table.column_names}
+    return {**found, id_column: ids} if id_column in names else found
+
+
+class SideInputs:
+    """Profile and context of training positions."""
+
+    def __init__(self, dataset: Dataset, features: Features) -> None:
+        self._histories: Histories = dataset.histories
+        self._features = features
+        self._profile_columns = features.columns("user")
+        self._context_columns = features.columns("context")
+        wanted = [name for name in self._profile_columns if name in dataset.users.column_names]
+        self._users: pa.Table = dataset.users.select(wanted).combine_chunks()
+        self._profile_inputs = features.inputs("user")
+        self._context_inputs = features.inputs("context")
+        self._unknown = tensors(features.encode("user", {}, 1, np.zeros(1, np.int64))) if self._profile_inputs else {}
+
+    def read(self, users: Ints, row: Ints, target: Ints, previous: Ints) -> dict[str, Tensor]:
+        """Inputs by `input_key` for P positions: `users` [B] of a batch, and of each position its row in the batch,
+        its target's event row and the row of the event before it (-1: none), int64 [P].
+        """
+        side: dict[str, Tensor] = {}
+        at = np.asarray(self._histories.timestamps[target])
+        if self._profile_inputs:
+            # as of the last target of each user in the batch: profiles change slowly, and are encoded once a user
+            seen = np.zeros(len(users), np.int64)
+            np.maximum.at(seen, row, at)
+            profile = self.profile(users, seen)
+            rows = torch.from_numpy(row)
+            side.update({name: values[rows] for name, values in profile.items()})
+        if self._context_inputs:
+            side.update(self._context(target, previous, at))
+        return side
+
+    def profile(self, users: Ints, at: Ints) -> dict[str, Tensor]:
+        """Profile inputs of some users at some times, int64 [n] each."""
+        chosen = pa.array(users)
+        columns = read_columns(
+            self._users.take(chosen), self._histories.user_ids.take(chosen), "user_id", self._profile_columns
+        )
+        return _keyed(self._profile_inputs, tensors(self._features.encode("user", columns, len(users), at)))
+
+    def hide_profiles(self, side: dict[str, Tensor], hidden: Tensor) -> dict[str, Tensor]:
+        """The same inputs with the profile of the positions `hidden` (bool [P]) as that of an unknown user."""
+        blank = _keyed(self._profile_inputs, self._unknown)
+        shown = {}
+        for name, values in side.items():
+            mask = hidden.view(-1, *[1] * (values.dim() - 1))
+            shown[name] = torch.where(mask, blank[name].to(values.device), values) if name in blank else values
+        return shown
+
+    def _context(self, target: Ints, previous: Ints, at: Ints) -> dict[str, Tensor]:
+        columns = {
+            name: self._histories.context[name].take(target)
+            for name in self._context_columns
+            if name in self._histories.context
+        }
+        if LAST_EVENT in self._context_columns:
+            times = self._histories.timestamps[np.maximum(previous, 0)]
+            columns[LAST_EVENT] = pa.array(np.asarray(times), mask=previous < 0)
+        return _keyed(self._context_inputs, tensors(self._features.encode("context", columns, len(target), at)))
+
+
+def tensors(encoded: Mapping[str, np.ndarray]) -> dict[str, Tensor]:  # type: ignore[type-arg]
+    """Encoded arrays as tensors, without copying."""
+    return {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in encoded.items()}
+
+
+def _keyed(inputs: tuple[FeatureInput, ...], encoded: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {input_key(feature): encoded[feature.name] for feature in inputs}
+
+
+def _moved(encoded: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    return {name: values.to(device) for name, values in encoded.items()}

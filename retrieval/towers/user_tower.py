@@ -1,0 +1,75 @@
+"""The user tower: history encoder + profile + context -> a unit vector.
+
+B batch, L history length, P positions, D width, V rows of the token table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from retrieval.features import FeatureInput, HistoryInputs
+from retrieval.towers.artifact import input_key
+from retrieval.towers.config import TowerConfig
+from retrieval.towers.embedding import FeatureSet
+from retrieval.towers.encoders import ENCODERS
+from retrieval.towers.item_tower import unit
+
+_INIT_STD = 0.02
+
+
+class UserNetwork(nn.Module):
+    """Reads a history's tokens, then fuses the state with what else is known about the user and the request."""
+
+    def __init__(
+        self,
+        history: HistoryInputs,
+        profile: Sequence[FeatureInput],
+        context: Sequence[FeatureInput],
+        config: TowerConfig,
+    ) -> None:
+        super().__init__()
+        self.actions = _table(history.actions_cardinality, config.dim)
+        self.gaps = _table(history.gaps_cardinality, config.dim)
+        self.encoder = ENCODERS[config.encoder](config)
+        side = {input_key(feature): feature for feature in (*profile, *context)}
+        self.has_side = bool(side)
+        if side:
+            self.side = FeatureSet(side)
+            self.fuse = nn.Sequential(
+                nn.Linear(config.dim + self.side.width, 2 * config.dim), nn.GELU(), nn.Linear(2 * config.dim, config.dim)
+            )
+
+    def tokens(self, table: Tensor, items: Tensor, actions: Tensor, gaps: Tensor) -> Tensor:
+        """Token table [V, D] and codes int64 [B, L] of item, action and time gap -> tokens [B, L, D]."""
+        tokens = nn.functional.embedding(items, table)
+        if self.actions is not None:
+            tokens = tokens + self.actions(actions)
+        if self.gaps is not None:
+            tokens = tokens + self.gaps(gaps)
+        return tokens
+
+    def states(self, tokens: Tensor) -> Tensor:
+        """Tokens [B, L, D] -> the state after every token [B, L, D]."""
+        return self.encoder(tokens)
+
+    def embed(self, states: Tensor, side: Mapping[str, Tensor]) -> Tensor:
+        """States [P, D] and encoded profile and context by `input_key`, P rows each -> unit vectors [P, D]."""
+        if self.has_side:
+            states = states + self.fuse(torch.cat([states, self.side(side)], dim=-1))
+        return unit(states)
+
+    def forward(self, tokens: Tensor, lengths: Tensor, side: Mapping[str, Tensor]) -> Tensor:
+        """What is served: tokens [B, L, D], lengths int64 [B], encoded profile and context -> unit vectors [B, D]."""
+        return self.embed(self.encoder.last(tokens, lengths), side)
+
+
+def _table(cardinality: int, dim: int) -> nn.Embedding | None:
+    """A feature with one value or none says nothing; it gets no table."""
+    if cardinality <= 1:
+        return None
+    table = nn.Embedding(cardinality, dim)
+    nn.init.normal_(table.weight, std=_INIT_STD)
+    return table

@@ -1,0 +1,73 @@
+"""Softmax over candidates, its gradient worked out chunk by chunk so that the logits never leave the cache.
+
+    loss_p = -s_p⁺ + log( exp s_p⁺ + Σ_k exp(s_pk + b_k) ),     s = ⟨u, v⟩ / T,     over negatives k other than the positive
+
+b_k = log(draws of k) - log(expected draws of k) is the popularity correction (logQ; Bengio and Senécal 2008, Yi et al.
+2019): the sum then estimates, without bias, the sum over all items, whatever drew the negatives. The positive is always
+there: its own probability is 1, its correction 0. With every item a negative and b = 0 this is the full softmax.
+
+P positions, K negatives, D width.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_CHUNK_ELEMENTS = 1 << 20
+
+
+def sampled_softmax(
+    users: Tensor, negatives: Tensor, bias: Tensor, positives: Tensor, hits: Tensor, weights: Tensor
+) -> Tensor:
+    """Σ_p weights_p · loss_p, a scalar.
+
+    users [P, D], already divided by the temperature; negatives [K, D]; bias [K], b above; positives [P], the logits s⁺;
+    hits int64 [P], the negative that is the positive itself (an accidental hit, left out) or -1; weights [P].
+    A position all of whose negatives are hits adds 0.
+    """
+    total: Tensor = _SampledSoftmax.apply(users, negatives, bias, positives, hits, weights)
+    return total
+
+
+class _SampledSoftmax(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, users: Tensor, negatives: Tensor, bias: Tensor, positives: Tensor, hits: Tensor, weights: Tensor
+    ) -> Tensor:
+        K = negatives.shape[0]
+        # one more column, of a zero vector, takes the positive's logit
+        columns = torch.cat([negatives, negatives.new_zeros(1, negatives.shape[1])])
+        bias = torch.cat([bias, bias.new_zeros(1)])
+        across = columns.t().contiguous()
+        grad_users, grad_columns = torch.empty_like(users), torch.zeros_like(columns)
+        grad_positives = torch.empty_like(positives)
+        total = users.new_zeros((), dtype=torch.float64)
+        for part in torch.arange(users.shape[0], device=users.device).split(max(1, _CHUNK_ELEMENTS // (K + 1))):
+            chunk = slice(int(part[0]), int(part[-1]) + 1)
+            logits = torch.addmm(bias, users[chunk], across)  # [c, K + 1]
+            logits[:, K] = positives[chunk]
+            _mask(logits, hits[chunk])
+            largest = logits.amax(1)
+            shares = torch.softmax(logits, 1)
+            # log Σ exp from the largest share, which is at least 1 / (K + 1): nothing can underflow
+            losses = largest - shares.amax(1).log() - positives[chunk]
+            total += (losses * weights[chunk]).sum(dtype=torch.float64)
+            shares *= weights[chunk, None]
+            grad_positives[chunk] = shares[:, K] - weights[chunk]
+            torch.mm(shares, columns, out=grad_users[chunk])
+            grad_columns.addmm_(shares.t(), users[chunk])
+        ctx.save_for_backward(grad_users, grad_columns[:K], grad_positives)
+        return total.to(users.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        users, negatives, positives = ctx.saved_tensors
+        return users * gradients[0], negatives * gradients[0], None, positives * gradients[0], None, None
+
+
+def _mask(logits: Tensor, hits: Tensor) -> None:
+    rows = (hits >= 0).nonzero()[:, 0]
+    logits[rows, hits[rows]] = -torch.inf

@@ -1,0 +1,29 @@
+"""Uniform negatives: every item seen in training with the same probability.
+
+Items without training events are left out: they are never positives, so as negatives they would only teach the towers
+to push away whatever is new.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from retrieval.training.negatives.base import Floats, Ints
+
+
+class Uniform:
+    """Draws `number` different items (all, where there are fewer)."""
+
+    def __init__(self, counts: Ints, number: int) -> None:
+        self._seen = np.flatnonzero(counts)
+        self._number = number
+
+    def draw(self, targets: Ints, rng: np.random.Generator) -> Ints:  # noqa: ARG002  # a source may look at the batch
+        """Items without repetition, [n]."""
+        if len(self._seen) <= self._number:
+            return self._seen
+        return self._seen[rng.choice(len(self._seen), self._number, replace=False, shuffle=False)]
+
+    def expected(self, items: Ints, drawn: int) -> Floats:
+        """The same for all: draws over items; 1 where every item is drawn."""
+        return np.full(len(items), drawn / max(len(self._seen), 1))

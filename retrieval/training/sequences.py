@@ -1,0 +1,141 @@
+"""Training sequences: windows of users' histories, gathered into batches of about the same length.
+
+A window of the events a … b becomes the tokens BOS, a, …, b-1 with the targets a, …, b: the next item at every position.
+B windows of a batch, L its longest window, P real positions in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from retrieval.data import Histories
+from retrieval.features import Features
+
+Ints = npt.NDArray[np.int64]
+# Windows whose lengths differ by less than this share may end up in one batch.
+_LENGTH_NOISE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Event rows start[i] … stop[i]-1 of user[i]; `first[i]` where the window starts at the user's first event."""
+
+    user: Ints
+    start: Ints
+    stop: Ints
+    first: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    @property
+    def lengths(self) -> Ints:
+        """Events per window."""
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One step's sequences, right-padded, and its targets.
+
+    items, actions, gaps: int64 [B, L] codes. users: int64 [B]. Of the P positions that count: row and column in [B, L]
+    (int64 [P]), and the event rows of target and of the event before it (-1 where there is none).
+    """
+
+    items: Ints
+    actions: Ints
+    gaps: Ints
+    users: Ints
+    position_row: Ints
+    position_column: Ints
+    target: Ints
+    previous: Ints
+
+    @property
+    def examples(self) -> int:
+        """P, the targets in this batch."""
+        return len(self.target)
+
+
+def cut_windows(offsets: Ints, train_end: Ints, size: int, rng: np.random.Generator, *, everything: bool) -> Windows:
+    """Windows of at most `size` events over every user's training events.
+
+    With `everything`, a long history is cut at places that change with `rng`, so that all its events are targets;
+    else only its last window counts.
+    """
+    counts = train_end - offsets[:-1]
+    users = np.flatnonzero(counts > 0)
+    begin, end = offsets[:-1][users], train_end[users]
+    if not everything:
+        start = np.maximum(begin, end - size)
+        return Windows(users, start, end, start == begin)
+    long = end - begin > size
+    # the first window of a long history has 1 … size events
+    head = np.where(long, rng.integers(1, size + 1, len(users)), end - begin)
+    pieces = 1 + -(-(end - begin - head) // size)
+    user = np.repeat(np.arange(len(users)), pieces)
+    number = np.arange(len(user)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    stop = np.minimum(begin[user] + head[user] + number * size, end[user])
+    start = np.where(number == 0, begin[user], begin[user] + head[user] + (number - 1) * size)
+    return Windows(users[user], start, stop, number == 0)
+
+
+def order_batches(lengths: Ints, tokens: int, rng: np.random.Generator) -> list[Ints]:
+    """Positions of windows, batch by batch, in the order of training.
+
+    Windows of about the same length share a batch, so that little is padding; a batch holds at most `tokens` tokens,
+    padding included (a longer window is a batch of its own).
+    """
+    key = lengths * rng.uniform(1.0 - _LENGTH_NOISE, 1.0, len(lengths))
+    order = np.argsort(key, kind="stable")
+    batches: list[Ints] = []
+    begin = longest = 0
+    sizes = lengths[order].tolist()
+    for position, size in enumerate(sizes):
+        grown = max(longest, size)
+        if position > begin and grown * (position + 1 - begin) > tokens:
+            batches.append(order[begin:position])
+            begin, grown = position, size
+        longest = grown
+    batches.append(order[begin:])
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+class SequenceReader:
+    """Turns windows into batches of codes, reading the memory-mapped histories."""
+
+    def __init__(self, histories: Histories, features: Features) -> None:
+        self._histories = histories
+        self._features = features
+        self._history_inputs = features.history_inputs()
+        self._item_codes, self._action_codes = features.history_codes(histories)
+
+    def read(self, windows: Windows, chosen: Ints) -> Batch:
+        """The batch of the windows at `chosen`. The target after BOS counts only where the history really starts."""
+        start, stop = windows.start[chosen], windows.stop[chosen]
+        size = stop - start
+        L = int(size.max())
+        column = np.arange(L)
+        rows = start[:, None] + column[None, :]  # the target of each position
+        real = column[None, :] < size[:, None]
+        before = np.where(real & (column > 0), rows - 1, 0)  # the event that is the token
+        token = real & (column > 0)
+        items = np.where(token, self._item_codes[self._histories.items[before]], self._history_inputs.pad)
+        items[:, 0] = self._history_inputs.bos
+        actions = np.where(token, self._action_codes[self._histories.actions[before]], 0)
+        counted = real.copy()
+        counted[:, 0] &= windows.first[chosen]
+        row, col = np.nonzero(counted)
+        target = rows[row, col]
+        previous = np.where(col > 0, target - 1, -1)
+        return Batch(items, actions, self._gaps(before, token), windows.user[chosen], row, col, target, previous)
+
+    def _gaps(self, before: Ints, token: npt.NDArray[np.bool_]) -> Ints:
+        times = self._histories.timestamps[before]
+        gaps = np.zeros_like(before)
+        inner = token[:, 2:]  # BOS and the oldest event have no gap
+        gaps[:, 2:][inner] = self._features.gap_codes((times[:, 2:] - times[:, 1:-1])[inner])
+        return gaps
