@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from sqlalchemy import insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from retrieval.errors import ConfigError
@@ -50,13 +51,14 @@ def lock_model(change: Change, model: str) -> None:
     if change.session.execute(touched).scalar_one_or_none() is not None:
         return
     first = {"name": model, "next_version": 1, "next_build": 1, "created_at": utc_now()}
-    if change.session.get_bind().dialect.name == "postgresql":
-        from sqlalchemy.dialects.postgresql import insert as insert_or_wait
+    put_if_absent(change, ModelTable, first)
+    change.session.execute(touched)
 
-        change.session.execute(insert_or_wait(ModelTable).values(first).on_conflict_do_nothing())
-        change.session.execute(touched)
-    else:
-        change.session.execute(insert(ModelTable).values(first))
+
+def put_if_absent(change: Change, table: type[Base], values: Mapping[str, Any]) -> None:
+    """Insert a row unless its key is there; another process may be inserting the same one at this moment."""
+    dialect = {"postgresql": postgresql, "sqlite": sqlite}[change.session.get_bind().dialect.name]
+    change.session.execute(dialect.insert(table).values(dict(values)).on_conflict_do_nothing())
 
 
 def next_number(change: Change, model: str, counter: str) -> int:

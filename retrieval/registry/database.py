@@ -19,7 +19,7 @@ from sqlalchemy.pool import NullPool
 from retrieval.errors import ArtifactError, ConfigError, ConflictError, UnavailableError
 
 HEAD = "0001"
-"""The newest migration; compared with the database on opening, so that alembic is only loaded when there is one to run."""
+"""The newest migration; compared with the database on opening: alembic is only loaded when there is one to run."""
 
 _BUSY_S = 10.0
 _CONNECT_S = 5
@@ -37,7 +37,7 @@ class Database:
 
     @classmethod
     def open(cls, url: str, *, root: Path | None = None) -> Database:
-        """Open `url` (a relative SQLite path is under `root`) and migrate it up. Raises ConfigError, UnavailableError."""
+        """Open `url` (relative SQLite paths are under `root`), migrate it up. Raises ConfigError, UnavailableError."""
         parsed = _parse(url)
         shown = _mask(parsed)
         if parsed.get_backend_name() == "sqlite":
@@ -45,7 +45,11 @@ class Database:
         else:
             engine = _postgresql(parsed)
         database = cls(engine, shown)
-        database._migrate()
+        try:
+            database._migrate()
+        except BaseException:
+            database.close()
+            raise
         return database
 
     @contextmanager

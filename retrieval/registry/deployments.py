@@ -16,7 +16,7 @@ from retrieval.types import BuildId
 
 
 def start(change: Change, target: BuildId, kind: str, *, supersede: bool, note: str) -> DeploymentRow:
-    """Begin a deployment. Raises ConflictError if one is running (unless it is to be superseded) or the build isn't ready."""
+    """Begin a deployment. Raises ConflictError if the build isn't ready, or one is running and not to be superseded."""
     lock_model(change, target.model)
     build = artifacts.need_build(change.session, target)
     if build.state != "ready":

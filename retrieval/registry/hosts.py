@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from retrieval.errors import NotFoundError
-from retrieval.registry.change import Change, as_row, as_values
+from retrieval.registry.change import Change, as_row, as_values, put_if_absent
 from retrieval.registry.rows import HostRow, utc_now
 from retrieval.registry.tables import HostTable
 
@@ -22,9 +22,8 @@ def heartbeat(change: Change, row: HostRow) -> None:
     ).one_or_none()
     values = as_values(row) | {"seen_at": utc_now()}
     if before is None:
-        change.session.execute(insert(HostTable).values(values))
-    else:
-        change.session.execute(update(HostTable).where(HostTable.host_id == row.host_id).values(values))
+        put_if_absent(change, HostTable, values)
+    change.session.execute(update(HostTable).where(HostTable.host_id == row.host_id).values(values))
     now = (row.state, row.build, row.pid, row.address)
     if before is None or tuple(before) != now:
         details = {"role": row.role, "model": row.model, "shard": row.shard, "build": row.build}

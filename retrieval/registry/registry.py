@@ -176,7 +176,7 @@ class Registry:
             return deployments.target(session, model)
 
     def previous_build(self, model: str) -> BuildRow | None:
-        """The build that a roll-back goes to, or None: the active one while a deployment runs, else the one before it."""
+        """The build that a roll-back goes to, or None: while a deployment runs the active one, else the one before."""
         with self._database.read() as session:
             return deployments.previous(session, model)
 

@@ -10,6 +10,7 @@ from sqlalchemy import (
     CheckConstraint,
     DateTime,
     Dialect,
+    Double,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -103,7 +104,7 @@ class BuildTable(Base):
     key: Mapped[str]
     shards: Mapped[int]
     items: Mapped[int]
-    recall: Mapped[float | None]
+    recall: Mapped[float | None] = mapped_column(Double)
     state: Mapped[str]
     inputs_hash: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)

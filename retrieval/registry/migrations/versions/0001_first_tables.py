@@ -47,7 +47,7 @@ def upgrade() -> None:
         sa.Column("key", sa.String(), nullable=False),
         sa.Column("shards", sa.Integer(), nullable=False),
         sa.Column("items", sa.Integer(), nullable=False),
-        sa.Column("recall", sa.Float(), nullable=True),
+        sa.Column("recall", sa.Double(), nullable=True),
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("inputs_hash", sa.String(), nullable=False),
         sa.Column("created_at", UTC_TIME, nullable=False),

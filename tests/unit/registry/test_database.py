@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import multiprocessing
+import sqlite3
+import threading
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from retrieval.errors import ArtifactError, ConfigError, ConflictError, UnavailableError
+from retrieval.registry import HostRow, Registry
+from retrieval.registry.database import HEAD, Database, _sqlite, make_url
+
+
+def _reserve_many(url: str, count: int) -> list[int]:
+    registry = Registry.open(url)
+    numbers = []
+    for _ in range(count):
+        numbers.append(registry.reserve_version("feed").version)
+        registry.heartbeat(HostRow(host_id=f"h{count}", role="ann", address="x:1", model="feed"))
+    registry.close()
+    return numbers
+
+
+def test_processes_that_open_and_reserve_at_once_get_different_numbers(url: str) -> None:
+    # nobody has opened it before: the migration races too
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(3, mp_context=context) as pool:
+        parts = list(pool.map(_reserve_many, [url] * 3, [12] * 3))
+    numbers = sorted(number for part in parts for number in part)
+    assert numbers == list(range(1, 37))
+    registry = Registry.open(url)
+    assert len(registry.list_versions("feed")) == 36
+    registry.close()
+
+
+def test_threads_reserve_through_one_registry(registry: Registry) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        rows = list(pool.map(lambda _: registry.reserve_version("feed").version, range(30)))
+    assert sorted(rows) == list(range(1, 31))
+
+
+def test_of_several_deployments_started_at_once_one_runs(registry: Registry) -> None:
+    from retrieval.registry import BuildRow, VersionRow
+
+    registry.add_version(VersionRow(model="feed", version=1, space_id="s"))
+    build = registry.add_build(BuildRow(model="feed", number=1, version=1, space_id="s"))
+    start = threading.Barrier(4)
+
+    def attempt(_: int) -> bool:
+        start.wait()
+        try:
+            registry.start_deployment(build.id)
+        except ConflictError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(attempt, range(4))) == [False, False, False, True]
+
+
+def test_the_tables_are_what_the_migrations_make(url: str) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    from retrieval.registry.tables import Base
+
+    database = Database.open(url)
+    with database._engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+    database.close()
+    migrations = Path(__file__).parents[3] / "retrieval" / "registry" / "migrations"
+    assert ScriptDirectory(str(migrations)).get_current_head() == HEAD
+
+
+def test_a_registry_of_a_newer_program_is_left_alone(url: str) -> None:
+    database = Database.open(url)
+    with database._writing.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    database.close()
+    with pytest.raises(ConflictError, match="newer program"):
+        Registry.open(url)
+
+
+def test_a_migration_that_is_cut_short_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from alembic import op
+
+    def cut(*_: object, **__: object) -> None:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(op, "create_index", cut)
+        with pytest.raises(RuntimeError, match="killed"):
+            Registry.open("sqlite:///registry.db", root=tmp_path)
+    with sqlite3.connect(tmp_path / "registry.db") as connection:
+        assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+    connection.close()
+    Registry.open("sqlite:///registry.db", root=tmp_path).reserve_version("feed")
+
+
+def test_sqlite_is_opened_in_wal_mode_with_foreign_keys(tmp_path: Path) -> None:
+    database = Database.open("sqlite:///registry.db", root=tmp_path)
+    with database._engine.connect() as connection:
+        assert connection.execute(text("PRAGMA journal_mode")).scalar_one() == "wal"
+        assert connection.execute(text("PRAGMA foreign_keys")).scalar_one() == 1
+    assert (tmp_path / "registry.db").is_file()
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("mysql://user:secret@host/db", "'mysql' is not known"),
+        ("nonsense", "not a database URL"),
+        ("sqlite://", "needs a file"),
+    ],
+)
+def test_a_url_that_is_no_registry_is_refused_without_showing_its_password(url: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        Registry.open(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_server_that_is_away_is_unavailable_and_its_password_is_masked() -> None:
+    with pytest.raises(UnavailableError, match="can't be reached now") as caught:
+        Registry.open("postgresql://user:hush-hush@127.0.0.1:1/db?password=hush-hush")
+    assert "hush-hush" not in str(caught.value)
+    assert "user:***@127.0.0.1" in str(caught.value)
+
+
+def test_a_registry_that_went_away_is_unavailable_until_it_comes_back(tmp_path: Path) -> None:
+    registry = Registry.open("sqlite:///registry.db", root=tmp_path)
+    registry.reserve_version("feed")
+    (tmp_path / "registry.db").rename(tmp_path / "elsewhere.db")
+    with pytest.raises(UnavailableError, match=r"registry\.db"):
+        registry.list_versions()
+    with pytest.raises(UnavailableError):
+        registry.reserve_version("feed")
+    assert not (tmp_path / "registry.db").exists()
+    (tmp_path / "elsewhere.db").rename(tmp_path / "registry.db")
+    assert registry.reserve_version("feed").version == 2
+
+
+@pytest.mark.postgres
+def test_a_server_that_drops_its_connections_is_found_again(postgres_url: str) -> None:
+    registry = Registry.open(postgres_url)
+    registry.reserve_version("feed")
+    engine = create_engine(make_url(postgres_url).set(drivername="postgresql+psycopg"))
+    with engine.begin() as connection:
+        drop = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> "
+        connection.execute(text(drop + "pg_backend_pid()"))
+    engine.dispose()
+    assert registry.reserve_version("feed").version == 2
+    registry.close()
+
+
+def test_a_file_that_is_no_database_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "registry.db").write_bytes(b"not a database at all, but long enough to be looked at" * 100)
+    with pytest.raises(ArtifactError, match=r"registry\.db is not a usable SQLite file"):
+        Registry.open("sqlite:///registry.db", root=tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UnavailableError, match="can't be opened"):
+        Registry.open("sqlite:///file/registry.db", root=tmp_path)
+
+
+def test_a_writer_that_holds_the_lock_makes_others_wait(tmp_path: Path) -> None:
+    registry = Registry.open("sqlite:///registry.db", root=tmp_path)
+    holder = sqlite3.connect(tmp_path / "registry.db", isolation_level=None, check_same_thread=False)
+    holder.execute("BEGIN IMMEDIATE")
+    timer = threading.Timer(0.2, holder.rollback)
+    timer.start()
+    assert registry.reserve_version("feed").version == 1
+    timer.join()
+    holder.close()
+
+
+def test_relative_paths_are_under_the_root(tmp_path: Path) -> None:
+    engine = _sqlite(make_url("sqlite:///deep/registry.db"), tmp_path, "shown")
+    engine.dispose()
+    assert (tmp_path / "deep" / "registry.db").is_file()

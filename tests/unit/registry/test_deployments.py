@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import pytest
+
+from retrieval.errors import ConflictError
+from retrieval.registry import BuildRow, Registry, VersionRow
+from retrieval.types import BuildId
+
+
+@pytest.fixture(autouse=True)
+def five_builds(registry: Registry) -> None:
+    for number in range(1, 6):
+        registry.add_version(VersionRow(model="feed", version=number, space_id=f"s{number}", digest=f"d{number}"))
+        row = BuildRow(model="feed", number=number, version=number, space_id=f"s{number}", digest=f"b{number}")
+        registry.add_build(row)
+
+
+def feed(number: int) -> BuildId:
+    return BuildId("feed", number)
+
+
+def bring(registry: Registry, number: int, kind: str = "deploy", state: str = "done") -> None:
+    started = registry.start_deployment(feed(number), kind=kind)
+    registry.finish_deployment(started.id, state)
+
+
+def active(registry: Registry) -> int | None:
+    found = registry.active_build("feed")
+    return found.number if found else None
+
+
+def target(registry: Registry) -> int | None:
+    found = registry.target_build("feed")
+    return found.number if found else None
+
+
+def previous(registry: Registry) -> int | None:
+    found = registry.previous_build("feed")
+    return found.number if found else None
+
+
+def test_the_target_changes_when_a_deployment_starts_and_the_active_build_when_it_is_done(registry: Registry) -> None:
+    assert (active(registry), target(registry), previous(registry)) == (None, None, None)
+    started = registry.start_deployment(feed(1))
+    assert (active(registry), target(registry)) == (None, 1)
+    done = registry.finish_deployment(started.id, "done", note="4 hosts")
+    assert done.state == "done"
+    assert done.finished_at is not None
+    assert done.finished_at >= done.started_at
+    assert (active(registry), target(registry), previous(registry)) == (1, 1, None)
+    assert registry.running_deployment("feed") is None
+
+
+def test_a_failed_deployment_leaves_the_target_where_it_was(registry: Registry) -> None:
+    bring(registry, 1)
+    bring(registry, 2, state="failed")
+    assert (active(registry), target(registry), previous(registry)) == (1, 1, None)
+
+
+def test_one_deployment_runs_at_a_time_unless_it_is_superseded(registry: Registry) -> None:
+    first = registry.start_deployment(feed(1))
+    with pytest.raises(ConflictError, match=r"deploy 1 of feed-b1 is running, started by anna@desk"):
+        registry.start_deployment(feed(2))
+    second = registry.start_deployment(feed(2), supersede=True)
+    assert registry.get_deployment(first.id).state == "superseded"
+    assert "feed-b2" in registry.get_deployment(first.id).note
+    running = registry.running_deployment("feed")
+    assert running is not None
+    assert running.id == second.id
+    with pytest.raises(ConflictError, match="superseded already"):
+        registry.finish_deployment(first.id, "done")
+    assert active(registry) is None
+
+
+def test_only_a_ready_build_can_be_deployed(registry: Registry) -> None:
+    registry.set_build_state(feed(2), "failed")
+    with pytest.raises(ConflictError, match="feed-b2 is failed"):
+        registry.start_deployment(feed(2))
+
+
+def test_one_roll_back_after_another_goes_further_back(registry: Registry) -> None:
+    for number in (1, 2, 3):
+        bring(registry, number)
+    assert previous(registry) == 2
+    bring(registry, 2, "rollback")
+    assert previous(registry) == 1
+    bring(registry, 1, "rollback")
+    assert previous(registry) is None
+    bring(registry, 4)
+    assert previous(registry) == 1
+
+
+def test_a_roll_back_skips_builds_that_are_gone_and_failed_deployments(registry: Registry) -> None:
+    for number in (1, 2, 3):
+        bring(registry, number)
+    bring(registry, 5, state="failed")
+    registry.set_build_state(feed(2), "retired")
+    assert previous(registry) == 1
+
+
+def test_while_a_deployment_hangs_a_roll_back_goes_to_the_active_build(registry: Registry) -> None:
+    bring(registry, 1)
+    bring(registry, 2)
+    registry.start_deployment(feed(3))
+    assert (target(registry), previous(registry)) == (3, 2)
+
+
+def test_deployments_are_listed_newest_first(registry: Registry) -> None:
+    for number in (1, 2, 3):
+        bring(registry, number)
+    rows = registry.list_deployments("feed", limit=2)
+    assert [(row.build, row.previous_build) for row in rows] == [(3, 2), (2, 1)]
+    assert registry.list_deployments("shop") == []
