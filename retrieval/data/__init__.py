@@ -1,1 +1,22 @@
-"""TODO"""
+"""Events, users and items: reading, checking, splitting, and turning logs of any size into histories."""
+
+from retrieval.data.build import build_histories
+from retrieval.data.config import DataConfig, SplitConfig
+from retrieval.data.dataset import Dataset, open_dataset
+from retrieval.data.histories import ContextColumn, Histories, open_histories
+from retrieval.data.splits import Split, by_time, leave_one_out, make_split
+
+__all__ = [
+    "ContextColumn",
+    "DataConfig",
+    "Dataset",
+    "Histories",
+    "Split",
+    "SplitConfig",
+    "build_histories",
+    "by_time",
+    "leave_one_out",
+    "make_split",
+    "open_dataset",
+    "open_histories",
+]

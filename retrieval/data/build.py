@@ -1,0 +1,104 @@
+"""Building histories out of core: two passes over the events, then one sort per bucket of users.
+
+Pass 1 checks the rows and collects the catalogs (distinct users, items, actions, context values; events per user).
+Pass 2 writes every event, as codes, to the bucket file of its user; a bucket is a range of users that fits in memory.
+The buckets, sorted one after another by (user, time) and stable, are the histories. Memory grows with users and items,
+and with the events of the most active single user, never with all events.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from retrieval.data.collecting import Catalogs, collect
+from retrieval.data.config import DataConfig
+from retrieval.data.histories import KIND, Histories, open_histories, write_arrow, write_ids
+from retrieval.data.profiles import align, read_profiles
+from retrieval.data.schema import ids_as_text
+from retrieval.data.snapshot import snapshot_of
+from retrieval.data.sorting import sort_events
+from retrieval.data.sources import list_files
+from retrieval.data.staging import staged_folder
+from retrieval.data.validation import open_events
+from retrieval.errors import DataError
+from retrieval.storage import write_manifest
+
+
+def build_histories(
+    config: DataConfig, root: Path, out: Path, *, snapshot: str | None = None, show: bool = True
+) -> Histories:
+    """Build the histories of the events that the settings name into the folder `out`, which appears when complete.
+
+    Also writes the users and items tables, aligned with the catalogs, and the rows that were refused.
+    Raises DataError for what is wrong with the files.
+    """
+    named = snapshot or snapshot_of(config, root)
+    layout = open_events(config, root, other_ids=_id_types(config, root))
+    users = read_profiles(root / config.users, "users", config.user_column, layout.user_kind) if config.users else None
+    items = read_profiles(root / config.items, "items", config.item_column, layout.item_kind) if config.items else None
+    with staged_folder(out) as folder:
+        found = collect(layout, users, items, folder / "rejects.parquet", config.memory_limit_mb, show=show)
+        _check_disk(folder, found)
+        sort_events(layout, found, folder, config.memory_limit_mb, show=show)
+        user_ids, item_ids = ids_as_text(found.users), ids_as_text(found.items)
+        write_ids(folder / "user_ids.arrow", user_ids)
+        write_ids(folder / "item_ids.arrow", item_ids)
+        write_arrow(folder / "users.arrow", align(users, user_ids, config.user_column))
+        write_arrow(folder / "items.arrow", align(items, item_ids, config.item_column))
+        rejected = dict(found.report.rejected)
+        for profiles in (users, items):
+            rejected |= profiles.rejected if profiles else {}
+        first_us, last_us = _time_range(folder / "timestamps.npy")
+        facts = {
+            "snapshot": named,
+            "users": len(user_ids),
+            "items": len(item_ids),
+            "events": found.report.good,
+            "rows": found.report.rows,
+            "rejected": rejected,
+            "action_names": list(found.actions),
+            "context": [{"name": column.name, "kind": column.kind} for column in found.context],
+            "first_us": first_us,
+            "last_us": last_us,
+            "timestamp_unit": layout.unit,
+        }
+        write_manifest(folder, KIND, facts)
+    return open_histories(out)
+
+
+def _id_types(config: DataConfig, root: Path) -> dict[str, pa.DataType]:
+    """Types of the id columns of the users and items tables, where there are such tables."""
+    found = {}
+    tables = (("users", config.users, config.user_column), ("items", config.items, config.item_column))
+    for what, place, column in tables:
+        if not place:
+            continue
+        file = list_files(root / place, what)[0]
+        try:
+            schema = pq.read_schema(file)
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"{file}: can't be read as Parquet: {error}") from error
+        if column in schema.names:
+            found[what] = schema.field(column).type
+    return found
+
+
+def _time_range(path: Path) -> tuple[int, int]:
+    times = np.load(path, mmap_mode="r")
+    blocks = [times[start : start + (1 << 22)] for start in range(0, len(times), 1 << 22)]
+    return int(min(block.min() for block in blocks)), int(max(block.max() for block in blocks))
+
+
+def _check_disk(folder: Path, found: Catalogs) -> None:
+    per_event = 2 * (17 + 8 * len(found.context))
+    needed, free = per_event * found.report.good, shutil.disk_usage(folder).free
+    if needed > free:
+        raise DataError(
+            f"{folder.parent}: {free / 1e9:.1f} GB free on the disk, histories of {found.report.good:,} events "
+            f"need about {needed / 1e9:.1f} GB while they are built"
+        )

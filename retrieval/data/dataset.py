@@ -1,0 +1,54 @@
+"""The dataset that everything above works on: histories, and the users and items tables aligned with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from retrieval.data.build import build_histories
+from retrieval.data.config import DataConfig
+from retrieval.data.histories import Histories, open_histories, read_arrow
+from retrieval.data.snapshot import input_files, snapshot_of
+from retrieval.errors import ArtifactError
+from retrieval.observability import track
+
+HISTORIES = Path("data") / ".histories"
+"""Where built histories lie in a workspace, each under its snapshot."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Histories with what is known about their users and items."""
+
+    histories: Histories
+    users: pa.Table
+    """[U] rows, aligned with histories.user_ids: the id as text, then the profile's columns (null where unknown)."""
+    items: pa.Table
+    """[N] rows, aligned with histories.item_ids: the id as text, then the item's columns (null where unknown)."""
+    snapshot: str
+
+
+def open_dataset(config: DataConfig, root: Path, *, show: bool = True) -> Dataset:
+    """The dataset that the settings name; its histories are built, or found again if inputs and settings are the same.
+
+    Raises DataError for what is wrong with the files.
+    """
+    size = sum(path.stat().st_size for _, path in input_files(config, root))
+    with track("Hashing the inputs", size, unit="bytes", show=show and size > 1 << 28) as tracker:
+        snapshot = snapshot_of(config, root, tracker=tracker)
+    path = root / HISTORIES / snapshot
+    histories = _open_or_none(path) or build_histories(config, root, path, snapshot=snapshot, show=show)
+    return Dataset(histories, read_arrow(path / "users.arrow"), read_arrow(path / "items.arrow"), snapshot)
+
+
+def _open_or_none(path: Path) -> Histories | None:
+    """Histories at `path`, None where there are none. Damaged ones are put aside, to be built again."""
+    if not path.is_dir():
+        return None
+    try:
+        return open_histories(path)
+    except ArtifactError:
+        path.rename(path.with_name(f".damaged-{path.name}"))
+        return None

@@ -1,0 +1,134 @@
+"""Parquet datasets as streams of batches: one file, or a folder of them, Hive-style `key=value` folders included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from retrieval.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows of one file, in the file's order; `first_row` is the position of the first of them in it."""
+
+    file: str
+    first_row: int
+    columns: dict[str, pa.Array]
+    rows: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """The files of a dataset, in the order in which they are read, with the types of the columns that are wanted."""
+
+    path: Path
+    files: tuple[Path, ...]
+    types: dict[str, pa.DataType]
+    rows: int
+
+    def batches(self, rows: int) -> Iterator[Batch]:
+        """Stream the dataset in batches of at most `rows` rows, one file after another."""
+        for file in self.files:
+            yield from _read(file, self.label(file), list(self.types), _partition_keys(self.path, file), rows)
+
+    def label(self, file: Path) -> str:
+        """A file's name as shown to people: relative to the dataset's folder."""
+        return file.name if file == self.path else file.relative_to(self.path).as_posix()
+
+
+def list_files(path: Path, what: str) -> tuple[Path, ...]:
+    """Parquet files of a dataset, sorted by path. Raises DataError where there are none."""
+    if path.is_file():
+        return (path,)
+    if not path.is_dir():
+        raise DataError(f"{path}: no such file or folder; expected the {what} as a Parquet file or a folder of them")
+    files = tuple(
+        sorted(
+            p
+            for p in path.rglob("*")
+            if p.suffix in {".parquet", ".pq"}
+            and p.is_file()
+            and not any(part[0] in "._" for part in p.relative_to(path).parts)
+        )
+    )
+    if not files:
+        raise DataError(f"{path}: holds no .parquet files; expected the {what}")
+    return files
+
+
+def open_source(path: Path, what: str, *, required: Sequence[str], optional: Sequence[str] = ()) -> Source:
+    """Open a dataset and check that every file has the required columns.
+
+    Raises DataError that names the file, the column, and the columns that are there.
+    """
+    files = list_files(path, what)
+    types: dict[str, pa.DataType] = {}
+    rows = 0
+    for file in files:
+        with _open(file) as parquet:
+            schema, count = parquet.schema_arrow, parquet.metadata.num_rows
+        keys = _partition_keys(path, file)
+        there = [*schema.names, *(key for key in keys if key not in schema.names)]
+        for name in required:
+            if name not in there:
+                raise DataError(f"{file}: no column {name!r} ({what}); its columns are: {', '.join(there) or 'none'}")
+        for name in (*required, *(name for name in optional if name in there)):
+            kind = schema.field(name).type if name in schema.names else pa.string()
+            types.setdefault(name, kind)
+        rows += count
+    return Source(path, files, types, rows)
+
+
+def read_table(path: Path, what: str, *, required: Sequence[str]) -> pa.Table:
+    """A whole dataset with all its columns, for tables that grow with users or items, never with events."""
+    files = list_files(path, what)
+    open_source(path, what, required=required)
+    tables = []
+    for file in files:
+        try:
+            tables.append(pq.read_table(file, partitioning=None))
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"{file}: can't be read as Parquet: {error}") from error
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise DataError(f"{path}: its files have columns of different types: {error}") from error
+
+
+def _open(file: Path) -> pq.ParquetFile:
+    try:
+        # buffered reading keeps a row group of any size out of memory
+        return pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
+    except (pa.ArrowException, OSError) as error:
+        size = file.stat().st_size if file.exists() else 0
+        hint = "the file is empty" if size == 0 else str(error)
+        raise DataError(f"{file}: can't be read as Parquet: {hint}") from error
+
+
+def _read(file: Path, label: str, names: list[str], keys: dict[str, str], rows: int) -> Iterator[Batch]:
+    first = 0
+    with _open(file) as parquet:
+        stored = [name for name in names if name in parquet.schema_arrow.names]
+        try:
+            for batch in parquet.iter_batches(batch_size=rows, columns=stored, use_threads=True):
+                count = batch.num_rows
+                columns = {name: batch.column(name) for name in stored}
+                for name in names:
+                    if name not in columns:
+                        columns[name] = pa.repeat(keys.get(name), count).cast(pa.string())
+                yield Batch(label, first, columns, count)
+                first += count
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"{file}: damaged after row {first}: {error}") from error
+
+
+def _partition_keys(root: Path, file: Path) -> dict[str, str]:
+    if file == root:
+        return {}
+    pairs = (part.partition("=") for part in file.relative_to(root).parts[:-1])
+    return {key: value for key, separator, value in pairs if separator}
