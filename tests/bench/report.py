@@ -1,0 +1,91 @@
+"""What every bench shares: `--json FILE`, a description of the machine, and one table of flat rows."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+Row = dict[str, Any]
+_VERSIONS = ("retrieval", "numpy", "pyarrow", "torch", "onnxruntime", "hnswlib", "grpcio", "duckdb")
+
+
+def bench_main(
+    description: str,
+    configure: Callable[[argparse.ArgumentParser], None],
+    measure: Callable[[argparse.Namespace], Sequence[Row]],
+    arguments: Sequence[str] | None = None,
+) -> None:
+    """Parse the bench's flags (`configure` adds its own), run `measure`, print its rows, and write them with --json."""
+    parser = argparse.ArgumentParser(description=description)
+    configure(parser)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write machine, settings and results as JSON")
+    given = parser.parse_args(arguments)
+    rows = list(measure(given))
+    settings = {name: value for name, value in vars(given).items() if name != "json"}
+    report = {"machine": machine(), "settings": settings, "results": rows}
+    show(description, rows)
+    if given.json:
+        given.json.parent.mkdir(parents=True, exist_ok=True)
+        given.json.write_text(json.dumps(report, indent=1, default=str) + "\n", encoding="utf-8")
+
+
+def machine() -> Row:
+    """The machine a bench ran on: processor, cores, memory, and the versions of what matters."""
+    return {
+        "cpu": _cpu(),
+        "cores": psutil.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {name: version for name in _VERSIONS if (version := _version(name)) is not None},
+    }
+
+
+def show(title: str, rows: Sequence[Row]) -> None:
+    """Print flat rows as one table; a column for every key that any row has."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        numeric = any(isinstance(row.get(column), (int, float)) for row in rows)
+        table.add_column(column, justify="right" if numeric else "left")
+    for row in rows:
+        table.add_row(*(_cell(row.get(column)) for column in columns))
+    Console().print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return str(value)
+
+
+def _cpu() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
