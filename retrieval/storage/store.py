@@ -53,11 +53,11 @@ class ArtifactStore:
         """Where the store is, for people to read."""
         return self._base if self._local else f"{self._filesystem.type_name}://{self._base}"
 
-    def staging(self) -> Path:
-        """A fresh local folder to write an artifact into before it is published."""
+    def staging(self, name: str | None = None) -> Path:
+        """A local folder to write an artifact into before it is published; fresh, unless a `name` finds it again."""
         root = (self._local or self._cache) / ".staging"
-        folder = root / uuid.uuid4().hex
-        folder.mkdir(parents=True)
+        folder = root / (name or uuid.uuid4().hex)
+        folder.mkdir(parents=True, exist_ok=name is not None)
         return folder
 
     def publish(self, staged: Path, key: str) -> Manifest:

@@ -1,0 +1,231 @@
+"""Item attributes of a shard, ready to be filtered on: a filter becomes a boolean mask over the shard's rows.
+
+Attributes are stored as text, int64, float64 or bool columns, or lists of one of these (see `attribute_table`).
+A missing value is selected by no filter.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from retrieval.errors import DataError, RequestError
+from retrieval.index.filters import AllOf, AnyOf, Filter, Range, Value
+
+Mask = npt.NDArray[np.bool_]
+_CACHED_BYTES = 64 << 20
+
+
+class Allowed:
+    """The rows that a filter leaves: `mask` bool [count], `count` of them, and `rows` int64, ascending."""
+
+    def __init__(self, mask: Mask) -> None:
+        self.mask = mask
+        self.count = int(np.count_nonzero(mask))
+
+    @cached_property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """The allowed rows, ascending; worked out when first asked for."""
+        return np.flatnonzero(self.mask).astype(np.int64, copy=False)
+
+
+class Attributes:
+    """The filterable columns of one shard. Thread-safe; recent filters keep their masks (within 64 MiB)."""
+
+    def __init__(self, columns: Mapping[str, pa.ChunkedArray], count: int) -> None:
+        self._columns = {name: _read_column(column) for name, column in columns.items()}
+        self._count = count
+        self._cache: OrderedDict[Filter, Allowed] = OrderedDict()
+        self._kept = max(4, min(256, _CACHED_BYTES // max(1, count)))
+        self._lock = threading.Lock()
+
+    @property
+    def fields(self) -> list[str]:
+        """Names of the fields that can be filtered on, sorted."""
+        return sorted(self._columns)
+
+    def allowed(self, wanted: Filter) -> Allowed:
+        """The rows that `wanted` selects. Raises RequestError on an unknown field or a value of the wrong type."""
+        with self._lock:
+            if (found := self._cache.get(wanted)) is not None:
+                self._cache.move_to_end(wanted)
+                return found
+        made = Allowed(self._mask(wanted))
+        with self._lock:
+            self._cache[wanted] = made
+            while len(self._cache) > self._kept:
+                self._cache.popitem(last=False)
+        return made
+
+    def _mask(self, wanted: Filter) -> Mask:
+        if isinstance(wanted, AllOf):
+            mask = np.ones(self._count, dtype=np.bool_)
+            for part in wanted.filters:
+                mask &= self._mask(part)
+            return mask
+        column = self._columns.get(wanted.field)
+        if column is None:
+            known = ", ".join(self.fields) or "none, this index was built without attributes"
+            raise RequestError(f"filter on unknown field {wanted.field!r}; fields that can be filtered on: {known}")
+        hit = _any_of(column, wanted) if isinstance(wanted, AnyOf) else _in_range(column, wanted)
+        if column.rows is None:
+            return hit
+        mask = np.zeros(self._count, dtype=np.bool_)
+        mask[column.rows[hit]] = True
+        return mask
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """`values` holds codes into `words` (text; -1 = missing) or the numbers themselves; `rows` is set for lists."""
+
+    kind: str
+    values: npt.NDArray[np.generic]
+    valid: Mask | None
+    words: Mapping[str, int]
+    rows: npt.NDArray[np.int64] | None
+
+
+_KINDS: dict[str, Callable[[pa.DataType], bool]] = {
+    "text": lambda t: pa.types.is_string(t) or pa.types.is_large_string(t),
+    "whole": pa.types.is_int64,
+    "real": pa.types.is_float64,
+    "flag": pa.types.is_boolean,
+}
+
+
+def _read_column(column: pa.ChunkedArray) -> _Column:
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
+    rows = None
+    if pa.types.is_list(array.type):
+        lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
+        rows = np.repeat(np.arange(len(array), dtype=np.int64), lengths)
+        array = array.flatten()
+    kind = next((name for name, fits in _KINDS.items() if fits(array.type)), None)
+    if kind is None:
+        raise DataError(f"an attribute column of type {column.type} can't be filtered on")
+    valid = None if array.null_count == 0 else array.is_valid().to_numpy(zero_copy_only=False)
+    if kind == "text":
+        encoded = array.dictionary_encode()
+        words = {word: code for code, word in enumerate(encoded.dictionary.to_pylist())}
+        codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        return _Column(kind, codes, valid, words, rows)
+    filled = array.fill_null(False if kind == "flag" else 0)
+    return _Column(kind, filled.to_numpy(zero_copy_only=False), valid, {}, rows)
+
+
+def _any_of(column: _Column, wanted: AnyOf) -> Mask:
+    values = [_coerce(column.kind, value, wanted.field) for value in wanted.values]
+    if column.kind == "text":
+        table = np.zeros(len(column.words) + 1, dtype=np.bool_)  # the last entry answers for code -1, missing
+        table[[code for value in values if (code := column.words.get(str(value))) is not None]] = True
+        return np.asarray(table[column.values])
+    return _known(column, np.isin(column.values, np.array(values, dtype=column.values.dtype)))
+
+
+def _in_range(column: _Column, wanted: Range) -> Mask:
+    if column.kind not in {"whole", "real"}:
+        raise RequestError(f"filter on {wanted.field!r}: a range needs a numeric field, this one holds {column.kind}s")
+    if wanted.minimum is None and wanted.maximum is None:
+        raise RequestError(f"filter on {wanted.field!r}: a range needs a minimum, a maximum or both")
+    mask = np.ones(column.values.shape, dtype=np.bool_)
+    for bound, compare in ((wanted.minimum, np.greater_equal), (wanted.maximum, np.less_equal)):
+        if bound is None:
+            continue
+        if isinstance(bound, bool) or not isinstance(bound, (int, float)) or bound != bound:  # noqa: PLR0124 - NaN
+            raise RequestError(f"filter on {wanted.field!r}: {bound!r} is not a number")
+        mask &= compare(column.values, bound)
+    return _known(column, mask)
+
+
+def _known(column: _Column, mask: Mask) -> Mask:
+    return mask if column.valid is None else mask & column.valid
+
+
+def _coerce(kind: str, value: Value, field: str) -> Value:
+    """The value as the column holds it; numbers may come as text, as they do on a command line."""
+    try:
+        if kind == "text" and isinstance(value, str):
+            return value
+        if kind == "flag" and (isinstance(value, bool) or value in {"true", "false"}):
+            return value is True or value == "true"
+        if kind == "whole" and not isinstance(value, bool) and float(value) == int(value):
+            return _int64(int(value))
+        if kind == "real" and not isinstance(value, bool):
+            return float(value)
+    except (ValueError, TypeError, OverflowError):
+        pass
+    raise RequestError(f"filter on {field!r}: {value!r} is not {_EXPECTED[kind]}, which this field holds")
+
+
+_EXPECTED = {"text": "text", "whole": "a whole number (64 bit)", "real": "a number", "flag": "true or false"}
+
+
+def _int64(value: int) -> int:
+    if not -(2**63) <= value < 2**63:
+        raise OverflowError
+    return value
+
+
+def attribute_table(items: pa.Table, names: Sequence[str] | None, *, id_column: str = "item_id") -> pa.Table:
+    """The columns of `items` to filter on, in the types that shards store.
+
+    `names` None takes every column of a suitable type but the id. Raises DataError on a named column that is absent
+    or unsuitable.
+    """
+    columns: dict[str, pa.ChunkedArray] = {}
+    for name in items.column_names if names is None else names:
+        if name == id_column and names is None:
+            continue
+        if name not in items.column_names:
+            have = ", ".join(items.column_names)
+            raise DataError(f"index.attributes names {name!r}, the items have no such column; they have: {have}")
+        made = _storable(items[name])
+        if made is not None:
+            columns[name] = made
+        elif names is not None:
+            raise DataError(f"index.attributes names {name!r}, whose type {items[name].type} can't be filtered on")
+    return pa.table(columns) if columns else pa.table({}).select([])
+
+
+def _storable(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    kind = column.type
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        target = _stored_type(kind.value_type)
+        return None if target is None else _cast(column, pa.list_(target))
+    if pa.types.is_dictionary(kind):
+        column = column.cast(kind.value_type)
+        kind = column.type
+    target = _stored_type(kind)
+    return None if target is None else _cast(column, target)
+
+
+def _cast(column: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray | None:
+    kind = column.type
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        column = column.cast(pa.timestamp("us", getattr(kind, "tz", None)), safe=False)
+    try:
+        return column.cast(target)
+    except pa.ArrowInvalid:  # unsigned numbers beyond int64
+        return None
+
+
+def _stored_type(kind: pa.DataType) -> pa.DataType | None:
+    types = pa.types
+    if types.is_string(kind) or types.is_large_string(kind):
+        return pa.string()
+    if types.is_integer(kind) or types.is_timestamp(kind) or types.is_date(kind):
+        return pa.int64()
+    if types.is_floating(kind) or types.is_decimal(kind):
+        return pa.float64()
+    return pa.bool_() if types.is_boolean(kind) else None

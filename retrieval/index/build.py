@@ -1,0 +1,297 @@
+"""Building an index: encode the corpus, hash it into shards, build and measure each, publish the whole or nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from retrieval import __version__
+from retrieval.errors import ArtifactError, DataError, GateError
+from retrieval.index.attributes import attribute_table
+from retrieval.index.backends import BACKENDS
+from retrieval.index.canary import GoldenItem, make_canary, write_canary, write_golden
+from retrieval.index.config import IndexConfig
+from retrieval.index.encode import ItemEncoder, encode_items
+from retrieval.index.files import ITEM_ID, open_vectors, write_items, write_vectors
+from retrieval.index.measure import canary_queries, measured_recall, recall_queries
+from retrieval.index.metadata import ShardMetadata, read_metadata, write_metadata
+from retrieval.index.sharding import item_hashes
+from retrieval.index.staging import staged_build
+from retrieval.index.verify import BUILD_KIND, SHARD_KIND, inspect, shard_folder
+from retrieval.observability import Tracker, track
+from retrieval.storage import MANIFEST, ArtifactStore, verify, write_manifest
+from retrieval.types import BuildId
+
+Floats = npt.NDArray[np.float32]
+_GOLDEN_ITEMS = 4
+# Settings that change how fast a build is, not what comes out
+_SPEED_ONLY = {"threads", "batch_size", "min_recall"}
+
+
+@dataclass(frozen=True, slots=True)
+class BuildReport:
+    """What was built. `recall` is the lowest of the shards' recall@measured_k; times are seconds of this run."""
+
+    build: BuildId
+    key: str
+    digest: str
+    inputs_hash: str
+    shards: tuple[ShardMetadata, ...]
+    resumed: int
+    items: int
+    recall: float
+    encode_s: float
+    graph_s: float
+    total_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """What goes into a build: items with the hash of each id, what can be filtered on, and where they come from."""
+
+    items: pa.Table
+    hashes: npt.NDArray[np.uint64]
+    attributes: pa.Table
+    snapshot: str
+    at_us: int
+
+
+def make_corpus(items: pa.Table, config: IndexConfig, *, snapshot: str, at_us: int) -> Corpus:
+    """Check the items (text column `item_id` and whatever the item tower reads) and pick their attributes.
+
+    `snapshot` names the data that they come from, `at_us` is the time that they are encoded for. Raises DataError.
+    """
+    if ITEM_ID not in items.column_names:
+        raise DataError(f"items have no column {ITEM_ID!r}; they have: {', '.join(items.column_names)}")
+    if items.num_rows == 0:
+        raise DataError("there are no items to index")
+    ids = items[ITEM_ID].cast(pa.string())
+    if ids.null_count:
+        raise DataError(f"{ids.null_count} items have no id")
+    hashes = item_hashes(ids.to_pylist())
+    repeated = items.num_rows - len(ids.unique())
+    if repeated:
+        raise DataError(f"{repeated} item ids stand more than once; each item is indexed once")
+    return Corpus(items, hashes, attribute_table(items, config.attributes), snapshot, at_us)
+
+
+def inputs_hash(tower: ItemEncoder, corpus: Corpus, config: IndexConfig, queries: Floats | None) -> str:
+    """SHA-256 of everything that decides what a build holds; the same inputs give the same hash."""
+    settings = {k: v for k, v in config.model_dump(mode="json").items() if k not in _SPEED_ONLY}
+    facts = {
+        "version": str(tower.version),
+        "space_id": tower.space_id,
+        "settings": settings,
+        "snapshot": corpus.snapshot,
+        "at_us": corpus.at_us,
+        "attributes": [str(field) for field in corpus.attributes.schema],
+    }
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    digest.update(corpus.hashes.astype("<u8").tobytes())
+    if queries is not None:
+        digest.update(np.ascontiguousarray(queries, dtype="<f4").tobytes())
+    return digest.hexdigest()
+
+
+def build_index(
+    store: ArtifactStore,
+    tower: ItemEncoder,
+    corpus: Corpus,
+    build: BuildId,
+    config: IndexConfig,
+    *,
+    queries: Floats | None = None,
+    facts: Mapping[str, Any] | None = None,
+    show: bool = True,
+) -> BuildReport:
+    """Build and publish `builds/<model>/<number>`.
+
+    `queries` float32 [Q, D] are user embeddings to measure recall with; perturbed items stand in where there are none.
+    `facts` are added to the manifest. A build that was interrupted is taken up at its first unfinished shard. Raises
+    GateError, having published nothing, where recall is under `config.min_recall`.
+    """
+    began = time.perf_counter()
+    address = inputs_hash(tower, corpus, config, queries)
+    work = _Work(tower, corpus, build, config, queries)
+    with staged_build(store, build.model, address) as folder:
+        done = [shard for shard in range(config.shards) if _finished(folder, shard, work)]
+        shards = corpus.hashes % np.uint64(config.shards)
+        left = int(np.count_nonzero(~np.isin(shards, done)))
+        with track(f"index {build}", 2 * left, unit="items encoded + linked", show=show) as tracker:
+            made = [
+                _take_up(folder, shard, work) if shard in done else _build_shard(folder, shard, work, tracker)
+                for shard in range(config.shards)
+            ]
+        lowest = min(m.recall for m in made)
+        body = {
+            **(facts or {}),
+            "model": build.model,
+            "version": tower.version.version,
+            "space_id": tower.space_id,
+            "build": build.number,
+            "shards": config.shards,
+            "dim": tower.dim,
+            "metric": "cosine",
+            "items": corpus.items.num_rows,
+            "recall": lowest,
+            "measured_k": config.measured_k,
+            "settings": config.model_dump(mode="json"),
+            "seed": config.seed,
+            "items_snapshot": corpus.snapshot,
+            "at_us": corpus.at_us,
+            "inputs_hash": address,
+            "code_version": __version__,
+        }
+        write_manifest(folder, BUILD_KIND, body)
+        key = f"builds/{build.model}/{build.number}"
+        manifest = store.publish(folder, key)
+    return BuildReport(
+        build=build,
+        key=key,
+        digest=manifest.digest,
+        inputs_hash=address,
+        shards=tuple(made),
+        resumed=len(done),
+        items=corpus.items.num_rows,
+        recall=lowest,
+        encode_s=work.spent["encode"],
+        graph_s=work.spent["graph"],
+        total_s=time.perf_counter() - began,
+    )
+
+
+class _Work:
+    """What every shard of one build shares."""
+
+    def __init__(
+        self, tower: ItemEncoder, corpus: Corpus, build: BuildId, config: IndexConfig, queries: Floats | None
+    ) -> None:
+        self.tower, self.corpus, self.build, self.config, self.queries = tower, corpus, build, config, queries
+        self.spent = {"encode": 0.0, "graph": 0.0}
+
+    def rows(self, shard: int) -> npt.NDArray[np.int64]:
+        """Rows of the corpus that are in `shard`, ordered by hash: an order that depends on the items alone."""
+        hashes = self.corpus.hashes
+        mine = np.flatnonzero(hashes % np.uint64(self.config.shards) == shard)
+        return mine[np.argsort(hashes[mine], kind="stable")]
+
+
+def _finished(folder: Path, shard: int, work: _Work) -> bool:
+    """Whether an earlier, interrupted build left this shard complete; what is incomplete is removed."""
+    part = folder / shard_folder(shard, work.config.shards)
+    try:
+        verify(part, kind=SHARD_KIND)
+        metadata = read_metadata(part)
+    except ArtifactError:
+        shutil.rmtree(part, ignore_errors=True)
+        return False
+    return metadata.count == len(work.rows(shard)) and metadata.space_id == work.tower.space_id
+
+
+def _take_up(folder: Path, shard: int, work: _Work) -> ShardMetadata:
+    """Give a finished shard the number of the build that it now belongs to, and check it as any other."""
+    part = folder / shard_folder(shard, work.config.shards)
+    (part / MANIFEST).unlink()
+    metadata = replace(read_metadata(part), build=work.build.number)
+    inspect(part, metadata)
+    _gate(shard, metadata.recall, work)
+    return _finish(part, metadata)
+
+
+def _build_shard(folder: Path, shard: int, work: _Work, tracker: Tracker) -> ShardMetadata:
+    part = folder / shard_folder(shard, work.config.shards)
+    part.mkdir(parents=True)
+    metadata = _describe(shard, len(work.rows(shard)), work)
+    rows = work.rows(shard)
+    began = time.perf_counter()
+    _encode(part, rows, work, tracker)
+    work.spent["encode"] += time.perf_counter() - began
+    vectors = open_vectors(part, metadata)
+    began = time.perf_counter()
+    BACKENDS[metadata.backend].build(part, vectors, work.config, tracker)
+    work.spent["graph"] += time.perf_counter() - began
+    _write_samples(part, rows, vectors, work)
+    inspected = inspect(part, metadata)
+    queries = recall_queries(vectors, work.queries, work.config)
+    measured = measured_recall(inspected.searcher, vectors, queries, work.config)
+    _gate(shard, measured, work)
+    return _finish(part, replace(metadata, recall=measured, canary_recall=inspected.canary_recall))
+
+
+def _describe(shard: int, count: int, work: _Work) -> ShardMetadata:
+    config = work.config
+    return ShardMetadata(
+        model=work.build.model,
+        version=work.tower.version.version,
+        space_id=work.tower.space_id,
+        build=work.build.number,
+        shard=shard,
+        shards=config.shards,
+        dim=work.tower.dim,
+        metric="cosine",
+        normalised=True,
+        count=count,
+        backend=config.backend if count else "exact",
+        M=config.M,
+        ef_construction=config.ef_construction,
+        ef_search=config.ef_search,
+        recall=0.0,
+        measured_k=config.measured_k,
+        canary_recall=0.0,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _encode(part: Path, rows: npt.NDArray[np.int64], work: _Work, tracker: Tracker) -> None:
+    items = work.corpus.items.take(rows)
+    blocks = encode_items(work.tower, items, work.corpus.at_us, work.config.batch_size)
+    write_vectors(part, (len(rows), work.tower.dim), blocks, tracker)
+    attributes = work.corpus.attributes
+    write_items(part, items[ITEM_ID], attributes.take(rows) if attributes.num_columns else attributes)
+
+
+def _write_samples(part: Path, rows: npt.NDArray[np.int64], vectors: Floats, work: _Work) -> None:
+    k = min(work.config.measured_k, max(1, len(rows)))
+    queries = canary_queries(vectors, work.queries, work.config)
+    write_canary(part, make_canary(vectors, queries, k))
+    chosen = np.unique(np.linspace(0, len(rows) - 1, _GOLDEN_ITEMS).astype(np.int64)) if len(rows) else rows
+    golden = []
+    for row in chosen:
+        columns = {name: column[0].as_py() for name, column in zip(*_row(work.corpus.items, rows[row]), strict=True)}
+        golden.append(GoldenItem(str(columns[ITEM_ID]), int(row), columns, vectors[row]))
+    write_golden(part, work.tower.space_id, work.corpus.at_us, golden)
+
+
+def _row(items: pa.Table, row: int) -> tuple[list[str], list[pa.ChunkedArray]]:
+    one = items.slice(int(row), 1)
+    return one.column_names, one.columns
+
+
+def _gate(shard: int, measured: float, work: _Work) -> None:
+    config = work.config
+    if measured >= config.min_recall:
+        return
+    raise GateError(
+        f"{work.build}: shard {shard} of {config.shards} has recall@{config.measured_k} {measured:.4f}, "
+        f"index.min_recall is {config.min_recall}; nothing was published. Raise index.ef_search ({config.ef_search}), "
+        f"index.ef_construction ({config.ef_construction}) or index.M ({config.M}), or lower index.min_recall"
+    )
+
+
+def _finish(part: Path, metadata: ShardMetadata) -> ShardMetadata:
+    write_metadata(part, metadata)
+    names = ("model", "version", "space_id", "build", "shard", "shards", "dim", "metric", "count", "recall")
+    facts = asdict(metadata)
+    write_manifest(part, SHARD_KIND, {name: facts[name] for name in names})
+    return metadata

@@ -1,0 +1,100 @@
+"""The files that every shard has: vectors.npy and items.arrow, read with their structure checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from tokenize import TokenError
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from retrieval.errors import ArtifactError
+from retrieval.index.metadata import ShardMetadata
+from retrieval.observability import Tracker
+
+VECTORS = "vectors.npy"
+ITEMS = "items.arrow"
+ITEM_ID = "item_id"
+
+Floats = npt.NDArray[np.float32]
+_BLOCK_ROWS = 1 << 16
+_NORM_TOLERANCE = 1e-4
+
+
+def open_vectors(folder: Path, metadata: ShardMetadata) -> Floats:
+    """float32 [count, D], memory-mapped. Raises ArtifactError unless the file has exactly this shape."""
+    path = folder / VECTORS
+    shape = (metadata.count, metadata.dim)
+    try:
+        found = _map(path, empty=metadata.count == 0)
+    except _UNREADABLE as error:
+        raise ArtifactError(f"{path}: not a readable .npy file: {error}") from error
+    if found.shape != shape or found.dtype != np.dtype("<f4") or not found.flags.c_contiguous:
+        raise ArtifactError(f"{path}: {found.dtype} {found.shape}, expected float32 {shape}: damaged or swapped")
+    size, expected = path.stat().st_size, getattr(found, "offset", 0) + found.nbytes
+    if metadata.count and size != expected:
+        raise ArtifactError(f"{path}: {size} bytes, expected {expected}: damaged")
+    return found.view(np.ndarray)
+
+
+_UNREADABLE = (OSError, ValueError, TypeError, EOFError, SyntaxError, MemoryError, OverflowError, TokenError, Warning)
+
+
+def _map(path: Path, *, empty: bool) -> npt.NDArray[np.generic]:
+    if not empty:
+        return np.lib.format.open_memmap(path, mode="r")
+    with path.open("rb") as file:  # an empty array can't be mapped
+        return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def check_vectors(folder: Path, vectors: Floats) -> None:
+    """Raise ArtifactError unless every row is finite and of length 1."""
+    for start in range(0, len(vectors), _BLOCK_ROWS):
+        block = vectors[start : start + _BLOCK_ROWS]
+        with np.errstate(over="ignore", invalid="ignore"):
+            wrong = ~(np.abs(np.einsum("nd,nd->n", block, block) - 1.0) <= _NORM_TOLERANCE)
+        if wrong.any():
+            row = start + int(np.flatnonzero(wrong)[0])
+            raise ArtifactError(f"{folder / VECTORS}: row {row} is not a vector of length 1: damaged or not normalised")
+
+
+def open_items(folder: Path, metadata: ShardMetadata) -> tuple[list[str], dict[str, pa.ChunkedArray]]:
+    """Item ids by row, and the filter attributes by name. Raises ArtifactError."""
+    path = folder / ITEMS
+    try:
+        with pa.memory_map(str(path)) as source:
+            table = pa.ipc.open_file(source).read_all()
+            table.validate(full=True)
+        if ITEM_ID not in table.column_names or not pa.types.is_string(table.schema.field(ITEM_ID).type):
+            raise ArtifactError(f"{path}: no text column {ITEM_ID!r}: damaged or swapped")
+        if table.num_rows != metadata.count or table[ITEM_ID].null_count:
+            raise ArtifactError(f"{path}: {table.num_rows} items, expected {metadata.count} with an id each")
+        item_ids = table[ITEM_ID].to_pylist()
+    except (pa.ArrowException, OSError, ValueError, KeyError, IndexError, MemoryError) as error:
+        raise ArtifactError(f"{path}: not a readable Arrow file: {error}") from error
+    return item_ids, {name: table[name] for name in table.column_names if name != ITEM_ID}
+
+
+def write_vectors(folder: Path, shape: tuple[int, int], blocks: Iterable[Floats], tracker: Tracker) -> None:
+    """Write `blocks` of rows to vectors.npy as they come. Raises ArtifactError unless they add up to `shape`."""
+    path = folder / VECTORS
+    rows = 0
+    with path.open("wb") as out:
+        np.lib.format.write_array_header_1_0(out, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        for block in blocks:
+            out.write(np.ascontiguousarray(block, dtype="<f4").tobytes())
+            rows += len(block)
+            tracker.advance(len(block))
+    if rows != shape[0]:
+        raise ArtifactError(f"{path}: {rows} vectors were encoded for {shape[0]} items")
+
+
+def write_items(folder: Path, item_ids: pa.ChunkedArray, attributes: pa.Table) -> None:
+    """Write items.arrow: the ids and, beside them, the filter attributes in the types that `Attributes` reads."""
+    columns = {ITEM_ID: item_ids.cast(pa.string())}
+    columns |= {name: attributes[name] for name in attributes.column_names if name != ITEM_ID}
+    table = pa.table(columns).combine_chunks()
+    with pa.OSFile(str(folder / ITEMS), "wb") as out, pa.ipc.new_file(out, table.schema) as writer:
+        writer.write_table(table)

@@ -1,0 +1,47 @@
+"""Exact search: inner products with every row, or with the rows that are allowed, and the best of them.
+
+Shapes: Q queries, n scanned rows, D embedding dim, k candidates.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
+Answer = tuple[Rows, Floats]
+"""Rows and their scores, best first; of equal scores the lower row first."""
+
+# Scores held at once; a batch of queries is scanned in blocks of this many bytes
+_BLOCK_BYTES = 64 << 20
+
+
+def best(scores: Floats, k: int) -> Answer:
+    """The k highest of `scores` [n], fewer if there are fewer. Scores of -inf are never answered."""
+    n = len(scores)
+    if n > k:
+        threshold = np.partition(scores, n - k)[n - k]
+        if threshold > -np.inf:
+            above = np.flatnonzero(scores > threshold)
+            ties = np.flatnonzero(scores == threshold)[: k - len(above)]
+            chosen = np.concatenate((above, ties))
+            chosen.sort()
+        else:
+            chosen = np.flatnonzero(scores > -np.inf)
+    else:
+        chosen = np.flatnonzero(scores > -np.inf)
+    found = scores[chosen]
+    order = np.argsort(-found, kind="stable")
+    return chosen[order], found[order]
+
+
+def scan(vectors: Floats, queries: Floats, k: int) -> list[Answer]:
+    """The k best rows of `vectors` [n, D] for each of `queries` [Q, D]."""
+    step = max(1, _BLOCK_BYTES // max(1, 4 * len(vectors)))
+    answers: list[Answer] = []
+    for start in range(0, len(queries), step):
+        part = queries[start : start + step]
+        scores = (vectors @ part[0])[None] if len(part) == 1 else part @ vectors.T
+        answers.extend(best(row, k) for row in scores)
+    return answers

@@ -1,0 +1,113 @@
+"""One shard, opened and verified: what an ANN host searches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from retrieval.errors import RequestError
+from retrieval.index.attributes import Attributes
+from retrieval.index.filters import Filter
+from retrieval.index.items import ItemIds
+from retrieval.index.metadata import ExpectedShard, ShardMetadata
+from retrieval.index.search import Ask, Searcher
+from retrieval.index.verify import verify_shard
+
+Floats = npt.NDArray[np.float32]
+# Beyond the k that recall was measured at, the effort grows with k
+_EF_PER_K = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """Candidates of one query, best first: raw item ids, and their inner products with it, float32 [n <= k]."""
+
+    item_ids: list[str]
+    scores: Floats
+
+
+class Shard:
+    """Searches one shard's items. Thread-safe; made by `open_shard`."""
+
+    def __init__(self, metadata: ShardMetadata, items: ItemIds, attributes: Attributes, searcher: Searcher) -> None:
+        self.metadata = metadata
+        self._items = items
+        self._attributes = attributes
+        self._searcher = searcher
+
+    @property
+    def count(self) -> int:
+        """How many items the shard holds."""
+        return self.metadata.count
+
+    @property
+    def fields(self) -> list[str]:
+        """The attributes that filters may name."""
+        return self._attributes.fields
+
+    def search(
+        self,
+        queries: Floats,
+        k: Sequence[int],
+        *,
+        ef: Sequence[int | None] | None = None,
+        exclude: Sequence[Collection[str]] | None = None,
+        filters: Sequence[Filter | None] | None = None,
+    ) -> list[Hits]:
+        """The best items for each of `queries` float32 [n, D], L2-normalised, each with its own k and terms.
+
+        Short answers are ordinary: fewer than k hits come back where fewer items may be answered, k may exceed the
+        shard's count. `ef` is the number of candidates weighed (never under k; the build's own when None). `exclude`
+        holds raw item ids, unknown ones are ignored. Equal scores are ordered by row, so that equal input gives
+        equal output. Raises RequestError on a wrong shape, type, value or filter field.
+        """
+        n = self._check(queries, k, ef, exclude, filters)
+        asks = [
+            self._ask(
+                k[i],
+                None if ef is None else ef[i],
+                () if exclude is None else exclude[i],
+                None if filters is None else filters[i],
+            )
+            for i in range(n)
+        ]
+        answers = self._searcher.search(queries, asks)
+        return [Hits(self._items.names(rows), scores) for rows, scores in answers]
+
+    def _ask(self, k: int, ef: int | None, exclude: Collection[str], wanted: Filter | None) -> Ask:
+        if k < 1:
+            raise RequestError(f"k is {k}; ask for at least 1 candidate")
+        if ef is not None and ef < 1:
+            raise RequestError(f"ef is {ef}; it must be at least 1, or left out")
+        k = min(k, max(1, self.count))
+        effort = ef if ef is not None else max(self.metadata.ef_search, math.ceil(_EF_PER_K * k))
+        allowed = None if wanted is None else self._attributes.allowed(wanted)
+        return Ask(k, max(k, effort), self._items.rows(exclude), allowed)
+
+    def _check(self, queries: Floats, k: Sequence[int], *others: Sequence[Any] | None) -> int:
+        dim = self.metadata.dim
+        if queries.ndim != 2 or queries.shape[1] != dim or queries.dtype != np.float32:
+            raise RequestError(f"queries are {queries.dtype} {queries.shape}, expected float32 [n, {dim}]")
+        if not np.isfinite(queries).all():
+            raise RequestError("a query vector holds NaN or infinity")
+        n = len(queries)
+        for values in (k, *others):
+            if values is not None and len(values) != n:
+                raise RequestError(f"{n} queries, but {len(values)} values of one of their parameters")
+        return n
+
+
+def open_shard(folder: Path, expect: ExpectedShard | None = None) -> Shard:
+    """Verify a shard's folder completely and open it. Raises ArtifactError that names the file at fault.
+
+    Checked before anything is exposed: sizes and checksums, metadata against `expect`, dimensions and
+    normalisation of the vectors, the structure of the graph, the canary's answers, the golden items.
+    """
+    metadata, found = verify_shard(folder, expect or ExpectedShard())
+    return Shard(metadata, found.item_ids, found.attributes, found.searcher)

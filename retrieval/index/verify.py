@@ -1,0 +1,119 @@
+"""Full verification of a shard before anything of it is exposed, and of a whole build."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from retrieval.errors import ArtifactError, DataError
+from retrieval.index.attributes import Attributes
+from retrieval.index.backends import BACKENDS
+from retrieval.index.canary import CANARY, check_answers, check_golden, graph_recall, read_canary, read_golden
+from retrieval.index.files import ITEMS, check_vectors, open_items, open_vectors
+from retrieval.index.items import ItemIds
+from retrieval.index.metadata import FILE, ExpectedShard, ShardMetadata, check_expected, read_metadata
+from retrieval.index.search import Searcher
+from retrieval.index.sharding import item_hashes
+from retrieval.storage import MANIFEST, Manifest, verify
+
+SHARD_KIND = "index_shard"
+BUILD_KIND = "index_build"
+_HASHED_IDS = 4096  # ids whose shard is worked out again
+_RECALL_SLACK = 0.01  # other processors add up inner products in another order
+
+
+def verify_shard(folder: Path, expect: ExpectedShard) -> tuple[ShardMetadata, Inspected]:
+    """Check sizes and checksums of a shard's files, its metadata against `expect`, then what the files hold.
+
+    Raises ArtifactError that names the file at fault.
+    """
+    manifest = verify(folder, kind=SHARD_KIND, digest=expect.digest)
+    metadata = read_metadata(folder)
+    check_expected(folder, metadata, expect)
+    _check_facts(folder, manifest, metadata)
+    return metadata, inspect(folder, metadata)
+
+
+def shard_folder(shard: int, shards: int) -> str:
+    """The name of a shard's folder in its build."""
+    return f"shard-{shard}-of-{shards}"
+
+
+def verify_build(folder: Path, expect: ExpectedShard | None = None) -> list[ShardMetadata]:
+    """Check every file of every shard of the build in `folder`. Raises ArtifactError that names the file at fault."""
+    expect = expect or ExpectedShard()
+    manifest = verify(folder, kind=BUILD_KIND, digest=expect.digest)
+    try:
+        shards, items = int(manifest.facts["shards"]), int(manifest.facts["items"])
+        told = ExpectedShard(**{name: manifest.facts[name] for name in _SHARED_FACTS})
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"{folder / MANIFEST}: facts are incomplete: {error!r}") from error
+    found = []
+    for shard in range(shards):
+        part = folder / shard_folder(shard, shards)
+        metadata, _ = verify_shard(part, replace(told, shard=shard))
+        check_expected(part, metadata, expect)
+        found.append(metadata)
+    if sum(m.count for m in found) != items:
+        raise ArtifactError(f"{folder}: its shards hold {sum(m.count for m in found)} items, {MANIFEST} says {items}")
+    return found
+
+
+_SHARED_FACTS = ("model", "version", "space_id", "build", "shards", "dim")
+
+
+def _check_facts(folder: Path, manifest: Manifest, metadata: ShardMetadata) -> None:
+    for name in (*_SHARED_FACTS, "shard"):
+        have, told = getattr(metadata, name), manifest.facts.get(name)
+        if have != told:
+            raise ArtifactError(f"{folder / FILE}: {name} is {have!r}, {MANIFEST} says {told!r}: damaged or swapped")
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """The parts of a shard whose files were found sound, and what its graph finds of the canary's answers."""
+
+    item_ids: ItemIds
+    attributes: Attributes
+    searcher: Searcher
+    canary_recall: float
+
+
+def inspect(folder: Path, metadata: ShardMetadata) -> Inspected:
+    """Check the contents of every file against the metadata and each other. Raises ArtifactError."""
+    backend = BACKENDS.get(metadata.backend)
+    if backend is None:
+        known = ", ".join(sorted(BACKENDS))
+        raise ArtifactError(f"{folder / FILE}: backend is {metadata.backend!r}; this program knows {known}")
+    vectors = open_vectors(folder, metadata)
+    check_vectors(folder, vectors)
+    names, columns = open_items(folder, metadata)
+    item_ids = ItemIds(names)
+    if (repeated := item_ids.repeated()) is not None:
+        raise ArtifactError(f"{folder / ITEMS}: item {repeated!r} stands twice: damaged")
+    _check_hashes(folder, names, metadata)
+    try:
+        attributes = Attributes(columns, metadata.count)
+    except DataError as error:
+        raise ArtifactError(f"{folder / ITEMS}: {error}: damaged or swapped") from error
+    check_golden(folder, vectors, names, read_golden(folder, metadata))
+    canary = read_canary(folder, metadata)
+    check_answers(folder, vectors, canary)
+    backend.check(folder, vectors, metadata)
+    graph = backend.open(folder, metadata)
+    found = graph_recall(graph, canary, metadata.ef_search, metadata.count)
+    if found < metadata.canary_recall - _RECALL_SLACK:
+        graph_files = ", ".join(str(folder / name) for name in backend.files)
+        raise ArtifactError(
+            f"{graph_files}: finds {found:.4f} of what {CANARY} holds, {metadata.canary_recall:.4f} when built"
+        )
+    return Inspected(item_ids, attributes, Searcher(vectors, graph), found)
+
+
+def _check_hashes(folder: Path, item_ids: Sequence[str], metadata: ShardMetadata) -> None:
+    step = max(1, len(item_ids) // _HASHED_IDS)
+    wrong = item_hashes(item_ids[::step]) % metadata.shards != metadata.shard
+    if wrong.any():
+        item_id = item_ids[int(wrong.argmax()) * step]
+        raise ArtifactError(f"{folder / ITEMS}: item {item_id!r} belongs to another shard: swapped")
