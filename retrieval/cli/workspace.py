@@ -1,9 +1,45 @@
-"""Not written yet."""
+"""`retrieval init`: makes a workspace."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
+
+from retrieval.cli.console import JsonOption, emit
+from retrieval.config import FILE_NAME
+from retrieval.errors import ConfigError
+from retrieval.pipeline.template import write_template
+from retrieval.types import MODEL_NAME
 
 
 def register(app: typer.Typer) -> None:
     """Add this noun's commands to the command line."""
+    app.command("init")(init)
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the new workspace; made if it isn't there.")],
+    model: Annotated[str | None, typer.Option("--model", help="Name of the model that is trained here.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a workspace: write a commented retrieval.toml with every setting and its default.
+
+    Example: `retrieval init shop --model homefeed`
+    """
+    if model is not None and not MODEL_NAME.fullmatch(model):
+        raise ConfigError(f"--model {model!r}: expected lower-case letters, digits and _, a letter first, 63 at most")
+    path = write_template(folder, model)
+    result = {"workspace": str(folder.resolve()), "settings": str(path.resolve())}
+
+    emit(
+        result,
+        as_json,
+        lambda console: console.print(
+            f"Made {path}. Next: put your logs under {folder / 'data'} (`retrieval data import --help`), "
+            f"look through {FILE_NAME}, then `retrieval train`.",
+            highlight=False,
+            soft_wrap=True,
+        ),
+    )

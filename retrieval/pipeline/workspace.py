@@ -14,6 +14,7 @@ from retrieval.evaluation.config import EvaluationConfig
 from retrieval.features.spec import FeatureSpec
 from retrieval.index.config import IndexConfig
 from retrieval.registry import Registry, RegistryConfig
+from retrieval.rollout.config import RolloutConfig
 from retrieval.serving.config import ServingConfig
 from retrieval.storage import ArtifactStore, StoreConfig
 from retrieval.towers.config import TowerConfig
@@ -39,6 +40,7 @@ class Settings(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     index: IndexConfig = IndexConfig()
     serving: ServingConfig = ServingConfig()
+    rollout: RolloutConfig = RolloutConfig()
     registry: RegistryConfig = RegistryConfig()
     store: StoreConfig = StoreConfig()
 

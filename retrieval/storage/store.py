@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.fs as pafs
+from pydantic import Field
 
 from retrieval.config import Section
 from retrieval.errors import ArtifactError, ConfigError, ConflictError, NotFoundError
@@ -21,8 +22,11 @@ from retrieval.storage.manifest import MANIFEST, Manifest, read_manifest, verify
 class StoreConfig(Section):
     """`[store]`: where artifacts live."""
 
-    uri: str = "store"
-    """A folder (relative ones are under the workspace) or a pyarrow.fs URI such as s3://bucket/prefix."""
+    uri: str = Field(
+        "store",
+        min_length=1,
+        description="A folder (relative ones are under the workspace) or a pyarrow.fs URI such as s3://bucket/prefix.",
+    )
 
 
 class ArtifactStore:
