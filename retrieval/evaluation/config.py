@@ -2,8 +2,49 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from pydantic import Field, field_validator
+
 from retrieval.config import Section
+
+BaselineName = Literal["popularity", "recent_popularity", "covisitation"]
 
 
 class EvaluationConfig(Section):
-    """What is measured after training."""
+    """What is measured after training, on the full corpus and exactly."""
+
+    ks: tuple[int, ...] = Field((10, 50, 200), min_length=1, description="Lengths K of the lists that are measured.")
+    candidates: Literal["engaged", "catalog", "known"] = Field(
+        "engaged",
+        description="Items that are ranked: engaged = those with any event; catalog = all; "
+        "known = those with an event before the target's own time.",
+    )
+    filter_seen: bool = Field(True, description="Leave out what the user engaged with before, as serving does.")
+    max_targets: int = Field(
+        100_000, ge=1, description="Targets that are measured; evenly spaced ones are taken where there are more."
+    )
+    baselines: tuple[BaselineName, ...] = Field(
+        ("popularity", "recent_popularity", "covisitation"), description="What is measured beside the model."
+    )
+    recent_days: float = Field(
+        7.0, gt=0, description="Window of recent popularity: the last days before the training events end."
+    )
+    covisitation_reach: int = Field(5, ge=1, le=100, description="Events after an item that count as visited with it.")
+    covisitation_events: int = Field(
+        10_000_000, ge=1, description="Training events that co-visitation is counted from; whole users are sampled."
+    )
+    slices: tuple[str, ...] = Field(
+        (), description="Columns to show separately, e.g. user.country, item.genres, context.device."
+    )
+    slice_values: int = Field(
+        10, ge=2, le=1000, description="Values shown per column, the most frequent ones; numbers are cut in quarters."
+    )
+    block_mb: int = Field(64, ge=1, description="Memory for one block of scores, in MiB.")
+
+    @field_validator("ks")
+    @classmethod
+    def _increasing(cls, ks: tuple[int, ...]) -> tuple[int, ...]:
+        if any(k < 1 or k > 10_000 for k in ks) or list(ks) != sorted(set(ks)):
+            raise ValueError("ks must be increasing whole numbers between 1 and 10,000")
+        return ks

@@ -1,0 +1,198 @@
+"""Full-corpus evaluation of vectors and of baselines, under one protocol.
+
+Each target is one event; it is ranked among all candidates with what its user had engaged with before it left out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from retrieval.data.histories import Histories
+from retrieval.errors import DataError
+from retrieval.evaluation.baselines import BASELINES
+from retrieval.evaluation.config import EvaluationConfig
+from retrieval.evaluation.metrics import UNREACHABLE, Ints, exposure_metrics, rank_metrics, standard_errors
+from retrieval.evaluation.popularity import training_counts
+from retrieval.evaluation.ranking import Ranking, Scorer, Task, make_task, rank_targets
+from retrieval.evaluation.report import EvaluationReport, ModelScores, SliceScores
+from retrieval.evaluation.slices import Slice, SliceSources, column_slices, standard_slices
+from retrieval.observability import track
+
+Vectors = npt.NDArray[np.float32]
+UserVectors = Vectors | Callable[[Ints], Vectors]
+"""float32 [T, D] in the order of the targets, or a function from event rows [b] to float32 [b, D]."""
+
+
+def evaluate_vectors(
+    histories: Histories,
+    targets: Ints,
+    user_vectors: UserVectors,
+    item_vectors: Vectors,
+    *,
+    candidates: npt.NDArray[np.bool_],
+    train_end: Ints,
+    config: EvaluationConfig,
+    users: pa.Table | None = None,
+    items: pa.Table | None = None,
+    name: str = "model",
+    split: str = "test",
+    show: bool = False,
+) -> EvaluationReport:
+    """Measure user vectors against item vectors (float32 [N, D]) by inner product, with baselines and slices beside.
+
+    `targets` are event rows int64 [T]; `candidates` bool [N] are the items ranked; `train_end` int64 [U] says what
+    baselines may learn from. Tables give columns to slice by. Raises DataError or ConfigError on what does not fit.
+    """
+    started = time.monotonic()
+    chosen = _spaced(targets, config.max_targets)
+    vectors = user_vectors
+    if not callable(vectors):
+        if len(vectors) != len(targets):
+            raise DataError(f"evaluation: {len(vectors)} user vectors for {len(targets)} targets")
+        vectors = vectors[chosen]
+    task = _task(histories, targets[chosen], candidates, config)
+    scorer = _inner_products(task, vectors, item_vectors)
+    counts = training_counts(histories, train_end)[task.columns]
+    with track("evaluation", len(task.targets), unit="targets", show=show) as tracker:
+        ranking = rank_targets(task, scorer, config.ks, tracker=tracker)
+    sources = SliceSources(histories, task.targets, train_end, users, items)
+    slices = chain(standard_slices(sources), *(column_slices(sources, c, config.slice_values) for c in config.slices))
+    return EvaluationReport(
+        split=split,
+        targets=len(task.targets),
+        available_targets=len(targets),
+        candidates=len(task.columns),
+        filter_seen=config.filter_seen,
+        unreachable=int((ranking.ranks == UNREACHABLE).sum()),
+        ks=config.ks,
+        model=_scores(name, ranking, counts, config),
+        baselines=_baselines(task, train_end, counts, config, show=show),
+        slices=tuple(_slice_scores(slices, ranking.ranks, config)),
+        seconds=round(time.monotonic() - started, 3),
+    )
+
+
+def evaluate_baselines(
+    histories: Histories,
+    targets: Ints,
+    *,
+    candidates: npt.NDArray[np.bool_],
+    train_end: Ints,
+    config: EvaluationConfig,
+    split: str = "test",
+    show: bool = False,
+) -> EvaluationReport:
+    """Measure the baselines of `config` alone, under the protocol of `evaluate_vectors`."""
+    started = time.monotonic()
+    task = _task(histories, targets[_spaced(targets, config.max_targets)], candidates, config)
+    counts = training_counts(histories, train_end)[task.columns]
+    return EvaluationReport(
+        split=split,
+        targets=len(task.targets),
+        available_targets=len(targets),
+        candidates=len(task.columns),
+        filter_seen=config.filter_seen,
+        unreachable=0,
+        ks=config.ks,
+        model=None,
+        baselines=_baselines(task, train_end, counts, config, show=show),
+        slices=(),
+        seconds=round(time.monotonic() - started, 3),
+    )
+
+
+def hit_rate_and_ndcg(
+    histories: Histories,
+    targets: Ints,
+    user_vectors: UserVectors,
+    item_vectors: Vectors,
+    *,
+    candidates: npt.NDArray[np.bool_],
+    k: int = 10,
+    filter_seen: bool = True,
+) -> Mapping[str, float]:
+    """`hr@k`, `ndcg@k` and `mrr`, without baselines or slices: quick enough for validation while training."""
+    task = make_task(histories, targets, candidates, filter_seen=filter_seen)
+    ranking = rank_targets(task, _inner_products(task, user_vectors, item_vectors))
+    return rank_metrics(ranking.ranks, [k])
+
+
+def engaged_items(histories: Histories) -> npt.NDArray[np.bool_]:
+    """Items with any event at all, bool [N]."""
+    engaged = np.zeros(len(histories.item_ids), np.bool_)
+    for start in range(0, len(histories.items), 1 << 22):
+        engaged[histories.items[start : start + (1 << 22)]] = True
+    return engaged
+
+
+def candidate_items(histories: Histories, config: EvaluationConfig) -> npt.NDArray[np.bool_]:
+    """The items that `config.candidates` ranks, bool [N]."""
+    if config.candidates == "catalog":
+        return np.ones(len(histories.item_ids), np.bool_)
+    return engaged_items(histories)
+
+
+def _task(histories: Histories, targets: Ints, candidates: npt.NDArray[np.bool_], config: EvaluationConfig) -> Task:
+    return make_task(
+        histories,
+        targets,
+        candidates,
+        filter_seen=config.filter_seen,
+        only_known=config.candidates == "known",
+        block_mb=config.block_mb,
+    )
+
+
+def _spaced(targets: Ints, most: int) -> Ints:
+    """Positions of the targets that are measured: all, or `most` of them evenly spaced."""
+    if len(targets) <= most:
+        return np.arange(len(targets))
+    return np.linspace(0, len(targets) - 1, most).round().astype(np.int64)
+
+
+def _inner_products(task: Task, user_vectors: UserVectors, item_vectors: Vectors) -> Scorer:
+    if item_vectors.ndim != 2 or len(item_vectors) != len(task.column_of):
+        raise DataError(f"evaluation: expected {len(task.column_of)} item vectors, found {list(item_vectors.shape)}")
+    corpus = np.ascontiguousarray(item_vectors[task.columns], np.float32)
+
+    def score(part: slice) -> Vectors:
+        queries = user_vectors(task.targets[part]) if callable(user_vectors) else user_vectors[part]
+        if queries.ndim != 2 or queries.shape[1] != corpus.shape[1]:
+            raise DataError(
+                f"evaluation: user vectors {list(queries.shape)} and item vectors {list(corpus.shape)} differ in width"
+            )
+        return np.asarray(queries, np.float32) @ corpus.T
+
+    return score
+
+
+def _scores(name: str, ranking: Ranking, counts: Ints, config: EvaluationConfig) -> ModelScores:
+    metrics = rank_metrics(ranking.ranks, config.ks)
+    errors = standard_errors(metrics, len(ranking.ranks))
+    for k, shown in ranking.shown.items():
+        metrics |= {f"{metric}@{k}": value for metric, value in exposure_metrics(shown, counts).items()}
+    return ModelScores(name, metrics, errors)
+
+
+def _baselines(
+    task: Task, train_end: Ints, counts: Ints, config: EvaluationConfig, *, show: bool
+) -> tuple[ModelScores, ...]:
+    found = []
+    for name in config.baselines:
+        with track(f"baseline {name}", len(task.targets), unit="targets", show=show) as tracker:
+            ranking = rank_targets(task, BASELINES[name](task, train_end, config), config.ks, tracker=tracker)
+        found.append(_scores(name, ranking, counts, config))
+    return tuple(found)
+
+
+def _slice_scores(slices: Iterable[Slice], ranks: Ints, config: EvaluationConfig) -> Iterable[SliceScores]:
+    for each in slices:
+        count = int(each.members.sum())
+        if count:
+            yield SliceScores(each.column, each.value, count, rank_metrics(ranks[each.members], config.ks))

@@ -1,0 +1,164 @@
+"""Exact full-corpus ranking: where each target stands among all candidates, in blocks of bounded memory.
+
+A target's rank is pessimistic: every candidate that is not strictly below it stands above it, ties and NaN included.
+T targets, N items of the catalog, C candidates, B targets of a block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from retrieval.data.histories import Histories
+from retrieval.errors import DataError
+from retrieval.evaluation.metrics import UNREACHABLE, Ints
+from retrieval.observability import SILENT, Tracker
+
+Scores = npt.NDArray[np.float32]
+Scorer = Callable[[slice], Scores]
+"""Scores float32 [B, C], writable and the caller's own, of the targets at these positions."""
+
+_HISTORY_EVENTS = 1 << 23
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is ranked for whom: the same for the model and every baseline."""
+
+    histories: Histories
+    targets: Ints
+    """int64 [T]: event rows; a target's history is all that its user did before it."""
+    columns: Ints
+    """int64 [C]: catalog rows of the candidates, ascending."""
+    column_of: Ints
+    """int64 [N]: each catalog row's place among the candidates, -1 where it is none."""
+    filter_seen: bool
+    known_from: Ints | None
+    """int64 [C]: time of each candidate's first event, where only those known before the target's time count."""
+    block_mb: int
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """0-based ranks int64 [T], and for each list length in how many lists each candidate stands (int64 [C])."""
+
+    ranks: Ints
+    shown: dict[int, Ints]
+
+
+def make_task(
+    histories: Histories,
+    targets: Ints,
+    candidates: npt.NDArray[np.bool_],
+    *,
+    filter_seen: bool = True,
+    only_known: bool = False,
+    block_mb: int = 64,
+) -> Task:
+    """Check and arrange the arguments. Raises DataError where there is no target, or no candidate."""
+    targets = np.asarray(targets, np.int64)
+    if not len(targets):
+        raise DataError("evaluation: this split has no targets")
+    if targets.min() < 0 or targets.max() >= len(histories.items):
+        raise DataError(f"evaluation: targets must be event rows below {len(histories.items)}")
+    if candidates.shape != (len(histories.item_ids),) or not candidates.any():
+        found = f"{np.count_nonzero(candidates)} in shape {list(candidates.shape)}"
+        raise DataError(
+            f"evaluation: expected candidates as bool [{len(histories.item_ids)}], some true; found {found}"
+        )
+    columns = np.flatnonzero(candidates)
+    column_of = np.full(len(candidates), -1, np.int64)
+    column_of[columns] = np.arange(len(columns))
+    known_from = first_times(histories)[columns] if only_known else None
+    return Task(histories, targets, columns, column_of, filter_seen, known_from, block_mb)
+
+
+def rank_targets(task: Task, scorer: Scorer, ks: Sequence[int] = (), *, tracker: Tracker = SILENT) -> Ranking:
+    """Rank every target; with `ks`, count the recommendations of lists of these lengths too."""
+    ranks = np.empty(len(task.targets), np.int64)
+    shown = {k: np.zeros(len(task.columns), np.int64) for k in ks}
+    for part in _blocks(task):
+        scores = scorer(part)
+        if scores.shape != (part.stop - part.start, len(task.columns)):
+            raise DataError(f"evaluation: scores {list(scores.shape)} for {part} and {len(task.columns)} candidates")
+        _mask(task, part, scores)
+        ranks[part] = _ranks(task, part, scores)
+        if ks:
+            _count(scores, ks, shown)
+        tracker.advance(part.stop - part.start)
+    return Ranking(ranks, shown)
+
+
+def first_times(histories: Histories) -> Ints:
+    """Time of each item's first event in µs, int64 [N]; the largest int64 where it has none."""
+    first = np.full(len(histories.item_ids), np.iinfo(np.int64).max)
+    for start in range(0, len(histories.items), 1 << 22):
+        rows = slice(start, start + (1 << 22))
+        np.minimum.at(first, histories.items[rows], histories.timestamps[rows])
+    return first
+
+
+def _blocks(task: Task) -> Iterator[slice]:
+    """Positions of targets, so many at a time as the memory for scores and for the histories to filter allows."""
+    most = max(1, task.block_mb * (1 << 20) // (4 * len(task.columns)))
+    lengths = np.cumsum(task.targets - _starts(task.histories, task.targets))
+    first = 0
+    while first < len(task.targets):
+        last = min(first + most, len(task.targets))
+        if task.filter_seen:
+            done = lengths[first - 1] if first else 0
+            reach = int(np.searchsorted(lengths, done + _HISTORY_EVENTS, side="right"))
+            last = max(first + 1, min(last, reach))
+        yield slice(first, last)
+        first = last
+
+
+def _starts(histories: Histories, rows: Ints) -> Ints:
+    users = np.searchsorted(histories.offsets, rows, side="right") - 1
+    return np.asarray(histories.offsets[users], np.int64)
+
+
+def _mask(task: Task, part: slice, scores: Scores) -> None:
+    """Set what must not be recommended to −∞."""
+    rows = task.targets[part]
+    if task.filter_seen:
+        starts = _starts(task.histories, rows)
+        lengths = rows - starts
+        lines = np.repeat(np.arange(len(rows)), lengths)
+        before = np.cumsum(lengths) - lengths
+        events = np.arange(len(lines)) + np.repeat(starts - before, lengths)
+        columns = task.column_of[task.histories.items[events]]
+        kept = columns >= 0
+        scores[lines[kept], columns[kept]] = -np.inf
+    if task.known_from is not None:
+        scores[task.known_from[None, :] >= task.histories.timestamps[rows][:, None]] = -np.inf
+
+
+def _ranks(task: Task, part: slice, scores: Scores) -> Ints:
+    columns = task.column_of[task.histories.items[task.targets[part]]]
+    own = np.where(columns >= 0, scores[np.arange(len(columns)), columns], np.float32(-np.inf))
+    # a NaN is above nothing but what was taken out
+    own = np.where(np.isnan(own), np.finfo(np.float32).min, own)
+    below = np.count_nonzero(scores < own[:, None], axis=1)
+    return np.where(np.isneginf(own), UNREACHABLE, scores.shape[1] - 1 - below)
+
+
+def _count(scores: Scores, ks: Sequence[int], shown: dict[int, Ints]) -> None:
+    """Count who stands in the first k of each line; which of several with the score of the last one is left open."""
+    width = scores.shape[1]
+    scores[np.isnan(scores)] = -np.inf
+    most = min(max(ks), width)
+    best = (
+        np.argpartition(-scores, most - 1, axis=1)[:, :most]
+        if most < width
+        else np.tile(np.arange(width), (len(scores), 1))
+    )
+    values = np.take_along_axis(scores, best, axis=1)
+    order = np.lexsort((best, -values), axis=1)
+    best, values = np.take_along_axis(best, order, axis=1), np.take_along_axis(values, order, axis=1)
+    for k in ks:
+        listed = best[:, :k][np.isfinite(values[:, :k])]
+        shown[k] += np.bincount(listed, minlength=width)

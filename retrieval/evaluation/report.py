@@ -1,0 +1,93 @@
+"""What an evaluation found, as plain data and as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.table import Table
+
+
+@dataclass(frozen=True)
+class ModelScores:
+    """The metrics of one model or baseline, by name: hr@K, ndcg@K, mrr, coverage@K, gini@K, popularity@K."""
+
+    name: str
+    metrics: Mapping[str, float]
+    errors: Mapping[str, float]
+    """Standard errors of the hit rates."""
+
+
+@dataclass(frozen=True)
+class SliceScores:
+    """The model's metrics on one group of targets."""
+
+    column: str
+    value: str
+    targets: int
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """An evaluation on the full corpus."""
+
+    split: str
+    targets: int
+    available_targets: int
+    """Targets of the split; more than `targets` where evenly spaced ones were taken."""
+    candidates: int
+    filter_seen: bool
+    unreachable: int
+    """Targets that are no candidates, or that the user had engaged with before: misses for everybody."""
+    ks: tuple[int, ...]
+    model: ModelScores | None
+    baselines: tuple[ModelScores, ...]
+    slices: tuple[SliceScores, ...]
+    seconds: float
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The model's metrics (empty where only baselines were measured)."""
+        return dict(self.model.metrics) if self.model else {}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, as JSON values."""
+        return {**asdict(self), "ks": list(self.ks)}
+
+    def tables(self) -> list[Table]:
+        """For people: model and baselines, then the slices."""
+        every = [scores for scores in (self.model, *self.baselines) if scores is not None]
+        seen = "history filtered" if self.filter_seen else "history not filtered"
+        title = f"{self.split}: {self.targets:,} targets, {self.candidates:,} candidates, {seen}, exact"
+        note = f"{self.unreachable:,} targets can't be reached" if self.unreachable else None
+        names = _columns(self.ks)
+        overall = _table(title, ["", *names], caption=note)
+        for scores in every:
+            overall.add_row(scores.name, *(_cell(scores.metrics.get(name)) for name in names))
+        made = [overall]
+        if self.slices:
+            shown = [f"hr@{self.ks[0]}", f"ndcg@{self.ks[0]}", f"hr@{self.ks[-1]}", "mrr"]
+            slices = _table("slices", ["", "", "targets", *dict.fromkeys(shown)])
+            for row in self.slices:
+                cells = (_cell(row.metrics.get(name)) for name in dict.fromkeys(shown))
+                slices.add_row(row.column, row.value, f"{row.targets:,}", *cells)
+            made.append(slices)
+        return made
+
+
+def _columns(ks: tuple[int, ...]) -> list[str]:
+    ranked = [f"{metric}@{k}" for k in ks for metric in ("hr", "ndcg")]
+    return [*ranked, "mrr", *(f"{metric}@{ks[0]}" for metric in ("coverage", "gini", "popularity"))]
+
+
+def _table(title: str, columns: list[str], caption: str | None = None) -> Table:
+    table = Table(title=title, title_justify="left", header_style="bold", caption=caption, caption_justify="left")
+    for column in columns:
+        table.add_column(column, justify="right" if "@" in column or column in {"mrr", "targets"} else "left")
+    return table
+
+
+def _cell(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"

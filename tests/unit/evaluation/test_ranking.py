@@ -1,0 +1,96 @@
+"""Ranks against a slow reference that looks at one candidate after another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from retrieval.errors import DataError
+from retrieval.evaluation import ranking
+from retrieval.evaluation.metrics import UNREACHABLE
+from retrieval.evaluation.ranking import make_task, rank_targets
+
+
+def slow_rank(scores: Any, target: int, allowed: set[int]) -> int:
+    if target not in allowed:
+        return UNREACHABLE
+    return sum(not scores[item] < scores[target] for item in allowed if item != target)
+
+
+@pytest.mark.parametrize("filter_seen", [True, False])
+@pytest.mark.parametrize("only_known", [True, False])
+@pytest.mark.parametrize("seed", range(15))
+def test_ranks_and_lists_match_the_reference(
+    make_histories: Any, monkeypatch: pytest.MonkeyPatch, *, filter_seen: bool, only_known: bool, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    monkeypatch.setattr(ranking, "_HISTORY_EVENTS", 6)  # many small blocks
+    count = int(random.integers(2, 9))
+    sequences = [random.integers(0, count, random.integers(0, 7)).tolist() for _ in range(6)] + [[0]]
+    events = sum(map(len, sequences))
+    times = random.integers(0, 20, events)
+    histories = make_histories(sequences, count, times=times)
+    targets = np.sort(random.choice(events, random.integers(1, events + 1), replace=False))
+    candidates = random.random(count) < 0.7
+    candidates[random.integers(count)] = True
+    scores = random.integers(0, 4, (len(targets), count)).astype(np.float32)  # ties
+    scores[random.random(scores.shape) < 0.1] = np.nan
+    task = make_task(histories, targets, candidates, filter_seen=filter_seen, only_known=only_known)
+    found = rank_targets(task, lambda part: scores[part][:, candidates].copy())
+    distinct = random.permuted(np.tile(np.arange(count, dtype=np.float32), (len(targets), 1)), axis=1)
+    distinct[np.isnan(scores)] = np.nan
+    lists = rank_targets(task, lambda part: distinct[part][:, candidates].copy(), [1, 3])
+
+    shown = {1: [0] * count, 3: [0] * count}
+    for position, row in enumerate(targets):
+        user = int(np.searchsorted(histories.offsets, row, side="right")) - 1
+        allowed = set(np.flatnonzero(candidates).tolist())
+        if filter_seen:
+            allowed -= set(histories.items[histories.offsets[user] : row].tolist())
+        if only_known:
+            allowed = {i for i in allowed if (times[histories.items == i] < times[row]).any()}
+        assert found.ranks[position] == slow_rank(scores[position], int(histories.items[row]), allowed)
+        line = distinct[position]
+        ordered = sorted((i for i in allowed if not np.isnan(line[i])), key=lambda i: -line[i])
+        for k, counts in shown.items():
+            for item in ordered[:k]:
+                counts[item] += 1
+    for k, counts in shown.items():
+        assert lists.shown[k].tolist() == [counts[i] for i in np.flatnonzero(candidates)]
+
+
+def test_a_target_that_ties_with_all_is_last(make_histories: Any) -> None:
+    task = make_task(make_histories([[0]], 5), np.array([0]), np.ones(5, np.bool_))
+    for value in (0.0, np.nan):
+        line = np.full((1, 5), value, np.float32)
+        assert rank_targets(task, lambda _, line=line: line.copy()).ranks.tolist() == [4]
+
+
+def test_blocks_stay_within_memory(make_histories: Any) -> None:
+    histories = make_histories([[0, 1]] * 500, 3000)
+    task = make_task(histories, np.arange(1000), np.ones(3000, np.bool_), block_mb=1)
+    widths = []
+
+    def score(part: slice) -> Any:
+        widths.append(part.stop - part.start)
+        return np.zeros((part.stop - part.start, 3000), np.float32)
+
+    rank_targets(task, score)
+    assert sum(widths) == 1000
+    assert max(widths) * 3000 * 4 <= 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("targets", "candidates", "message"),
+    [
+        ([], [True] * 3, "no targets"),
+        ([9], [True] * 3, "event rows below 2"),
+        ([0], [False] * 3, "some true; found 0"),
+        ([0], [True] * 4, r"bool \[3\]"),
+    ],
+)
+def test_wrong_arguments_are_refused(make_histories: Any, targets: Any, candidates: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        make_task(make_histories([[0, 1]], 3), np.array(targets, np.int64), np.array(candidates))
