@@ -1,9 +1,9 @@
 """Where the halves of a model version lie in the store, and what is written beside their weights. Needs no torch.
 
-    models/<model>/<version>/MANIFEST.json        kind model_version: facts of the whole
-                            /user_tower/          kind user_tower: model.onnx, meta.json
-                            /item_tower/          kind item_tower: weights.safetensors, config.json
-                            /features/            kind features: what Features.save wrote
+models/<model>/<version>/MANIFEST.json        kind model_version: facts of the whole
+                        /user_tower/          kind user_tower: model.onnx, meta.json
+                        /item_tower/          kind item_tower: weights.safetensors, config.json
+                        /features/            kind features: what Features.save wrote
 """
 
 from __future__ import annotations

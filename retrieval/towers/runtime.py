@@ -7,20 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from retrieval.errors import ArtifactError
-from retrieval.features import EncodedHistory, Features
+from retrieval.errors import ArtifactError, RequestError
+from retrieval.features import LAST_EVENT, EncodedHistory, Features, Side
 from retrieval.storage import ArtifactStore
 from retrieval.towers.artifact import META_FILE, ONNX_FILE, USER_KIND, input_key, open_features, open_half, read_json
 from retrieval.types import ModelVersion, SpaceId
 
-_Array = npt.NDArray[Any]
+_Feed = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ EMPTY_HISTORY = History((), (), np.zeros(0, np.int64))
 
 @dataclass(frozen=True, slots=True)
 class UserInput:
-    """All that the user tower is told: history, profile and context as raw values by column, request time in µs."""
+    """All that the user tower is told: history, profile and context (raw values by column), request time in µs."""
 
     history: History = EMPTY_HISTORY
     profile: Mapping[str, Any] = field(default_factory=dict)
@@ -46,7 +45,7 @@ class UserInput:
 
 
 class UserTower:
-    """The user tower of one model version. Thread-safe."""
+    """The user tower of one model version. Thread-safe: it holds nothing that a call changes."""
 
     def __init__(
         self, version: ModelVersion, space_id: SpaceId, dim: int, features: Features, session: ort.InferenceSession
@@ -57,26 +56,108 @@ class UserTower:
         self.features = features
         self._session = session
         self._pad = features.history_inputs().pad
-        self._names = frozenset(given.name for given in session.get_inputs())
-        self._side = tuple(
-            (side, tuple((feature.name, input_key(feature)) for feature in features.inputs(side)))
-            for side in ("user", "context")
-        )
-        self._columns = {side: features.columns(side) for side in ("user", "context")}
+        self._wanted = frozenset(given.name for given in session.get_inputs())
+        self._profile = _Side(features, "user")
+        self._context = _Side(features, "context")
 
     def embed(self, inputs: Sequence[UserInput]) -> npt.NDArray[np.float32]:
-        """Unit vectors float32 [B, D] for B users with histories of any lengths.
+        """Unit vectors float32 [B, D] of B users, whose histories may be of any lengths.
 
         Raises RequestError that names the feature whose value can't be encoded.
         """
         if not inputs:
             return np.zeros((0, self.dim), np.float32)
-        feed = self._history([self._encode_history(given) for given in inputs])
-        at = np.fromiter((given.at for given in inputs), np.int64, len(inputs))
-        for side, names in self._side:
-            if not names:
-                continue
-            rows = [given.profile if side == "user" else given.context for given in inputs]
-            ...
-        vectors: npt.NDArray[np.float32] = self._session.run(None, feed)[0]
+        feed = self._histories(inputs)
+        at = np.array([given.at for given in inputs], np.int64)
+        if self._profile.inputs:
+            feed.update(self._profile.encode([given.profile for given in inputs], at))
+        if self._context.inputs:
+            feed.update(self._context.encode([_with_last_event(given) for given in inputs], at))
+        vectors: npt.NDArray[np.float32] = self._session.run(
+            None, {name: values for name, values in feed.items() if name in self._wanted}
+        )[0]
         return vectors
+
+    def _histories(self, inputs: Sequence[UserInput]) -> _Feed:
+        encoded = [
+            self.features.encode_history(
+                given.history.item_ids, given.history.actions, given.history.timestamps, given.at
+            )
+            for given in inputs
+        ]
+        if len(encoded) == 1:
+            one = encoded[0]
+            lengths = np.array([len(one.items)], np.int64)
+            return {"items": one.items[None], "actions": one.actions[None], "gaps": one.gaps[None], "lengths": lengths}
+        return _padded(encoded, self._pad)
+
+
+class _Side:
+    """Profile or context: which raw columns it reads, and which inputs of the tower it becomes."""
+
+    def __init__(self, features: Features, side: Side) -> None:
+        self._features = features
+        self._side: Side = side
+        self.columns = features.columns(side)
+        self.inputs = tuple((feature.name, input_key(feature)) for feature in features.inputs(side))
+
+    def encode(self, rows: Sequence[Mapping[str, Any]], at: npt.NDArray[np.int64]) -> _Feed:
+        columns = {name: [row.get(name) for row in rows] for name in self.columns}
+        encoded = self._features.encode(self._side, columns, len(rows), at)
+        return {key: encoded[name] for name, key in self.inputs}
+
+
+def load_user_tower(store: ArtifactStore, version: ModelVersion, *, threads: int = 1) -> UserTower:
+    """Load and verify the user tower of a version, and the features it needs; `threads` per call.
+
+    Raises NotFoundError where the store has no such version, ArtifactError that names what is damaged or of another version.
+    """
+    folder, space = open_half(store, version, USER_KIND)
+    meta = read_json(folder / META_FILE)
+    if meta.get("space_id") != space:
+        raise ArtifactError(f"{folder / META_FILE}: of space {meta.get('space_id')}, its manifest says {space}")
+    features = open_features(store, version, space)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # spinning threads would take the core from the process that searches
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = ort.InferenceSession(str(folder / ONNX_FILE), options, providers=["CPUExecutionProvider"])
+        dim = int(meta["dim"])
+        width = session.get_outputs()[0].shape[-1]
+    except Exception as error:  # ONNX Runtime raises classes of its own, all below Exception
+        raise ArtifactError(f"{folder / ONNX_FILE}: can't be loaded: {error}") from error
+    if width != dim:
+        raise ArtifactError(f"{folder / ONNX_FILE}: gives vectors of width {width}, {META_FILE} says {dim}")
+    tower = UserTower(version, space, dim, features, session)
+    _check(tower, folder / ONNX_FILE)
+    return tower
+
+
+def _check(tower: UserTower, path: Any) -> None:
+    """The tower answers for a user of whom nothing is known, with a unit vector."""
+    try:
+        vectors = tower.embed([UserInput()])
+    except Exception as error:  # as above
+        raise ArtifactError(f"{path}: doesn't run with the features beside it: {error}") from error
+    if vectors.shape != (1, tower.dim) or not np.isfinite(vectors).all():
+        raise ArtifactError(f"{path}: gives {vectors.shape} for one user, expected finite numbers (1, {tower.dim})")
+
+
+def _with_last_event(given: UserInput) -> Mapping[str, Any]:
+    times = given.history.timestamps
+    if LAST_EVENT in given.context:
+        raise RequestError(f"context: {LAST_EVENT!r} is taken from the history and can't be given")
+    return {**given.context, LAST_EVENT: int(times[-1])} if len(times) else given.context
+
+
+def _padded(encoded: Sequence[EncodedHistory], pad: int) -> _Feed:
+    lengths = np.array([len(one.items) for one in encoded], np.int64)
+    shape = (len(encoded), int(lengths.max()))
+    items, actions, gaps = np.full(shape, pad, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    for row, one in enumerate(encoded):
+        size = len(one.items)
+        items[row, :size], actions[row, :size], gaps[row, :size] = one.items, one.actions, one.gaps
+    return {"items": items, "actions": actions, "gaps": gaps, "lengths": lengths}

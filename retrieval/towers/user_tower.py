@@ -39,7 +39,9 @@ class UserNetwork(nn.Module):
         if side:
             self.side = FeatureSet(side)
             self.fuse = nn.Sequential(
-                nn.Linear(config.dim + self.side.width, 2 * config.dim), nn.GELU(), nn.Linear(2 * config.dim, config.dim)
+                nn.Linear(config.dim + self.side.width, 2 * config.dim),
+                nn.GELU(),
+                nn.Linear(2 * config.dim, config.dim),
             )
 
     def tokens(self, table: Tensor, items: Tensor, actions: Tensor, gaps: Tensor) -> Tensor:

@@ -50,4 +50,5 @@ class TrainingConfig(Section):
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA where there is one.")
     threads: int = Field(0, ge=0, le=1024, description="CPU threads; 0: as many as there are cores.")
+    select: str = Field("ndcg@10", min_length=1, description="Validation metric that chooses the best checkpoint.")
     checkpoint_seconds: float = Field(60.0, ge=0.0, description="Seconds between two checkpoints.")

@@ -6,6 +6,7 @@ B windows of a batch, L its longest window, P real positions in it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,10 +106,14 @@ def order_batches(lengths: Ints, tokens: int, rng: np.random.Generator) -> list[
 
 
 class SequenceReader:
-    """Turns windows into batches of codes, reading the memory-mapped histories."""
+    """Turns windows into batches of codes, reading the memory-mapped histories.
 
-    def __init__(self, histories: Histories, features: Features) -> None:
+    With `positive_actions`, only events with one of them are targets; all events are history.
+    """
+
+    def __init__(self, histories: Histories, features: Features, positive_actions: Sequence[str] = ()) -> None:
         self._histories = histories
+        self._positive = histories.action_codes(positive_actions)
         self._features = features
         self._history_inputs = features.history_inputs()
         self._item_codes, self._action_codes = features.history_codes(histories)
@@ -128,6 +133,8 @@ class SequenceReader:
         actions = np.where(token, self._action_codes[self._histories.actions[before]], 0)
         counted = real.copy()
         counted[:, 0] &= windows.first[chosen]
+        if not self._positive.all():
+            counted &= self._positive[self._histories.actions[np.where(real, rows, 0)]]
         row, col = np.nonzero(counted)
         target = rows[row, col]
         previous = np.where(col > 0, target - 1, -1)

@@ -54,7 +54,9 @@ class Objective:
         drawn = self.candidates(batch, targets, rng)
         wanted = np.union1d(drawn.items, targets)
         vectors = pair.item(self._item_rows(pair, self._tensor(wanted), rng))  # [M, D]
-        negatives = vectors[self._tensor(np.searchsorted(wanted, drawn.items))] if len(wanted) > len(drawn.items) else vectors
+        negatives = (
+            vectors[self._tensor(np.searchsorted(wanted, drawn.items))] if len(wanted) > len(drawn.items) else vectors
+        )
         users = self._users(pair, batch, rng) * torch.exp(-pair.log_temperature)  # [P, D]
         own = torch.nn.functional.embedding(self._tensor(np.searchsorted(wanted, targets)), vectors)
         return self._loss(

@@ -91,7 +91,9 @@ class Block(nn.Module):
 def rotary_table(length: int, head_dim: int, like: Tensor) -> tuple[Tensor, Tensor]:
     """cos and sin [length, head_dim], the second half repeating the first (Su et al. 2021, eq. 34)."""
     steps = torch.arange(0, head_dim, 2, device=like.device, dtype=torch.float32)
-    angles = torch.arange(length, device=like.device, dtype=torch.float32)[:, None] * _ROTARY_BASE ** (-steps / head_dim)
+    angles = torch.arange(length, device=like.device, dtype=torch.float32)[:, None] * _ROTARY_BASE ** (
+        -steps / head_dim
+    )
     angles = torch.cat([angles, angles], dim=-1)
     return angles.cos().to(like.dtype), angles.sin().to(like.dtype)
 

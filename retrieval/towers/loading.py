@@ -1,0 +1,84 @@
+"""The stored item tower, for encoding the corpus. Needs torch.
+
+N items, D width of the embedding.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from retrieval.errors import ArtifactError, ConfigError
+from retrieval.features import Features
+from retrieval.storage import ArtifactStore
+from retrieval.towers.artifact import CONFIG_FILE, ITEM_KIND, WEIGHTS_FILE, open_features, open_half
+from retrieval.towers.config import TowerConfig
+from retrieval.towers.item_tower import ItemNetwork
+from retrieval.towers.offline import encode_items, tensors
+from retrieval.types import ModelVersion, SpaceId
+
+
+class ItemTower:
+    """The item tower of one model version."""
+
+    def __init__(
+        self,
+        version: ModelVersion,
+        space_id: SpaceId,
+        features: Features,
+        network: ItemNetwork,
+        dim: int,
+        device: torch.device,
+    ) -> None:
+        self.version = version
+        self.space_id = space_id
+        self.dim = dim
+        self.features = features
+        self.device = device
+        self._network = network.to(device).eval()
+
+    def encode(self, items: pa.Table, at_us: int, batch_size: int = 8192) -> npt.NDArray[np.float32]:
+        """Unit vectors float32 [N, D] of the items of a table with an `item_id` column, as seen at `at_us` (µs).
+
+        Items never seen in training get theirs from their features. Raises DataError where a column is of a wrong type.
+        """
+        vectors = np.empty((items.num_rows, self.dim), np.float32)
+        ids = items.column("item_id")
+        ids = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
+        with torch.inference_mode():
+            for start in range(0, items.num_rows, batch_size):
+                part = slice(start, min(start + batch_size, items.num_rows))
+                rows = part.stop - start
+                encoded = tensors(encode_items(self.features, items.slice(start, rows), ids.slice(start, rows), at_us))
+                moved = {name: values.to(self.device) for name, values in encoded.items()}
+                vectors[part] = self._network(moved).float().cpu().numpy()
+        return vectors
+
+
+def load_item_tower(store: ArtifactStore, version: ModelVersion, *, device: str = "auto") -> ItemTower:
+    """Load and verify the item tower of a version, and the features it needs; device is auto, cpu or cuda.
+
+    Raises NotFoundError where the store has no such version, ArtifactError that names what is damaged or of another version.
+    """
+    folder, space = open_half(store, version, ITEM_KIND)
+    features = open_features(store, version, space)
+    try:
+        config = TowerConfig.model_validate_json((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        network = ItemNetwork(features.inputs("item"), config)
+        network.load_state_dict(load_file(folder / WEIGHTS_FILE))
+    except (ValidationError, SafetensorError, RuntimeError, OSError) as error:
+        raise ArtifactError(f"{folder}: not an item tower that fits the features beside it: {error}") from error
+    return ItemTower(version, space, features, network, config.dim, _device(device))
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device 'cuda': torch finds no CUDA device; use 'auto' or 'cpu'")
+    return torch.device(name)

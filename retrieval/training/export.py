@@ -1,0 +1,164 @@
+"""Export: a trained pair of towers as one model version, its halves separate artifacts of one embedding space.
+
+B batch, L history length with BOS, V codes of the item_id vocabulary, S special codes, D width.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from retrieval.features import FeatureInput, Features
+from retrieval.storage import ArtifactStore, Manifest, write_manifest
+from retrieval.towers.artifact import (
+    CONFIG_FILE,
+    FEATURES_KIND,
+    ITEM_KIND,
+    META_FILE,
+    METRIC,
+    ONNX_FILE,
+    USER_KIND,
+    VERSION_KIND,
+    WEIGHTS_FILE,
+    input_key,
+    version_key,
+)
+from retrieval.towers.offline import ItemInputs
+from retrieval.towers.pair import TowerPair, space_id
+from retrieval.types import ModelVersion
+
+_TABLE_ROWS_AT_ONCE = 1 << 16
+_HISTORY_INPUTS = ("items", "actions", "gaps")
+
+
+def export_version(
+    store: ArtifactStore,
+    version: ModelVersion,
+    pair: TowerPair,
+    features: Features,
+    items: ItemInputs,
+    facts: Mapping[str, Any],
+    *,
+    extra_files: Sequence[Path] = (),
+) -> Manifest:
+    """Write both towers and the features under one version and publish them; returns the version's manifest.
+
+    `items` holds the catalogue that history tokens are made from; `facts` goes into the manifest beside model, version,
+    space_id, dim and metric; `extra_files` (metrics.jsonl, curves.png) lie beside the towers. Raises ConflictError
+    where the version exists.
+    """
+    pair = pair.cpu().eval()
+    space = space_id(pair, features)
+    own = {"model": version.model, "version": version.version, "space_id": space, "dim": pair.dim, "metric": METRIC}
+    staged = store.staging()
+    try:
+        write_user_tower(staged / USER_KIND, pair, features, items, own)
+        _write_item_tower(staged / ITEM_KIND, pair, own)
+        features.save(staged / FEATURES_KIND)
+        write_manifest(staged / FEATURES_KIND, FEATURES_KIND, {**own, "fingerprint": features.fingerprint})
+        for path in extra_files:
+            shutil.copy2(path, staged / path.name)
+        write_manifest(staged, VERSION_KIND, {**facts, **own})
+        return store.publish(staged, version_key(version))
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def write_user_tower(
+    folder: Path, pair: TowerPair, features: Features, items: ItemInputs, facts: Mapping[str, Any]
+) -> None:
+    """Write model.onnx (float32; batch and length free) and meta.json, then the manifest."""
+    folder.mkdir(parents=True)
+    side = (*features.inputs("user"), *features.inputs("context"))
+    served = ServedUserTower(pair, token_table(pair, items), tuple(input_key(feature) for feature in side)).eval()
+    _to_onnx(served, side, folder / ONNX_FILE)
+    meta = {**facts, "encoder": pair.config.encoder, "history_length": features.spec.history.length}
+    (folder / META_FILE).write_text(json.dumps(meta, indent=1), encoding="utf-8")
+    write_manifest(folder, USER_KIND, facts)
+
+
+def token_table(pair: TowerPair, items: ItemInputs) -> Tensor:
+    """Tokens of all codes, [V + S, D]: what the served tower looks history items up in."""
+    with torch.no_grad():
+        codes = torch.arange(pair.item.codes)
+        rows = [
+            pair.item.represent(items.codes(part), with_features=pair.config.item_features_in_history)
+            for part in codes.split(_TABLE_ROWS_AT_ONCE)
+        ]
+        return torch.cat([*rows, pair.special]).detach().clone()
+
+
+class ServedUserTower(nn.Module):
+    """The user tower as it is served: codes in, unit vectors out, the token table a constant."""
+
+    def __init__(self, pair: TowerPair, table: Tensor, names: Sequence[str]) -> None:
+        super().__init__()
+        self.user = pair.user
+        self.register_buffer("table", table)
+        self.names = tuple(names)
+
+    def forward(self, items: Tensor, actions: Tensor, gaps: Tensor, lengths: Tensor, *side: Tensor) -> Tensor:
+        """int64 [B, L] codes, int64 [B] lengths, encoded profile and context in the order of `names` -> [B, D]."""
+        tokens = self.user.tokens(self.table, items, actions, gaps)  # type: ignore[arg-type]
+        vectors: Tensor = self.user(tokens, lengths, dict(zip(self.names, side, strict=True)))
+        return vectors
+
+
+def _to_onnx(served: ServedUserTower, side: Sequence[FeatureInput], path: Path) -> None:
+    B, L = 2, 3
+    history = [torch.zeros(B, L, dtype=torch.int64) for _ in _HISTORY_INPUTS]
+    examples = [_example(feature, B) for feature in side]
+    batch, length = torch.export.Dim("batch", min=1), torch.export.Dim("length", min=1)
+    with _quiet():
+        program = torch.onnx.export(
+            served,
+            (*history, torch.tensor([L, 1]), *examples),
+            dynamo=True,
+            verbose=False,
+            input_names=[*_HISTORY_INPUTS, "lengths", *served.names],
+            output_names=["vectors"],
+            dynamic_shapes={
+                **{name: {0: batch, 1: length} for name in _HISTORY_INPUTS},
+                "lengths": {0: batch},
+                "side": tuple({0: batch} for _ in side),
+            },
+        )
+        program.save(path, external_data=False)  # type: ignore[union-attr]
+
+
+def _example(feature: FeatureInput, rows: int) -> Tensor:
+    if feature.form == "codes":
+        return torch.zeros(rows, dtype=torch.int64)
+    dtype = torch.int64 if feature.form == "bag" else torch.float32
+    return torch.zeros(rows, feature.width, dtype=dtype)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter warns and logs about its own insides; nothing in that is for the user."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _write_item_tower(folder: Path, pair: TowerPair, facts: Mapping[str, Any]) -> None:
+    folder.mkdir(parents=True)
+    weights = {name: value.detach().contiguous() for name, value in pair.item.state_dict().items()}
+    save_file(weights, folder / WEIGHTS_FILE)
+    (folder / CONFIG_FILE).write_text(pair.config.model_dump_json(indent=1), encoding="utf-8")
+    write_manifest(folder, ITEM_KIND, facts)
