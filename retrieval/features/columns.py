@@ -150,9 +150,14 @@ def distinct(values: pa.Array) -> tuple[list[Any], Ints]:
     """The distinct values of an Arrow array (None among them where it has nulls) and each row's position in them."""
     if not pa.types.is_dictionary(values.type):
         values = values.dictionary_encode()
-    words = values.dictionary.to_pylist()
-    positions = pc.fill_null(values.indices.cast(pa.int64()), len(words))
-    return [*words, None], np.asarray(positions.to_numpy(zero_copy_only=False), np.int64)
+    dictionary = values.dictionary
+    filled = pc.fill_null(values.indices.cast(pa.int64()), len(dictionary))
+    positions = np.asarray(filled.to_numpy(zero_copy_only=False), np.int64)
+    if len(dictionary) > 2 * len(values):
+        # a few rows of a column with a large dictionary: read only the words that occur
+        used, positions = np.unique(positions, return_inverse=True)
+        dictionary = dictionary.take(pa.array(used[used < len(dictionary)]))
+    return [*dictionary.to_pylist(), None], positions
 
 
 def _combine(values: pa.ChunkedArray) -> pa.Array:

@@ -254,5 +254,7 @@ def test_user_id_can_be_a_feature(make_dataset: Any) -> None:
 def test_chunked_and_dictionary_columns(rich: Features) -> None:
     plain = rich.encode("user", {"country": ["de", None, "xx", "at"]}, 4)["country"]
     chunked = pa.chunked_array([["de", None], ["xx", "at"]])
-    for column in (chunked, chunked.dictionary_encode(), np.array(["de", None, "xx", "at"], object)):
+    words = pa.array([f"w{n}" for n in range(50)] + ["at", "de", "xx"])
+    large = pa.DictionaryArray.from_arrays(pa.array([51, None, 52, 50]), words)
+    for column in (large, chunked, chunked.dictionary_encode(), np.array(["de", None, "xx", "at"], object)):
         np.testing.assert_array_equal(rich.encode("user", {"country": column}, 4)["country"], plain)
