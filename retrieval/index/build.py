@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 import time
 from collections.abc import Mapping
@@ -14,19 +12,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from retrieval import __version__
-from retrieval.errors import ArtifactError, DataError, GateError
-from retrieval.index.attributes import attribute_table
+from retrieval.errors import ArtifactError, GateError
 from retrieval.index.backends import BACKENDS
 from retrieval.index.canary import GoldenItem, make_canary, write_canary, write_golden
 from retrieval.index.config import IndexConfig
+from retrieval.index.corpus import Corpus, inputs_hash
 from retrieval.index.encode import ItemEncoder, encode_items
 from retrieval.index.files import ITEM_ID, open_vectors, write_items, write_vectors
 from retrieval.index.measure import canary_queries, measured_recall, recall_queries
 from retrieval.index.metadata import ShardMetadata, read_metadata, write_metadata
-from retrieval.index.sharding import item_hashes
 from retrieval.index.staging import staged_build
 from retrieval.index.verify import BUILD_KIND, SHARD_KIND, inspect, shard_folder
 from retrieval.observability import Tracker, track
@@ -35,8 +31,6 @@ from retrieval.types import BuildId
 
 Floats = npt.NDArray[np.float32]
 _GOLDEN_ITEMS = 4
-# Settings that change how fast a build is, not what comes out
-_SPEED_ONLY = {"threads", "batch_size", "min_recall"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,54 +48,6 @@ class BuildReport:
     encode_s: float
     graph_s: float
     total_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Corpus:
-    """What goes into a build: items with the hash of each id, what can be filtered on, and where they come from."""
-
-    items: pa.Table
-    hashes: npt.NDArray[np.uint64]
-    attributes: pa.Table
-    snapshot: str
-    at_us: int
-
-
-def make_corpus(items: pa.Table, config: IndexConfig, *, snapshot: str, at_us: int) -> Corpus:
-    """Check the items (text column `item_id` and whatever the item tower reads) and pick their attributes.
-
-    `snapshot` names the data that they come from, `at_us` is the time that they are encoded for. Raises DataError.
-    """
-    if ITEM_ID not in items.column_names:
-        raise DataError(f"items have no column {ITEM_ID!r}; they have: {', '.join(items.column_names)}")
-    if items.num_rows == 0:
-        raise DataError("there are no items to index")
-    ids = items[ITEM_ID].cast(pa.string())
-    if ids.null_count:
-        raise DataError(f"{ids.null_count} items have no id")
-    hashes = item_hashes(ids.to_pylist())
-    repeated = items.num_rows - len(ids.unique())
-    if repeated:
-        raise DataError(f"{repeated} item ids stand more than once; each item is indexed once")
-    return Corpus(items, hashes, attribute_table(items, config.attributes), snapshot, at_us)
-
-
-def inputs_hash(tower: ItemEncoder, corpus: Corpus, config: IndexConfig, queries: Floats | None) -> str:
-    """SHA-256 of everything that decides what a build holds; the same inputs give the same hash."""
-    settings = {k: v for k, v in config.model_dump(mode="json").items() if k not in _SPEED_ONLY}
-    facts = {
-        "version": str(tower.version),
-        "space_id": tower.space_id,
-        "settings": settings,
-        "snapshot": corpus.snapshot,
-        "at_us": corpus.at_us,
-        "attributes": [str(field) for field in corpus.attributes.schema],
-    }
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    digest.update(corpus.hashes.astype("<u8").tobytes())
-    if queries is not None:
-        digest.update(np.ascontiguousarray(queries, dtype="<f4").tobytes())
-    return digest.hexdigest()
 
 
 def build_index(
@@ -129,10 +75,7 @@ def build_index(
         shards = corpus.hashes % np.uint64(config.shards)
         left = int(np.count_nonzero(~np.isin(shards, done)))
         with track(f"index {build}", 2 * left, unit="items encoded + linked", show=show) as tracker:
-            made = [
-                _take_up(folder, shard, work) if shard in done else _build_shard(folder, shard, work, tracker)
-                for shard in range(config.shards)
-            ]
+            made = _shards(folder, done, work, tracker)
         lowest = min(m.recall for m in made)
         body = {
             **(facts or {}),
@@ -169,6 +112,17 @@ def build_index(
         graph_s=work.spent["graph"],
         total_s=time.perf_counter() - began,
     )
+
+
+def _shards(folder: Path, done: list[int], work: _Work, tracker: Tracker) -> list[ShardMetadata]:
+    try:
+        return [
+            _take_up(folder, shard, work) if shard in done else _build_shard(folder, shard, work, tracker)
+            for shard in range(work.config.shards)
+        ]
+    except GateError:  # the same inputs would fail again
+        shutil.rmtree(folder)
+        raise
 
 
 class _Work:

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 
 from retrieval.index import IndexConfig, Shard, open_shard
-from retrieval.index.build import BuildReport, build_index, make_corpus
+from retrieval.index.build import BuildReport, build_index
+from retrieval.index.corpus import make_corpus
 from retrieval.storage import ArtifactStore
 from retrieval.types import BuildId, ModelVersion, SpaceId
 
@@ -31,8 +32,8 @@ class StandInTower:
     """Encodes the item with number i in its column `number` as row i of a table."""
 
     table: np.ndarray
-    version: ModelVersion = ModelVersion("demo", 1)
-    space_id: SpaceId = SpaceId("5" * 64)
+    version: ModelVersion
+    space_id: SpaceId
     calls: list[int] = field(default_factory=list)
 
     @property
@@ -115,3 +116,28 @@ def make_build(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Built]
         return made[key]
 
     return once
+
+
+@pytest.fixture(scope="session")
+def build_at() -> Callable[..., Built]:
+    """Build into a store at a given folder."""
+    return build
+
+
+@pytest.fixture(scope="session")
+def make_vectors() -> Callable[..., np.ndarray]:
+    """Clustered, normalised vectors."""
+    return clustered
+
+
+@pytest.fixture(scope="session")
+def items_table() -> Callable[[int], pa.Table]:
+    """Items with attributes of every kind."""
+    return make_items
+
+
+@pytest.fixture
+def graph_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make scanning look dear, so that the planner uses the graph wherever it can."""
+    monkeypatch.setattr("retrieval.index.search._SCANNED_ROW", 1e9)
+    monkeypatch.setattr("retrieval.index.search._GATHERED_ROW", 1e9)

@@ -1,0 +1,70 @@
+"""What goes into an index build, checked and addressed by its hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from retrieval.errors import DataError
+from retrieval.index.attributes import attribute_table
+from retrieval.index.config import IndexConfig
+from retrieval.index.encode import ItemEncoder
+from retrieval.index.files import ITEM_ID
+from retrieval.index.sharding import item_hashes
+
+Floats = npt.NDArray[np.float32]
+# Settings that change how fast a build is or whether it is accepted, not what comes out
+_NOT_CONTENT = {"threads", "batch_size", "min_recall"}
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """What goes into a build: items with the hash of each id, what can be filtered on, and where they come from."""
+
+    items: pa.Table
+    hashes: npt.NDArray[np.uint64]
+    attributes: pa.Table
+    snapshot: str
+    at_us: int
+
+
+def make_corpus(items: pa.Table, config: IndexConfig, *, snapshot: str, at_us: int) -> Corpus:
+    """Check the items (text column `item_id` and whatever the item tower reads) and pick their attributes.
+
+    `snapshot` names the data that they come from, `at_us` is the time that they are encoded for. Raises DataError.
+    """
+    if ITEM_ID not in items.column_names:
+        raise DataError(f"items have no column {ITEM_ID!r}; they have: {', '.join(items.column_names)}")
+    if items.num_rows == 0:
+        raise DataError("there are no items to index")
+    ids = items[ITEM_ID].cast(pa.string())
+    if ids.null_count:
+        raise DataError(f"{ids.null_count} items have no id")
+    hashes = item_hashes(ids.to_pylist())
+    repeated = items.num_rows - len(ids.unique())
+    if repeated:
+        raise DataError(f"{repeated} item ids stand more than once; each item is indexed once")
+    return Corpus(items, hashes, attribute_table(items, config.attributes), snapshot, at_us)
+
+
+def inputs_hash(tower: ItemEncoder, corpus: Corpus, config: IndexConfig, queries: Floats | None) -> str:
+    """SHA-256 of everything that decides what a build holds; the same inputs give the same hash."""
+    settings = {k: v for k, v in config.model_dump(mode="json").items() if k not in _NOT_CONTENT}
+    facts = {
+        "version": str(tower.version),
+        "space_id": tower.space_id,
+        "settings": settings,
+        "snapshot": corpus.snapshot,
+        "at_us": corpus.at_us,
+        "attributes": [str(field) for field in corpus.attributes.schema],
+    }
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    digest.update(corpus.hashes.astype("<u8").tobytes())
+    if queries is not None:
+        digest.update(np.ascontiguousarray(queries, dtype="<f4").tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retrieval.errors import DataError, RequestError
+from retrieval.index.attributes import Attributes, attribute_table
+from retrieval.index.filters import AllOf, AnyOf, Filter, Range
+
+
+def attributes_of(table: pa.Table, names: list[str] | None = None) -> Attributes:
+    columns = attribute_table(table, names)
+    return Attributes({name: columns[name] for name in columns.column_names}, table.num_rows)
+
+
+def selected(table: pa.Table, wanted: Filter) -> list[int]:
+    return attributes_of(table).allowed(wanted).rows.tolist()
+
+
+def expected(table: pa.Table, field: str, test: Callable[[Any], bool]) -> list[int]:
+    return [row for row, value in enumerate(table[field].to_pylist()) if value is not None and test(value)]
+
+
+@pytest.fixture(scope="module")
+def items(items_table: Callable[[int], pa.Table]) -> pa.Table:
+    return items_table(200)
+
+
+def test_any_of_text(items: pa.Table) -> None:
+    found = selected(items, AnyOf("colour", ("red", "blue", "no such")))
+    assert found == expected(items, "colour", lambda c: c in {"red", "blue"})
+    assert found
+
+
+def test_any_of_a_list_field_needs_one_of_its_values(items: pa.Table) -> None:
+    assert selected(items, AnyOf("genres", ("g1", "g9"))) == expected(
+        items, "genres", lambda g: bool({"g1", "g9"} & {*g})
+    )
+
+
+def test_numbers_flags_and_times(items: pa.Table) -> None:
+    assert selected(items, AnyOf("year", (1991, "1992"))) == expected(items, "year", lambda y: y in {1991, 1992})
+    assert selected(items, AnyOf("on_sale", (True,))) == expected(items, "on_sale", bool)
+    assert selected(items, Range("price", 10, 20.5)) == expected(items, "price", lambda p: 10 <= p <= 20.5)
+    assert selected(items, Range("year", minimum=2010)) == expected(items, "year", lambda y: y >= 2010)
+    late = selected(items, Range("seen_at", minimum=150_000_000))  # microseconds since 1970
+    assert late == [row for row in range(150, 200) if row % 7 != 6]
+
+
+def test_and_of_nothing_is_everything_and_of_several_is_their_intersection(items: pa.Table) -> None:
+    assert selected(items, AllOf(())) == list(range(200))
+    both = AllOf((AnyOf("colour", ("red",)), Range("price", None, 50)))
+    assert selected(items, both) == sorted(
+        {*selected(items, AnyOf("colour", ("red",)))} & {*selected(items, Range("price", None, 50))}
+    )
+
+
+@pytest.mark.parametrize(
+    ("wanted", "part"),
+    [
+        (AnyOf("no_such", ("a",)), "fields that can be filtered on: colour"),
+        (AllOf((AnyOf("colour", ("red",)), Range("no_such", 1, 2))), "no_such"),
+        (AnyOf("year", ("red",)), "whole number"),
+        (AnyOf("year", (2**63,)), "whole number"),
+        (AnyOf("year", (1.5,)), "whole number"),
+        (AnyOf("year", (float("nan"),)), "whole number"),
+        (AnyOf("colour", (3,)), "text"),
+        (AnyOf("price", ("cheap",)), "number"),
+        (AnyOf("on_sale", ("maybe",)), "true or false"),
+        (Range("colour", 1, 2), "numeric"),
+        (Range("price"), "minimum"),
+        (Range("price", float("nan"), None), "not a number"),
+    ],
+)
+def test_what_can_not_be_filtered_on_is_said(items: pa.Table, wanted: Filter, part: str) -> None:
+    with pytest.raises(RequestError, match=part):
+        selected(items, wanted)
+
+
+def test_default_attributes_leave_out_the_id_and_unsuitable_types(items: pa.Table) -> None:
+    assert attributes_of(items).fields == ["colour", "genres", "number", "on_sale", "price", "seen_at", "year"]
+    with pytest.raises(DataError, match="blob"):
+        attribute_table(items, ["blob"])
+    with pytest.raises(DataError, match="no such column"):
+        attribute_table(items, ["weight"])
+
+
+def test_dictionary_and_chunked_columns() -> None:
+    column = pa.chunked_array([pa.array(["a", None]).dictionary_encode(), pa.array(["b", "a"]).dictionary_encode()])
+    table = pa.table({"kind": column, "tags": pa.chunked_array([[["x"], None], [[], ["y", None, "x"]]])})
+    assert selected(table, AnyOf("kind", ("a",))) == [0, 3]
+    assert selected(table, AnyOf("tags", ("x",))) == [0, 3]
+
+
+def test_masks_are_kept_and_forgotten_within_a_bound(items: pa.Table) -> None:
+    attributes = attributes_of(items)
+    first = attributes.allowed(Range("price", 0, 1))
+    assert attributes.allowed(Range("price", 0, 1)) is first
+    for i in range(300):
+        attributes.allowed(Range("price", 0, 2 + i))
+    assert len(attributes._cache) <= 256
+    assert attributes.allowed(Range("price", 0, 1)) is not first
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    values=st.lists(st.none() | st.sampled_from([-1.0, 0.0, 0.5, 2.0, 7.5]), max_size=30),
+    low=st.none() | st.sampled_from([-2.0, 0.0, 0.5, 3.0]),
+    high=st.sampled_from([-1.0, 0.5, 10.0]),
+)
+def test_ranges_agree_with_the_obvious_loop(values: list[float | None], low: float | None, high: float) -> None:
+    table = pa.table({"x": pa.array(values, pa.float64())})
+    wanted = [r for r, v in enumerate(values) if v is not None and (low is None or v >= low) and v <= high]
+    assert selected(table, Range("x", low, high)) == wanted
+
+
+def test_nan_is_in_no_range() -> None:
+    assert selected(pa.table({"x": [np.nan, 1.0]}), Range("x", -np.inf, np.inf)) == [1]

@@ -1,0 +1,305 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from retrieval.errors import ArtifactError, ConflictError, DataError, GateError
+from retrieval.index import ExpectedShard, IndexConfig, open_shard, shard_of, verify_build
+from retrieval.index.build import build_index
+from retrieval.index.canary import read_golden
+from retrieval.index.corpus import inputs_hash, make_corpus
+from retrieval.index.encode import encode_items
+from retrieval.index.metadata import read_metadata
+from retrieval.index.staging import staged_build
+from retrieval.storage import ArtifactStore, hash_file, read_manifest
+from retrieval.types import BuildId, ModelVersion, SpaceId
+
+
+def test_every_item_is_in_the_shard_of_its_hash_and_is_found_there(make_build: Callable[..., Any]) -> None:
+    built = make_build(900, shards=3)
+    shards = [built.shard(i) for i in range(3)]
+    assert sum(s.count for s in shards) == 900
+    assert all(200 < s.count < 400 for s in shards)
+    for item in (0, 17, 899):
+        home = shard_of(f"i{item}", 3)
+        hits = shards[home].search(built.vectors[item][None], [1])[0]
+        assert hits.item_ids == [f"i{item}"]
+        assert hits.scores[0] == pytest.approx(1.0, abs=1e-5)
+
+
+def test_hash_of_an_id_is_the_same_everywhere() -> None:
+    assert [shard_of(item, 16) for item in ("i0", "42", "ünïcode", "")] == [10, 7, 3, 4]
+
+
+def test_report_metadata_and_manifest_agree(make_build: Callable[..., Any]) -> None:
+    built = make_build(900, shards=3)
+    manifest = read_manifest(built.folder, kind="index_build")
+    assert built.report.digest == manifest.digest
+    assert built.report.key == "builds/demo/1"
+    assert manifest.facts["items"] == 900
+    assert manifest.facts["inputs_hash"] == built.report.inputs_hash
+    assert manifest.facts["settings"]["shards"] == 3
+    assert verify_build(built.folder) == list(built.report.shards)
+    for number, metadata in enumerate(built.report.shards):
+        folder = built.shard_folder(number)
+        assert read_metadata(folder) == metadata
+        assert metadata.recall >= 0.97
+        digest = manifest.files[f"{folder.name}/MANIFEST.json"].sha256
+        open_shard(folder, ExpectedShard(model="demo", version=1, build=1, shard=number, shards=3, digest=digest))
+
+
+@pytest.mark.parametrize(
+    ("expected", "part"),
+    [
+        ({"model": "other"}, "model"),
+        ({"version": 2}, "version is 1, expected 2"),
+        ({"space_id": "6" * 64}, "space_id"),
+        ({"build": 9}, "build"),
+        ({"shard": 1}, "shard"),
+        ({"shards": 2}, "shards"),
+        ({"dim": 64}, "dim"),
+        ({"digest": "0" * 64}, "MANIFEST.json"),
+    ],
+)
+def test_another_shard_than_expected_is_refused(
+    make_build: Callable[..., Any], expected: dict[str, Any], part: str
+) -> None:
+    with pytest.raises(ArtifactError, match=part):
+        open_shard(make_build(900, shards=3).shard_folder(0), ExpectedShard(**expected))
+
+
+def test_golden_items_keep_their_raw_columns(
+    make_build: Callable[..., Any], items_table: Callable[[int], pa.Table]
+) -> None:
+    built = make_build(900, shards=3)
+    golden = read_golden(built.shard_folder(1), read_metadata(built.shard_folder(1)))
+    assert len(golden) == 4
+    for item in golden:
+        number = int(item.item_id[1:])
+        assert item.columns["number"] == number
+        assert item.columns["colour"] == items_table(900)["colour"][number].as_py()
+        assert np.array_equal(item.embedding, built.vectors[number])
+
+
+def files_of(folder: Path) -> dict[str, tuple[int, str]]:
+    names = ("graph.hnsw", "vectors.npy", "items.arrow", "canary.arrow", "golden.json")
+    return {f"{p.parent.name}/{p.name}": hash_file(p) for p in sorted(folder.rglob("*")) if p.name in names}
+
+
+def test_the_same_inputs_give_the_same_files(build_at: Callable[..., Any], tmp_path: Path) -> None:
+    first, second = (build_at(tmp_path / name, 600, shards=2) for name in ("a", "b"))
+    assert files_of(first.folder) == files_of(second.folder)
+    assert first.report.inputs_hash == second.report.inputs_hash
+    other = build_at(tmp_path / "c", 600, shards=2, seed=1, at_us=1)
+    assert other.report.inputs_hash != first.report.inputs_hash
+
+
+def test_the_order_of_the_items_does_not_matter(
+    items_table: Callable[[int], pa.Table], tower: Any, tmp_path: Path
+) -> None:
+    items = items_table(300)
+    order = np.random.default_rng(0).permutation(300)
+    folders = []
+    for name, table in (("a", items), ("b", items.take(order))):
+        store = ArtifactStore.open(str(tmp_path / name), cache=tmp_path / "cache")
+        config = IndexConfig(threads=1, shards=2)
+        corpus = make_corpus(table, config, snapshot="s", at_us=0)
+        report = build_index(store, tower, corpus, BuildId("demo", 1), config, show=False)
+        folders.append(tmp_path / name / report.key)
+    assert files_of(folders[0]) == files_of(folders[1])
+
+
+@pytest.fixture
+def tower(make_vectors: Callable[..., np.ndarray]) -> Any:
+    vectors = make_vectors(300)
+
+    class Tower:
+        version, space_id, dim = ModelVersion("demo", 1), SpaceId("5" * 64), 16
+
+        def encode(self, items: pa.Table, at_us: int, batch_size: int) -> Any:
+            return vectors[items["number"].to_numpy()]
+
+    return Tower()
+
+
+def test_too_low_a_recall_publishes_nothing_and_says_what_to_change(
+    build_at: Callable[..., Any], tmp_path: Path
+) -> None:
+    with pytest.raises(GateError, match=r"recall@10 0\.\d+, index.min_recall is 0.99.*index.ef_search \(1\)"):
+        build_at(tmp_path, 3000, M=2, ef_construction=8, ef_search=1, measured_k=10, min_recall=0.99)
+    assert not (tmp_path / "builds").exists()
+    assert list((tmp_path / ".staging").iterdir()) == []
+
+
+def test_one_item_and_shards_without_items(build_at: Callable[..., Any], tmp_path: Path) -> None:
+    built = build_at(tmp_path, 1, shards=3)
+    assert sorted(m.count for m in built.report.shards) == [0, 0, 1]
+    for number in range(3):
+        shard = built.shard(number)
+        assert len(shard.search(built.vectors[:1], [5])[0].item_ids) == shard.count
+    assert len(verify_build(built.folder)) == 3
+
+
+def test_exact_backend(build_at: Callable[..., Any], tmp_path: Path) -> None:
+    built = build_at(tmp_path, 500, backend="exact")
+    assert not (built.shard_folder() / "graph.hnsw").exists()
+    assert built.report.recall == 1.0
+    assert built.shard().search(built.vectors[:1], [3])[0].item_ids[0] == "i0"
+
+
+def test_only_named_attributes_are_kept(build_at: Callable[..., Any], tmp_path: Path) -> None:
+    assert build_at(tmp_path, 50, attributes=("year", "genres")).shard().fields == ["genres", "year"]
+    assert build_at(tmp_path / "none", 50, attributes=()).shard().fields == []
+
+
+@pytest.mark.parametrize(
+    ("items", "part"),
+    [
+        (pa.table({"id": ["a"]}), "no column 'item_id'"),
+        (pa.table({"item_id": pa.array([], pa.string())}), "no items"),
+        (pa.table({"item_id": ["a", None]}), "no id"),
+        (pa.table({"item_id": ["a", "b", "a"]}), "more than once"),
+    ],
+)
+def test_items_that_can_not_be_indexed(items: pa.Table, part: str) -> None:
+    with pytest.raises(DataError, match=part):
+        make_corpus(items, IndexConfig(), snapshot="s", at_us=0)
+
+
+@pytest.mark.parametrize(
+    ("made", "part"),
+    [
+        (np.full((3, 2), np.nan), "not finite"),
+        (np.full((3, 2), 3.0), "length 1"),
+        (np.zeros((3, 2)), "length 1"),
+        (np.ones((3, 3)), r"\(3, 3\) for 3 items of dim 2"),
+        (np.ones((2, 2)), r"\(2, 2\) for 3 items"),
+    ],
+)
+def test_a_tower_that_gives_anything_but_unit_vectors(made: np.ndarray, part: str) -> None:
+    class Tower:
+        version, space_id, dim = ModelVersion("demo", 1), SpaceId("5" * 64), 2
+
+        def encode(self, items: pa.Table, at_us: int, batch_size: int) -> Any:
+            return made.astype(np.float32)
+
+    with pytest.raises(ArtifactError, match=part):
+        list(encode_items(Tower(), pa.table({"item_id": ["a", "b", "c"]}), 0, 100))
+
+
+def test_a_tower_may_answer_in_blocks_and_is_normalised(tower: Any, items_table: Callable[[int], pa.Table]) -> None:
+    class Blocks:
+        version, space_id, dim = tower.version, tower.space_id, 16
+
+        def encode(self, items: pa.Table, at_us: int, batch_size: int) -> Any:
+            whole = tower.encode(items, at_us, batch_size) * 1.003  # as far off as bf16 may be
+            return iter([whole[:5], whole[5:]])
+
+    items = items_table(300)
+    found = np.concatenate(list(encode_items(Blocks(), items, 0, 64)))
+    assert np.allclose(found, tower.encode(items, 0, 64), atol=1e-6)
+    assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
+
+
+def test_user_embeddings_decide_the_measured_recall_and_the_address(
+    tower: Any, items_table: Callable[[int], pa.Table]
+) -> None:
+    config = IndexConfig()
+    corpus = make_corpus(items_table(300), config, snapshot="s", at_us=0)
+    plain = inputs_hash(tower, corpus, config, None)
+    assert inputs_hash(tower, corpus, config, np.eye(16, dtype=np.float32)) != plain
+    assert inputs_hash(tower, corpus, IndexConfig(M=8), None) != plain
+    assert inputs_hash(tower, corpus, IndexConfig(threads=7, batch_size=3, min_recall=0.1), None) == plain
+
+
+# -- interrupted builds
+
+SCRIPT = """
+import os, sys, time
+sys.path.insert(0, {here!r})
+import conftest
+from pathlib import Path
+
+whole = conftest.StandInTower.encode
+calls = []
+
+def slow(self, items, at_us, batch_size):
+    calls.append(1)
+    if len(calls) > 2:  # the third shard never gets its vectors
+        Path({marker!r}).touch()
+        time.sleep(600)
+    return whole(self, items, at_us, batch_size)
+
+conftest.StandInTower.encode = slow
+conftest.build(Path({root!r}), 900, shards=3, number={number})
+"""
+
+
+def killed_build(root: Path, number: int) -> None:
+    """A build in another process, killed with SIGKILL in its third shard."""
+    marker = root / "third-shard"
+    script = SCRIPT.format(here=str(Path(__file__).parent), marker=str(marker), root=str(root), number=number)
+    process = subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "OMP_NUM_THREADS": "1"})
+    deadline = time.monotonic() + 120
+    while not marker.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert marker.exists()
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+
+
+def test_a_build_killed_half_way_is_taken_up_where_it_stopped(build_at: Callable[..., Any], tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    root.mkdir()
+    killed_build(root, number=1)
+    assert not (root / "builds").exists()
+    (left,) = (p for p in (root / ".staging").iterdir() if p.is_dir())
+    resumed = build_at(root, 900, shards=3, number=2)  # under a new number, as after a failed one
+    assert resumed.report.resumed == 2
+    assert not left.exists()
+    assert list((root / ".staging").iterdir()) == []
+    assert [m.build for m in verify_build(resumed.folder)] == [2, 2, 2]
+    whole = build_at(tmp_path / "whole", 900, shards=3, number=2)
+    assert files_of(resumed.folder) == files_of(whole.folder)
+    assert [m.recall for m in resumed.report.shards] == [m.recall for m in whole.report.shards]
+
+
+def test_a_damaged_leftover_is_built_anew(build_at: Callable[..., Any], tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    root.mkdir()
+    killed_build(root, number=1)
+    graph = sorted((root / ".staging").rglob("graph.hnsw"))[0]
+    data = bytearray(graph.read_bytes())
+    data[len(data) // 2] ^= 1
+    graph.write_bytes(data)
+    resumed = build_at(root, 900, shards=3)
+    assert resumed.report.resumed == 1
+    verify_build(resumed.folder)
+
+
+def test_leftovers_of_other_inputs_are_removed_unless_they_are_being_built(
+    build_at: Callable[..., Any], tmp_path: Path
+) -> None:
+    store = ArtifactStore.open(str(tmp_path), cache=tmp_path / "cache")
+    dead = store.staging("index-demo-0123")
+    (dead / "half").touch()
+    other_model = store.staging("index-demo_b-0123")
+    with staged_build(store, "demo", "f" * 64) as alive:
+        build_at(tmp_path, 50)
+        assert alive.is_dir()
+        with pytest.raises(ConflictError, match="another process"), staged_build(store, "demo", "f" * 64):
+            pass
+    assert not dead.exists()
+    assert other_model.is_dir()
+    assert json.dumps([p.name for p in (tmp_path / "builds").iterdir()]) == '["demo"]'
