@@ -222,14 +222,9 @@ def _write_samples(part: Path, rows: npt.NDArray[np.int64], vectors: Floats, wor
     chosen = np.unique(np.linspace(0, len(rows) - 1, _GOLDEN_ITEMS).astype(np.int64)) if len(rows) else rows
     golden = []
     for row in chosen:
-        columns = {name: column[0].as_py() for name, column in zip(*_row(work.corpus.items, rows[row]), strict=True)}
+        columns = work.corpus.items.slice(int(rows[row]), 1).to_pylist()[0]
         golden.append(GoldenItem(str(columns[ITEM_ID]), int(row), columns, vectors[row]))
     write_golden(part, work.tower.space_id, work.corpus.at_us, golden)
-
-
-def _row(items: pa.Table, row: int) -> tuple[list[str], list[pa.ChunkedArray]]:
-    one = items.slice(int(row), 1)
-    return one.column_names, one.columns
 
 
 def _gate(shard: int, measured: float, work: _Work) -> None:
