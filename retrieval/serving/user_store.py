@@ -1,0 +1,134 @@
+"""The user store: each user's history and profile, in an LMDB file that is filled while services read it."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import lmdb
+
+from retrieval.errors import ArtifactError, NotFoundError, UnavailableError
+from retrieval.v1 import user_pb2
+
+_LONGEST_KEY = 480  # LMDB's own limit is 511 bytes
+_PER_TRANSACTION = 5000
+
+
+class UserStore:
+    """Reads and writes UserRecords by user id. Thread-safe; one process writes at a time, any number read."""
+
+    def __init__(self, environment: lmdb.Environment) -> None:
+        self._environment = environment
+
+    @classmethod
+    def open(cls, folder: Path, *, gib: int = 64, write: bool = False) -> UserStore:
+        """Open the store in `folder`; with `write` it is made where absent. Raises NotFoundError, ArtifactError."""
+        if not write and not (folder / "data.mdb").is_file():
+            raise NotFoundError(f"{folder}: no user store; fill one with `retrieval users load`")
+        try:
+            if write:
+                folder.mkdir(parents=True, exist_ok=True)
+            return cls(
+                lmdb.open(
+                    str(folder), map_size=gib << 30, readonly=not write, max_readers=1024, readahead=False, lock=True
+                )
+            )
+        except (lmdb.Error, OSError) as error:
+            raise ArtifactError(f"{folder}: not a user store that can be opened: {error}") from error
+
+    def get(self, user_id: str) -> user_pb2.UserRecord | None:
+        """A user's record, or None. Raises UnavailableError when the store can't be read."""
+        try:
+            with self._environment.begin() as transaction:
+                value = transaction.get(_key(user_id))
+        except lmdb.Error as error:
+            raise UnavailableError(f"the user store can't be read: {error}") from error
+        return None if value is None else user_pb2.UserRecord.FromString(value)
+
+    def count(self) -> int:
+        """How many users it holds."""
+        return int(self._environment.stat()["entries"])
+
+    def load(self, records: Iterable[tuple[str, user_pb2.UserRecord]]) -> Iterator[int]:
+        """Write records over what is there, some thousands in one transaction; yields how many were written each time.
+
+        Readers see each transaction as a whole. `loaded_at` is set here.
+        """
+        now = time.time_ns() // 1000
+        left = iter(records)
+        while chunk := list(islice(left, _PER_TRANSACTION)):
+            pairs = []
+            for user_id, record in chunk:
+                record.loaded_at = now
+                pairs.append((_key(user_id), record.SerializeToString()))
+            try:
+                with self._environment.begin(write=True) as transaction, transaction.cursor() as cursor:
+                    cursor.putmulti(pairs, overwrite=True)
+            except lmdb.Error as error:
+                raise UnavailableError(f"the user store can't be written: {error}") from error
+            yield len(chunk)
+
+    def drop_older(self, than: int) -> int:
+        """Remove users not written since `than` (µs since 1970); returns how many."""
+        stale = []
+        with self._environment.begin() as transaction:
+            for key, value in transaction.cursor():
+                if user_pb2.UserRecord.FromString(value).loaded_at < than:
+                    stale.append(key)
+        for start in range(0, len(stale), _PER_TRANSACTION):
+            with self._environment.begin(write=True) as transaction:
+                for key in stale[start : start + _PER_TRANSACTION]:
+                    transaction.delete(key)
+        return len(stale)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._environment.close()
+
+
+def _key(user_id: str) -> bytes:
+    raw = user_id.encode("utf-8")
+    return b"u" + raw if len(raw) <= _LONGEST_KEY else b"h" + hashlib.sha256(raw).digest()
+
+
+class UserStoreDoor:
+    """A user store that may not be there yet: found when it appears, without a restart of the service."""
+
+    def __init__(self, folder: Path, *, gib: int, retry_s: float = 2.0) -> None:
+        self._folder, self._gib, self._retry_s = folder, gib, retry_s
+        self._store: UserStore | None = None
+        self._next = 0.0
+        self._lock = threading.Lock()
+        self.error = ""
+
+    def get(self, user_id: str) -> user_pb2.UserRecord | None:
+        """A user's record; None where the user, or the whole store, is unknown."""
+        store = self._open()
+        return None if store is None else store.get(user_id)
+
+    def count(self) -> int:
+        """How many users the store holds; 0 without one."""
+        store = self._open()
+        return 0 if store is None else store.count()
+
+    def close(self) -> None:
+        """Close the store, if one was found."""
+        if self._store is not None:
+            self._store.close()
+
+    def _open(self) -> UserStore | None:
+        if self._store is not None or time.monotonic() < self._next:
+            return self._store
+        with self._lock:
+            if self._store is None:
+                try:
+                    self._store = UserStore.open(self._folder, gib=self._gib)
+                    self.error = ""
+                except (NotFoundError, ArtifactError) as error:
+                    self.error = str(error)
+                    self._next = time.monotonic() + self._retry_s
+            return self._store

@@ -1,0 +1,196 @@
+"""Plain data of the core to and from messages of the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from retrieval.errors import RequestError
+from retrieval.index.filters import AllOf, AnyOf, Filter, Range
+from retrieval.serving.metadata import HostMetadata, ServedBuild
+from retrieval.towers.runtime import EMPTY_HISTORY, History
+from retrieval.types import BuildId, ModelVersion, SpaceId
+from retrieval.v1 import ann_pb2, build_pb2, filter_pb2, user_pb2
+
+_MAX_CONDITIONS = 64
+_MAX_VALUES = 10_000
+
+
+def build_message(build: ServedBuild) -> build_pb2.BuildInfo:
+    """A served build as its message."""
+    return build_pb2.BuildInfo(
+        model=build.version.model,
+        version=build.version.version,
+        space_id=build.space_id,
+        build=build.build.number,
+        shard=build.shard,
+        shards=build.shards,
+        dim=build.dim,
+        items=build.items,
+        recall=build.recall,
+        activated_at=build.activated_at,
+    )
+
+
+def read_build(message: build_pb2.BuildInfo) -> ServedBuild:
+    """A served build from its message."""
+    return ServedBuild(
+        version=ModelVersion(message.model, message.version),
+        space_id=SpaceId(message.space_id),
+        build=BuildId(message.model, message.build),
+        shard=message.shard,
+        shards=message.shards,
+        dim=message.dim,
+        items=message.items,
+        recall=message.recall,
+        activated_at=message.activated_at,
+    )
+
+
+def metadata_message(metadata: HostMetadata) -> ann_pb2.HostMetadata:
+    """A host's metadata as its message."""
+    return ann_pb2.HostMetadata(
+        host_id=metadata.host_id,
+        shard=metadata.shard,
+        active=[build_message(metadata.active)] if metadata.active else [],
+        standby=[build_message(metadata.standby)] if metadata.standby else [],
+        last_error=metadata.last_error,
+    )
+
+
+def read_metadata(message: ann_pb2.HostMetadata, model: str) -> HostMetadata:
+    """What a host says of one `model`, from its message."""
+    return HostMetadata(
+        host_id=message.host_id,
+        shard=message.shard,
+        active=_of_model(message.active, model),
+        standby=_of_model(message.standby, model),
+        last_error=message.last_error,
+    )
+
+
+def _of_model(builds: Sequence[build_pb2.BuildInfo], model: str) -> ServedBuild | None:
+    return next((read_build(build) for build in builds if build.model == model), None)
+
+
+def filter_message(wanted: Filter | None) -> filter_pb2.Filter | None:
+    """A filter as its message; nested conjunctions are laid flat."""
+    if wanted is None:
+        return None
+    return filter_pb2.Filter(conditions=[_condition_message(part) for part in _flat(wanted)])
+
+
+def _flat(wanted: Filter) -> list[AnyOf | Range]:
+    if isinstance(wanted, AllOf):
+        return [part for inner in wanted.filters for part in _flat(inner)]
+    return [wanted]
+
+
+def _condition_message(part: AnyOf | Range) -> filter_pb2.Condition:
+    if isinstance(part, Range):
+        return filter_pb2.Condition(
+            field=part.field, range=filter_pb2.Range(minimum=part.minimum, maximum=part.maximum)
+        )
+    texts = [value for value in part.values if isinstance(value, str)]
+    integers = [int(value) for value in part.values if not isinstance(value, str)]
+    return filter_pb2.Condition(field=part.field, any_of=filter_pb2.AnyOf(texts=texts, integers=integers))
+
+
+def read_filter(message: filter_pb2.Filter) -> Filter | None:
+    """A filter from its message; None where it holds no condition. Raises RequestError that names the condition."""
+    if not message.conditions:
+        return None
+    if len(message.conditions) > _MAX_CONDITIONS:
+        raise RequestError(f"filter: {len(message.conditions)} conditions; at most {_MAX_CONDITIONS} are allowed")
+    parts = tuple(_read_condition(i, condition) for i, condition in enumerate(message.conditions))
+    return parts[0] if len(parts) == 1 else AllOf(parts)
+
+
+def _read_condition(position: int, message: filter_pb2.Condition) -> AnyOf | Range:
+    name = f"filter.conditions[{position}]"
+    if not message.field:
+        raise RequestError(f"{name}: field is empty; name an item attribute")
+    kind = message.WhichOneof("test")
+    if kind == "range":
+        ends = message.range
+        low = ends.minimum if ends.HasField("minimum") else None
+        high = ends.maximum if ends.HasField("maximum") else None
+        if low is None and high is None:
+            raise RequestError(f"{name}: range has neither minimum nor maximum; set at least one")
+        if (low is not None and low != low) or (high is not None and high != high):  # noqa: PLR0124 - NaN is not itself
+            raise RequestError(f"{name}: range has a NaN end; use a number")
+        return Range(message.field, low, high)
+    if kind != "any_of":
+        raise RequestError(f"{name}: no test; set any_of or range")
+    allowed = message.any_of
+    values: tuple[str | int, ...] = (*allowed.texts, *allowed.integers)
+    if not values or len(values) > _MAX_VALUES:
+        raise RequestError(f"{name}: any_of has {len(values)} values; 1 to {_MAX_VALUES:,} are allowed")
+    return AnyOf(message.field, values)
+
+
+def read_values(message: Mapping[str, user_pb2.Value]) -> dict[str, Any]:
+    """Profile or context values by column, as Python values; unset ones are left out, which means missing."""
+    if not message:
+        return {}
+    found = {}
+    for column, value in message.items():
+        kind = value.WhichOneof("kind")
+        if kind is None:
+            continue
+        content = getattr(value, kind)
+        found[column] = list(content.values) if kind in {"texts", "numbers"} else content
+    return found
+
+
+def value_message(value: object) -> user_pb2.Value:
+    """A Python value (text, integer, number, flag, list of texts or numbers) as its message. Raises RequestError."""
+    if isinstance(value, bool):
+        return user_pb2.Value(flag=value)
+    if isinstance(value, str):
+        return user_pb2.Value(text=value)
+    if isinstance(value, int) and -(2**63) <= value < 2**63:
+        return user_pb2.Value(integer=value)
+    if isinstance(value, (int, float)):
+        return user_pb2.Value(number=value)
+    if isinstance(value, (list, tuple)):
+        if all(isinstance(part, (int, float)) for part in value):
+            return user_pb2.Value(numbers=user_pb2.Numbers(values=value))
+        return user_pb2.Value(texts=user_pb2.Texts(values=[str(part) for part in value]))
+    raise RequestError(f"a value of type {type(value).__name__} can't be sent; use text, a number, a flag or a list")
+
+
+def history_message(history: History) -> user_pb2.History:
+    """A history as its message."""
+    return user_pb2.History(item_ids=history.item_ids, actions=history.actions, timestamps=history.timestamps.tolist())
+
+
+def read_history(message: user_pb2.History) -> History:
+    """A history from a message that was checked."""
+    items = list(message.item_ids)
+    if not items:
+        return EMPTY_HISTORY
+    times: npt.NDArray[np.int64] = np.fromiter(message.timestamps, np.int64, len(items))
+    return History(items, list(message.actions), times)
+
+
+def check_history(message: user_pb2.History, limit: int) -> None:
+    """Raises RequestError where a request's history can't be used as it is."""
+    count = len(message.item_ids)
+    if count > limit:
+        raise RequestError(f"history: {count:,} items; at most {limit:,} are allowed: send the latest")
+    if len(message.timestamps) != count:
+        raise RequestError(f"history: {count} item_ids but {len(message.timestamps)} timestamps; send one for each")
+    if len(message.actions) not in {0, count}:
+        raise RequestError(f"history: {count} item_ids but {len(message.actions)} actions; send one for each, or none")
+    if not count:
+        return
+    times: npt.NDArray[np.int64] = np.fromiter(message.timestamps, np.int64, count)
+    if times[0] < 0:
+        raise RequestError(f"history: timestamp {times[0]} is negative; expected microseconds since 1970")
+    falls = np.flatnonzero(np.diff(times) < 0)
+    if len(falls):
+        raise RequestError(f"history: timestamps[{falls[0] + 1}] is before its predecessor; send the oldest first")
