@@ -131,5 +131,5 @@ def tiny_version(
     features = fit_features(spec, dataset, split)
     pair = build_pair(towers, features, seed)
     items = item_inputs(dataset, features, dataset.histories.last_us)
-    manifest = export_version(store, version, pair, features, items, {"settings": {}, "seed": seed})
+    manifest = export_version(store, version, pair, features, items, facts={"settings": {}, "seed": seed})
     return Tiny(version, SpaceId(manifest.facts["space_id"]), manifest, features, split, pair)

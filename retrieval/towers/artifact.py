@@ -36,7 +36,7 @@ def input_key(feature: FeatureInput) -> str:
 def open_half(store: ArtifactStore, version: ModelVersion, kind: str) -> tuple[Path, SpaceId]:
     """A verified folder of one half of a version, and the space that its manifest names.
 
-    Raises NotFoundError where the store has no such version, ArtifactError where a file is damaged or of another version.
+    Raises NotFoundError where the store has no such version, ArtifactError where a file is damaged or another's.
     """
     folder = store.open_artifact(f"{version_key(version)}/{kind}", kind=kind)
     facts = read_manifest(folder).facts

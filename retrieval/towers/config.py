@@ -27,14 +27,14 @@ class TowerConfig(Section):
         0.05,
         ge=0.0,
         lt=1.0,
-        description="Share of candidate items whose id is hidden while training, so that features alone carry new items; "
-        "only where items have features.",
+        description="Share of candidate items whose id is hidden while training, so that features alone carry "
+        "new items; only where items have features.",
     )
     profile_dropout: float = Field(
         0.1,
         ge=0.0,
         lt=1.0,
-        description="Share of users whose profile is hidden while training, so that unknown users get a sensible vector.",
+        description="Share of users whose profile is hidden while training, for the sake of unknown users.",
     )
     temperature: float = Field(0.07, gt=0.001, le=2.0, description="T in the logit cosine / T (where it starts).")
     learn_temperature: bool = Field(True, description="Learn T along with the weights.")

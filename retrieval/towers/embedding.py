@@ -17,7 +17,7 @@ _LARGEST_DEFAULT = 32
 
 
 class FeatureEmbedding(nn.Module):
-    """One feature: codes int64 [n], a bag of codes int64 [n, W] (0 = padding) or values float32 [n, W] -> [n, width]."""
+    """One feature: codes int64 [n], bags of them int64 [n, W] (0 = padding) or values float32 [n, W] -> [n, width]."""
 
     def __init__(self, feature: FeatureInput, width: int | None = None) -> None:
         super().__init__()
@@ -40,7 +40,8 @@ class FeatureEmbedding(nn.Module):
         real = (encoded != 0).to(self.table.weight.dtype)
         count = real.sum(1, keepdim=True)
         weights = torch.where(count > 0, real / count.clamp(min=1.0), torch.full_like(real, 1.0 / real.shape[1]))
-        return (weights[:, None, :] @ self.table(encoded))[:, 0]
+        mean: Tensor = (weights[:, None, :] @ self.table(encoded))[:, 0]
+        return mean
 
 
 class FeatureSet(nn.Module):

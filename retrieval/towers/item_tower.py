@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from retrieval.features import ITEM_ID, FeatureInput
 from retrieval.towers.config import TowerConfig
@@ -49,4 +49,4 @@ class ItemNetwork(nn.Module):
 
 def unit(x: Tensor) -> Tensor:
     """x [..., D] scaled to length 1, in float32; a zero vector stays zero."""
-    return F.normalize(x.float() if x.dtype in {torch.bfloat16, torch.float16} else x, dim=-1, eps=1e-12)
+    return normalize(x.float() if x.dtype in {torch.bfloat16, torch.float16} else x, dim=-1, eps=1e-12)

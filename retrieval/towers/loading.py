@@ -30,6 +30,7 @@ class ItemTower:
         self,
         version: ModelVersion,
         space_id: SpaceId,
+        *,
         features: Features,
         network: ItemNetwork,
         dim: int,
@@ -63,7 +64,7 @@ class ItemTower:
 def load_item_tower(store: ArtifactStore, version: ModelVersion, *, device: str = "auto") -> ItemTower:
     """Load and verify the item tower of a version, and the features it needs; device is auto, cpu or cuda.
 
-    Raises NotFoundError where the store has no such version, ArtifactError that names what is damaged or of another version.
+    Raises NotFoundError where the store has no such version, ArtifactError that names what is damaged or another's.
     """
     folder, space = open_half(store, version, ITEM_KIND)
     features = open_features(store, version, space)
@@ -73,7 +74,8 @@ def load_item_tower(store: ArtifactStore, version: ModelVersion, *, device: str 
         network.load_state_dict(load_file(folder / WEIGHTS_FILE))
     except (ValidationError, SafetensorError, RuntimeError, OSError) as error:
         raise ArtifactError(f"{folder}: not an item tower that fits the features beside it: {error}") from error
-    return ItemTower(version, space, features, network, config.dim, _device(device))
+    chosen = _device(device)
+    return ItemTower(version, space, features=features, network=network, dim=config.dim, device=chosen)
 
 
 def _device(name: str) -> torch.device:

@@ -137,7 +137,7 @@ class SideInputs:
         return _keyed(self._context_inputs, tensors(self._features.encode("context", columns, len(target), at)))
 
 
-def tensors(encoded: Mapping[str, np.ndarray]) -> dict[str, Tensor]:  # type: ignore[type-arg]
+def tensors(encoded: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
     """Encoded arrays as tensors, without copying."""
     return {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in encoded.items()}
 

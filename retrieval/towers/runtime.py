@@ -110,7 +110,7 @@ class _Side:
 def load_user_tower(store: ArtifactStore, version: ModelVersion, *, threads: int = 1) -> UserTower:
     """Load and verify the user tower of a version, and the features it needs; `threads` per call.
 
-    Raises NotFoundError where the store has no such version, ArtifactError that names what is damaged or of another version.
+    Raises NotFoundError where the store has no such version, ArtifactError that names what is damaged or another's.
     """
     folder, space = open_half(store, version, USER_KIND)
     meta = read_json(folder / META_FILE)

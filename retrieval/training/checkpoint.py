@@ -1,6 +1,6 @@
 """Checkpoints: what a run needs to go on exactly where it stopped. safetensors and JSON only; nothing is unpickled.
 
-A run's folder holds `checkpoint-<steps>/` (state.safetensors, progress.json, MANIFEST.json) and `best/` of the same form.
+A run's folder holds `checkpoint-<steps>/` (state.safetensors, progress.json, MANIFEST.json) and `best/`, alike.
 Each is written under another name, flushed, and renamed: a run that is killed leaves the one before it whole.
 """
 

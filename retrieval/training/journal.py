@@ -52,7 +52,7 @@ def draw_curves(run_dir: Path) -> Path:
     left, right = figure.subplots(1, 2)
     left.plot([row["epoch"] for row in train], [row["loss"] for row in train], color="tab:blue")
     left.set(title="training loss", xlabel="epoch", ylabel="loss")
-    names = [name for name in (validation[0]["metrics"] if validation else {})]
+    names = list(validation[0]["metrics"]) if validation else []
     for name in names:
         right.plot([row["epoch"] for row in validation], [row["metrics"][name] for row in validation], "o-", label=name)
     right.set(title="validation", xlabel="epoch")

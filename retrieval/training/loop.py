@@ -1,13 +1,14 @@
 """The training loop: epochs of batches, validations, checkpoints, and the best weights at the end.
 
-All that is random is drawn from (seed, epoch, step), so a run that is killed and resumed ends with the same weights as one
-that wasn't.
+All that is random is drawn from (seed, epoch, step), so a run that is killed and resumed ends with the same weights as
+one that wasn't.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -62,10 +63,10 @@ class _Run:
     config: TrainingConfig
     device: torch.device
     split: Split
-    offsets: np.ndarray  # type: ignore[type-arg]
+    offsets: np.ndarray
     window: int
     reader: SequenceReader
-    items: np.ndarray  # type: ignore[type-arg]
+    items: np.ndarray
     objective: Objective
     pair: TowerPair
     optimiser: torch.optim.AdamW
@@ -89,13 +90,22 @@ def train(
 ) -> TrainResult:
     """Train both towers on the split's training events: the next item at every position of every history.
 
-    `validate` measures the towers (in eval mode) every few epochs; the weights with the best `config.select` win. State is kept in
-    `run_dir`; if an interrupted run with the same inputs left a checkpoint there, training goes on from it. Raises
-    DataError where there is nothing to train on, ConfigError for a device that isn't there.
+    `validate` measures the towers (in eval mode) every few epochs; the weights with the best `config.select` win. State
+    is kept in `run_dir`; if an interrupted run with the same inputs left a checkpoint there, training goes on from it.
+    Raises DataError where there is nothing to train on, ConfigError for a device that isn't there.
     """
     device = _device(config)
     with _threads(config):
-        run = _prepare(dataset, split, features, towers, config, run_dir, device, positive_actions)
+        run = _prepare(
+            dataset,
+            split,
+            features,
+            towers,
+            config,
+            run_dir=run_dir,
+            device=device,
+            positive_actions=positive_actions,
+        )
         resumed_at = run.progress.total_steps
         with _precision(config):
             _epochs(run, validate, show)
@@ -122,6 +132,7 @@ def _prepare(
     features: Features,
     towers: TowerConfig,
     config: TrainingConfig,
+    *,
     run_dir: Path,
     device: torch.device,
     positive_actions: Sequence[str],
@@ -192,7 +203,7 @@ def _epoch(run: _Run, tracker: Tracker, started: float) -> None:
             saved = time.monotonic()
 
 
-def _step(run: _Run, windows: Windows, chosen: np.ndarray, step: int) -> tuple[int, float]:  # type: ignore[type-arg]
+def _step(run: _Run, windows: Windows, chosen: np.ndarray, step: int) -> tuple[int, float]:
     """One optimiser step; returns its examples and loss."""
     seed = (run.config.seed, run.progress.epoch, step, _STEP)
     rng = np.random.default_rng(seed)
@@ -213,7 +224,7 @@ def _step(run: _Run, windows: Windows, chosen: np.ndarray, step: int) -> tuple[i
 def _end_epoch(run: _Run, validate: Validate | None) -> None:
     progress, config = run.progress, run.config
     progress.epoch, progress.step = progress.epoch + 1, 0
-    losses = [loss for loss in run.losses if loss == loss]
+    losses = [loss for loss in run.losses if not math.isnan(loss)]
     row = {"step": progress.total_steps, "epoch": progress.epoch, "examples": progress.examples}
     run.journal.write(
         {
@@ -246,7 +257,7 @@ def _compare(run: _Run, metrics: dict[str, float]) -> None:
     save_best(run.run_dir, run.pair, progress)
 
 
-def _plan(run: _Run, epoch: int) -> tuple[Windows, list[np.ndarray]]:  # type: ignore[type-arg]
+def _plan(run: _Run, epoch: int) -> tuple[Windows, list[np.ndarray]]:
     rng = np.random.default_rng((run.config.seed, epoch, 0, _ORDER))
     windows = cut_windows(run.offsets, run.split.train_end, run.window, rng, everything=run.config.windows == "all")
     return windows, order_batches(windows.lengths, run.config.batch_tokens, rng)

@@ -1,6 +1,6 @@
 """Training sequences: windows of users' histories, gathered into batches of about the same length.
 
-A window of the events a … b becomes the tokens BOS, a, …, b-1 with the targets a, …, b: the next item at every position.
+A window of events a … b becomes the tokens BOS, a, …, b-1 with the targets a, …, b: the next item at every position.
 B windows of a batch, L its longest window, P real positions in it.
 """
 

@@ -43,7 +43,7 @@ class Objective:
         self._inputs = inputs
         self._device = device
 
-    def candidates(self, batch: Batch, targets: Ints, rng: np.random.Generator) -> Candidates:
+    def candidates(self, targets: Ints, rng: np.random.Generator) -> Candidates:
         """Negatives for a batch with these target items [P]."""
         if self._everything is not None:
             return self._everything
@@ -51,7 +51,7 @@ class Objective:
 
     def __call__(self, pair: TowerPair, batch: Batch, targets: Ints, rng: np.random.Generator) -> Tensor:
         """Mean loss over the P positions of a batch whose target items are `targets` [P]."""
-        drawn = self.candidates(batch, targets, rng)
+        drawn = self.candidates(targets, rng)
         wanted = np.union1d(drawn.items, targets)
         vectors = pair.item(self._item_rows(pair, self._tensor(wanted), rng))  # [M, D]
         negatives = (
@@ -105,5 +105,5 @@ class Objective:
             side = self._inputs.sides.hide_profiles(side, self._tensor(hidden[batch.position_row]))
         return side
 
-    def _tensor(self, values: np.ndarray) -> Tensor:  # type: ignore[type-arg]
+    def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self._device)

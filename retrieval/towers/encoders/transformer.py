@@ -6,8 +6,8 @@ B batch, L history length, D width, H heads, C = D / H.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.functional import gelu, linear, scaled_dot_product_attention
 
 from retrieval.towers.dropout import Dropout
 
@@ -39,7 +39,7 @@ class TransformerEncoder(nn.Module):
         x = tokens
         for block in self.blocks[:-1]:
             x = block(x, rotary)
-        state: Tensor = self.norm(self.blocks[-1].last(x, lengths, rotary))  # type: ignore[operator, union-attr]
+        state: Tensor = self.norm(self.blocks[-1].last(x, lengths, rotary))  # type: ignore[operator]
         return state
 
 
@@ -61,9 +61,10 @@ class Block(nn.Module):
         """x [B, L, D] -> [B, L, D]."""
         B, L, D = x.shape
         q, k, v = self.qkv(self.attention_norm(x)).view(B, L, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(rotate(q, rotary), rotate(k, rotary), v, is_causal=True)
+        mixed = scaled_dot_product_attention(rotate(q, rotary), rotate(k, rotary), v, is_causal=True)
         x = x + self.drop(self.out(mixed.transpose(1, 2).reshape(B, L, D)))
-        return x + self.drop(self._feed(x))
+        fed: Tensor = x + self.drop(self._feed(x))
+        return fed
 
     def last(self, x: Tensor, lengths: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
         """x [B, L, D], lengths [B] -> [B, D]: the block's output at the last real position."""
@@ -72,19 +73,19 @@ class Block(nn.Module):
         at = lengths - 1
         here = x[torch.arange(B, device=x.device), at]  # [B, D]
         normed = self.attention_norm(x)
-        w_q, w_kv = self.qkv.weight.split([D, 2 * D])
-        b_q, b_kv = self.qkv.bias.split([D, 2 * D])
-        k, v = F.linear(normed, w_kv, b_kv).view(B, L, 2, H, C).permute(2, 0, 3, 1, 4)  # [B, H, L, C]
-        q = F.linear(self.attention_norm(here), w_q, b_q).view(B, H, 1, C)
+        weight, bias = self.qkv.weight, self.qkv.bias
+        k, v = linear(normed, weight[D:], bias[D:]).view(B, L, 2, H, C).permute(2, 0, 3, 1, 4)  # [B, H, L, C]
+        q = linear(self.attention_norm(here), weight[:D], bias[:D]).view(B, H, 1, C)
         q = rotate(q, (rotary[0][at][:, None, None], rotary[1][at][:, None, None]))
         scores = (q * C**-0.5) @ rotate(k, rotary).transpose(-1, -2)  # [B, H, 1, L]
         padding = torch.arange(L, device=x.device) >= lengths[:, None]
         scores = scores.masked_fill(padding[:, None, None], -1e9)
         here = here + self.out((scores.softmax(-1) @ v).view(B, D))
-        return here + self._feed(here)
+        fed: Tensor = here + self._feed(here)
+        return fed
 
     def _feed(self, x: Tensor) -> Tensor:
-        fed: Tensor = self.down(self.drop(F.gelu(self.up(self.norm(x)))))
+        fed: Tensor = self.down(self.drop(gelu(self.up(self.norm(x)))))
         return fed
 
 

@@ -1,7 +1,7 @@
 """Losses: one small file each, and the one dict that names them.
 
-Every loss takes (users [P, D], negatives [K, D], bias [K], positives [P], hits [P], weights [P]) and gives a scalar; see
-`sampled_softmax` for what they mean.
+Every loss takes (users [P, D], negatives [K, D], bias [K], positives [P], hits [P], weights [P]) and gives a scalar;
+see `sampled_softmax` for what they mean.
 """
 
 from __future__ import annotations

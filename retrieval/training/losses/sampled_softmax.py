@@ -1,6 +1,6 @@
 """Softmax over candidates, its gradient worked out chunk by chunk so that the logits never leave the cache.
 
-    loss_p = -s_p⁺ + log( exp s_p⁺ + Σ_k exp(s_pk + b_k) ),     s = ⟨u, v⟩ / T,     over negatives k other than the positive
+    loss_p = -s_p⁺ + log( exp s_p⁺ + Σ_k exp(s_pk + b_k) ),   s = ⟨u, v⟩ / T,   over negatives k other than the positive
 
 b_k = log(draws of k) - log(expected draws of k) is the popularity correction (logQ; Bengio and Senécal 2008, Yi et al.
 2019): the sum then estimates, without bias, the sum over all items, whatever drew the negatives. The positive is always
@@ -19,7 +19,7 @@ from torch import Tensor
 _CHUNK_ELEMENTS = 1 << 20
 
 
-def sampled_softmax(
+def sampled_softmax(  # noqa: PLR0917  # every loss takes these six
     users: Tensor, negatives: Tensor, bias: Tensor, positives: Tensor, hits: Tensor, weights: Tensor
 ) -> Tensor:
     """Σ_p weights_p · loss_p, a scalar.
@@ -28,13 +28,13 @@ def sampled_softmax(
     hits int64 [P], the negative that is the positive itself (an accidental hit, left out) or -1; weights [P].
     A position all of whose negatives are hits adds 0.
     """
-    total: Tensor = _SampledSoftmax.apply(users, negatives, bias, positives, hits, weights)
+    total: Tensor = _SampledSoftmax.apply(users, negatives, bias, positives, hits, weights)  # type: ignore[no-untyped-call]
     return total
 
 
 class _SampledSoftmax(torch.autograd.Function):
     @staticmethod
-    def forward(
+    def forward(  # noqa: PLR0917  # as apply passes them
         ctx: Any, users: Tensor, negatives: Tensor, bias: Tensor, positives: Tensor, hits: Tensor, weights: Tensor
     ) -> Tensor:
         K = negatives.shape[0]
@@ -45,8 +45,9 @@ class _SampledSoftmax(torch.autograd.Function):
         grad_users, grad_columns = torch.empty_like(users), torch.zeros_like(columns)
         grad_positives = torch.empty_like(positives)
         total = users.new_zeros((), dtype=torch.float64)
-        for part in torch.arange(users.shape[0], device=users.device).split(max(1, _CHUNK_ELEMENTS // (K + 1))):
-            chunk = slice(int(part[0]), int(part[-1]) + 1)
+        rows = max(1, _CHUNK_ELEMENTS // (K + 1))
+        for start in range(0, users.shape[0], rows):
+            chunk = slice(start, start + rows)
             logits = torch.addmm(bias, users[chunk], across)  # [c, K + 1]
             logits[:, K] = positives[chunk]
             _mask(logits, hits[chunk])
