@@ -47,17 +47,17 @@ def exposure_metrics(shown: Ints, popularity: Ints) -> dict[str, float]:
 
     `shown` int64 [C]: in how many lists each candidate stands; `popularity` int64 [C]: its training events.
 
-    coverage    share of candidates that stand in any list
-    gini        Gini coefficient of `shown`: 0 = all shown alike, near 1 = the same few for everybody
-    popularity  mean popularity percentile of what is shown: .5 = blind to popularity, 1 = only the most popular
+    coverage         share of candidates that stand in any list
+    gini             Gini coefficient of `shown`: 0 = all shown alike, near 1 = the same few for everybody
+    popularity_bias  mean popularity percentile of what is shown: .5 = blind to popularity, 1 = only the most popular
     """
     total = int(shown.sum())
     if not total:
-        return {"coverage": 0.0, "gini": 0.0, "popularity": 0.0}
+        return {"coverage": 0.0, "gini": 0.0, "popularity_bias": 0.0}
     return {
         "coverage": float((shown > 0).mean()),
         "gini": gini(shown),
-        "popularity": float(percentiles(popularity) @ shown / total),
+        "popularity_bias": float(percentiles(popularity) @ shown / total),
     }
 
 

@@ -11,7 +11,8 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class ModelScores:
-    """The metrics of one model or baseline, by name: hr@K, ndcg@K, mrr, coverage@K, gini@K, popularity@K."""
+    """The metrics of one model or baseline, by name: hr@K, ndcg@K, mrr, coverage@K, gini@K,
+    popularity_bias@K."""
 
     name: str
     metrics: Mapping[str, float]
@@ -62,14 +63,13 @@ class EvaluationReport:
         seen = "history filtered" if self.filter_seen else "history not filtered"
         title = f"{self.split}: {self.targets:,} targets, {self.candidates:,} candidates, {seen}, exact"
         note = f"{self.unreachable:,} targets can't be reached" if self.unreachable else None
-        names = _columns(self.ks)
-        overall = _table(title, ["", *names], caption=note)
-        for scores in every:
-            overall.add_row(scores.name, *(_cell(scores.metrics.get(name)) for name in names))
+        overall = _table(title, [""], [scores.name for scores in every], caption=note)
+        for name in _rows(self.ks):
+            overall.add_row(name, *(_cell(scores.metrics.get(name)) for scores in every))
         made = [overall]
         if self.slices:
             shown = [f"hr@{self.ks[0]}", f"ndcg@{self.ks[0]}", f"hr@{self.ks[-1]}", "mrr"]
-            slices = _table("slices", ["", "", "targets", *dict.fromkeys(shown)])
+            slices = _table("slices", ["", ""], ["targets", *dict.fromkeys(shown)])
             for row in self.slices:
                 cells = (_cell(row.metrics.get(name)) for name in dict.fromkeys(shown))
                 slices.add_row(row.column, row.value, f"{row.targets:,}", *cells)
@@ -77,15 +77,17 @@ class EvaluationReport:
         return made
 
 
-def _columns(ks: tuple[int, ...]) -> list[str]:
+def _rows(ks: tuple[int, ...]) -> list[str]:
     ranked = [f"{metric}@{k}" for k in ks for metric in ("hr", "ndcg")]
-    return [*ranked, "mrr", *(f"{metric}@{ks[0]}" for metric in ("coverage", "gini", "popularity"))]
+    return [*ranked, "mrr", *(f"{metric}@{ks[0]}" for metric in ("coverage", "gini", "popularity_bias"))]
 
 
-def _table(title: str, columns: list[str], caption: str | None = None) -> Table:
+def _table(title: str, labels: list[str], figures: list[str], caption: str | None = None) -> Table:
     table = Table(title=title, title_justify="left", header_style="bold", caption=caption, caption_justify="left")
-    for column in columns:
-        table.add_column(column, justify="right" if "@" in column or column in {"mrr", "targets"} else "left")
+    for column in labels:
+        table.add_column(column)
+    for column in figures:
+        table.add_column(column, justify="right")
     return table
 
 

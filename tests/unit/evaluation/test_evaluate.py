@@ -47,7 +47,7 @@ def test_report_holds_model_baselines_and_slices(world: dict[str, Any]) -> None:
     assert (report.targets, report.candidates, report.unreachable) == (3, 4, 0)
     assert [scores.name for scores in report.baselines] == ["popularity", "recent_popularity", "covisitation"]
     assert set(report.metrics) == {
-        f"{name}@{k}" for name in ("hr", "ndcg", "coverage", "gini", "popularity") for k in (1, 3)
+        f"{name}@{k}" for name in ("hr", "ndcg", "coverage", "gini", "popularity_bias") for k in (1, 3)
     } | {"mrr"}
     rows = {(row.column, row.value): row.targets for row in report.slices}
     assert rows[("user", "new")] == 1

@@ -50,9 +50,9 @@ def test_percentiles_count_those_below_and_half_of_the_ties(amounts: list[int]) 
 def test_exposure_of_the_same_few_and_of_everything() -> None:
     popularity = np.array([100, 10, 1, 0])
     few = exposure_metrics(np.array([8, 0, 0, 0]), popularity)
-    assert few == {"coverage": 0.25, "gini": 0.75, "popularity": 0.875}
+    assert few == {"coverage": 0.25, "gini": 0.75, "popularity_bias": 0.875}
     even = exposure_metrics(np.array([2, 2, 2, 2]), popularity)
-    assert even == {"coverage": 1.0, "gini": 0.0, "popularity": 0.5}
+    assert even == {"coverage": 1.0, "gini": 0.0, "popularity_bias": 0.5}
     assert exposure_metrics(np.zeros(4, np.int64), popularity)["coverage"] == 0.0
 
 

@@ -1,0 +1,57 @@
+"""What a user tower would have been told at the moment of each logged event: the inputs of offline evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from retrieval.data import Dataset
+from retrieval.features import LAST_EVENT, Features
+from retrieval.towers.runtime import History, UserInput
+
+Rows = npt.NDArray[np.int64]
+
+
+def inputs_at(dataset: Dataset, features: Features, rows: Rows) -> list[UserInput]:
+    """For each event row, its user's history before it, profile, the event's own context, and its time."""
+    histories = dataset.histories
+    users = histories.users_of(rows)
+    profiles = _profiles(dataset, features, users)
+    contexts = _contexts(dataset, features, rows)
+    starts = np.maximum(histories.offsets[users], rows - features.spec.history.length)
+    names = np.array(histories.action_names, object)
+    ids = histories.item_ids
+    found = []
+    for row, start, profile, context in zip(rows.tolist(), starts.tolist(), profiles, contexts, strict=True):
+        events = slice(start, row)
+        history = History(
+            ids.take(pa.array(histories.items[events])).to_pylist(),
+            names[histories.actions[events]].tolist(),
+            np.asarray(histories.timestamps[events]),
+        )
+        found.append(UserInput(history, profile, context, int(histories.timestamps[row])))
+    return found
+
+
+def _profiles(dataset: Dataset, features: Features, users: Rows) -> Sequence[Mapping[str, Any]]:
+    names = features.columns("user")
+    table = dataset.users.select([name for name in names if name in dataset.users.column_names])
+    if "user_id" in names:
+        at = table.column_names.index("user_id") if "user_id" in table.column_names else None
+        table = table if at is None else table.remove_column(at)
+        table = table.append_column("user_id", dataset.histories.user_ids)
+    if not table.num_columns:
+        return [{}] * len(users)
+    rows: list[Mapping[str, Any]] = table.take(pa.array(users)).to_pylist()
+    return rows
+
+
+def _contexts(dataset: Dataset, features: Features, rows: Rows) -> Sequence[Mapping[str, Any]]:
+    known = dataset.histories.context
+    names = [name for name in features.columns("context") if name in known and name != LAST_EVENT]
+    columns = [known[name].take(rows).to_pylist() for name in names]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)] or [{}] * len(rows)
