@@ -5,7 +5,7 @@ Each is a function from what may be learned from (training events only) to a Sco
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,7 @@ _NEIGHBOURS = 500
 _LINES = 256
 _RECENT = 5
 _PRIOR = 0.01
+_PAIRS = 1 << 23
 
 
 def popularity(task: Task, train_end: Ints, config: EvaluationConfig) -> Scorer:  # noqa: ARG001  # all have these
@@ -81,19 +82,45 @@ def _constant(values: Ints) -> Scorer:
 
 
 def _followers(histories: Histories, train_end: Ints, config: EvaluationConfig) -> _Followers:
-    count = len(histories.item_ids)
     rows, users = _sampled_rows(histories, train_end, config.covisitation_events)
-    items = np.asarray(histories.items[rows], np.int64)
+    items = np.asarray(histories.items[rows])
+    counts = np.bincount(items, minlength=len(histories.item_ids))
+    parts = [
+        _strongest(*_pairs(items, users, first, last, config.covisitation_reach), last - first)
+        for first, last in _item_ranges(counts, _PAIRS // config.covisitation_reach)
+    ]
+    lengths, followers, weights = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return _Followers(np.concatenate([[0], np.cumsum(lengths)]), followers, weights)
+
+
+def _item_ranges(counts: Ints, most: int) -> Iterator[tuple[int, int]]:
+    """Ranges of items with about `most` events each: what bounds the pairs that are held at a time."""
+    done = np.concatenate([[0], np.cumsum(counts)])
+    first = 0
+    while first < len(counts):
+        last = max(first + 1, int(np.searchsorted(done, done[first] + most, side="right")) - 1)
+        yield first, last
+        first = last
+
+
+def _pairs(
+    items: npt.NDArray[np.int32], users: Ints, first: int, last: int, reach: int
+) -> tuple[Ints, Ints, npt.NDArray[np.float64]]:
+    """Item (from `first` on, counted from 0), follower, and the sum of 1 / distance, of all pairs within reach."""
+    width = int(items.max()) + 1
     keys: Ints = np.empty(0, np.int64)
     sums: npt.NDArray[np.float64] = np.empty(0)
-    for distance in range(1, config.covisitation_reach + 1):
-        together = users[distance:] == users[:-distance]
-        pairs = (items[:-distance] * count + items[distance:])[together]
-        found, times = np.unique(pairs, return_counts=True)
+    sources = np.flatnonzero((items >= first) & (items < last))
+    for distance in range(1, reach + 1):
+        sources = sources[sources < len(items) - distance]
+        near = sources[users[sources] == users[sources + distance]]
+        found, times = np.unique(
+            (items[near].astype(np.int64) - first) * width + items[near + distance], return_counts=True
+        )
         merged, places = np.unique(np.concatenate([keys, found]), return_inverse=True)
         sums = np.asarray(np.bincount(places, np.concatenate([sums, times / distance]), len(merged)), np.float64)
         keys = merged
-    return _strongest(keys // count, keys % count, sums, count)
+    return keys // width, keys % width, sums
 
 
 def _sampled_rows(histories: Histories, train_end: Ints, most: int) -> tuple[Ints, Ints]:
@@ -111,16 +138,18 @@ def _sampled_rows(histories: Histories, train_end: Ints, most: int) -> tuple[Int
     return np.arange(len(users)) + np.repeat(starts - before, lengths), users
 
 
-def _strongest(source: Ints, follower: Ints, weights: npt.NDArray[np.float64], count: int) -> _Followers:
-    """Normalise each item's followers to sum 1, and keep the strongest 500."""
+def _strongest(
+    source: Ints, follower: Ints, weights: npt.NDArray[np.float64], count: int
+) -> tuple[Ints, npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+    """Normalise each item's followers to sum 1 and keep the strongest 500: how many, which, and their weights."""
     totals = np.bincount(source, weights, count)
     order = np.lexsort((follower, -weights, source))
     source, follower, weights = source[order], follower[order], weights[order]
     firsts = np.searchsorted(source, np.arange(count))
     kept = np.arange(len(source)) - firsts[source] < _NEIGHBOURS
     source, follower, weights = source[kept], follower[kept], weights[kept]
-    offsets = np.searchsorted(source, np.arange(count + 1))
-    return _Followers(offsets, follower.astype(np.int32), (weights / totals[source]).astype(np.float32))
+    lengths = np.bincount(source, minlength=count)
+    return lengths, follower.astype(np.int32), (weights / totals[source]).astype(np.float32)
 
 
 def _add_followers(task: Task, graph: _Followers, rows: Ints, out: Scores) -> None:

@@ -60,6 +60,7 @@ def slow_covisitation(histories: Any, train_end: Any, row: int, reach: int) -> A
 @pytest.mark.parametrize("seed", range(5))
 def test_covisitation_is_the_slow_one(make_histories: Any, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     monkeypatch.setattr(baselines, "_LINES", 2)
+    monkeypatch.setattr(baselines, "_PAIRS", 60)
     random = np.random.default_rng(seed)
     histories = make_histories([random.integers(0, 7, random.integers(0, 12)).tolist() for _ in range(8)], 8)
     train_end = np.maximum(histories.offsets[:-1], histories.offsets[1:] - 2)
