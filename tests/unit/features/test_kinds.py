@@ -210,3 +210,19 @@ def test_vectors_with_a_hole_are_missing() -> None:
     made = fitted(VectorFeature(name="f", size=2), [])
     out = made.encode(Column.of("f", [[1.0, float("nan")], [3, 4], None], 3), None)["f"]
     assert out.tolist() == [[0, 0], [3, 4], [0, 0]]
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.large_string()), pa.large_list(pa.large_string())])
+def test_sliced_list_columns_encode_like_their_rows(kind: pa.DataType) -> None:
+    values = [["a"], None, ["b", None, "a"], [], ["q", "b"]]
+    made = fitted(CASES["multi"][0], pa.array(values, kind))
+    part = made.encode(Column.of("f", pa.array(values, kind).slice(1, 3), 3), None)["f"]
+    np.testing.assert_array_equal(part, made.encode(Column.of("f", values[1:4], 3), None)["f"])
+
+
+def test_sliced_vector_columns_encode_like_their_rows() -> None:
+    values = [[1.0, 2.0], None, [3.0, 4.0], [5.0, 6.0]]
+    made = fitted(VectorFeature(name="f", size=2), [])
+    for kind in (pa.list_(pa.float32()), pa.large_list(pa.float64()), pa.list_(pa.float32(), 2)):
+        part = made.encode(Column.of("f", pa.array(values, kind).slice(1, 2), 2), None)["f"]
+        assert part.tolist() == [[0, 0], [3, 4]]
