@@ -57,12 +57,14 @@ def evaluate_vectors(
             raise DataError(f"evaluation: {len(vectors)} user vectors for {len(targets)} targets")
         vectors = vectors[chosen]
     task = _task(histories, targets[chosen], candidates, config)
+    # read before anything takes long, so that a wrong column is known at once
+    sources = SliceSources(histories, task.targets, train_end, users, items)
+    columns = (column_slices(sources, column, config.slice_values) for column in config.slices)
+    slices = list(chain(standard_slices(sources), *columns))
     scorer = _inner_products(task, vectors, item_vectors)
     counts = training_counts(histories, train_end)[task.columns]
     with track("evaluation", len(task.targets), unit="targets", show=show) as tracker:
         ranking = rank_targets(task, scorer, config.ks, tracker=tracker)
-    sources = SliceSources(histories, task.targets, train_end, users, items)
-    slices = chain(standard_slices(sources), *(column_slices(sources, c, config.slice_values) for c in config.slices))
     return EvaluationReport(
         split=split,
         targets=len(task.targets),
