@@ -16,11 +16,12 @@ import numpy.typing as npt
 from retrieval import __version__
 from retrieval.errors import ArtifactError, GateError
 from retrieval.index.backends import BACKENDS
-from retrieval.index.canary import GoldenItem, make_canary, write_canary, write_golden
+from retrieval.index.canary import make_canary, write_canary
 from retrieval.index.config import IndexConfig
 from retrieval.index.corpus import Corpus, inputs_hash
 from retrieval.index.encode import ItemEncoder, encode_items
 from retrieval.index.files import ITEM_ID, open_vectors, write_items, write_vectors
+from retrieval.index.golden import Golden, write_golden
 from retrieval.index.measure import canary_queries, measured_recall, recall_queries
 from retrieval.index.metadata import ShardMetadata, read_metadata, write_metadata
 from retrieval.index.staging import staged_build
@@ -68,7 +69,7 @@ def build_index(
     GateError, having published nothing, where recall is under `config.min_recall`.
     """
     began = time.perf_counter()
-    address = inputs_hash(tower, corpus, config, queries)
+    address = inputs_hash(tower, corpus, config)
     work = _Work(tower, corpus, build, config, queries)
     with staged_build(store, build.model, address) as folder:
         done = [shard for shard in range(config.shards) if _finished(folder, shard, work)]
@@ -89,6 +90,7 @@ def build_index(
             "items": corpus.items.num_rows,
             "recall": lowest,
             "measured_k": config.measured_k,
+            "measured_with": "perturbed items" if queries is None else "users",
             "settings": config.model_dump(mode="json"),
             "seed": config.seed,
             "items_snapshot": corpus.snapshot,
@@ -220,11 +222,8 @@ def _write_samples(part: Path, rows: npt.NDArray[np.int64], vectors: Floats, wor
     queries = canary_queries(vectors, work.queries, work.config)
     write_canary(part, make_canary(vectors, queries, k))
     chosen = np.unique(np.linspace(0, len(rows) - 1, _GOLDEN_ITEMS).astype(np.int64)) if len(rows) else rows
-    golden = []
-    for row in chosen:
-        columns = work.corpus.items.slice(int(rows[row]), 1).to_pylist()[0]
-        golden.append(GoldenItem(str(columns[ITEM_ID]), int(row), columns, vectors[row]))
-    write_golden(part, work.tower.space_id, work.corpus.at_us, golden)
+    golden = Golden(work.corpus.items.take(rows[chosen]), chosen, vectors[chosen], work.corpus.at_us)
+    write_golden(part, work.tower.space_id, golden)
 
 
 def _gate(shard: int, measured: float, work: _Work) -> None:

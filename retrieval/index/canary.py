@@ -1,8 +1,7 @@
-"""Canary queries with their exact answers, and golden items with their embeddings: what a shard must still answer."""
+"""Canary queries with their exact answers: what a shard must still find when it is opened."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,6 @@ from retrieval.index.metadata import ShardMetadata
 from retrieval.index.scan import Answer, scan
 
 CANARY = "canary.arrow"
-GOLDEN = "golden.json"
 Floats = npt.NDArray[np.float32]
 SCORE_TOLERANCE = 1e-5
 
@@ -105,55 +103,3 @@ def recall(found: Sequence[npt.NDArray[np.int64]], exact: Sequence[npt.NDArray[n
     """Mean share of each exact answer that was found; 1.0 for nothing to find."""
     shares = [len(np.intersect1d(have, want)) / len(want) for have, want in zip(found, exact, strict=True) if len(want)]
     return float(np.mean(shares)) if shares else 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class GoldenItem:
-    """One item's raw columns and the embedding float32 [D] that its shard holds for it."""
-
-    item_id: str
-    row: int
-    columns: dict[str, object]
-    embedding: Floats
-
-
-def write_golden(folder: Path, space_id: str, at_us: int, items: Sequence[GoldenItem]) -> None:
-    """Write `folder`/golden.json; `at_us` is the time that the items were encoded for."""
-    body = {
-        "space_id": space_id,
-        "at_us": at_us,
-        "items": [
-            {"item_id": g.item_id, "row": g.row, "columns": g.columns, "embedding": [float(x) for x in g.embedding]}
-            for g in items
-        ],
-    }
-    (folder / GOLDEN).write_text(json.dumps(body, indent=1, default=str), encoding="utf-8")
-
-
-def read_golden(folder: Path, metadata: ShardMetadata) -> list[GoldenItem]:
-    """Read `folder`/golden.json. Raises ArtifactError where it is damaged or of another space."""
-    path = folder / GOLDEN
-    try:
-        body = json.loads(path.read_bytes())
-        if body["space_id"] != metadata.space_id:
-            raise ArtifactError(f"{path}: of space {body['space_id']}, expected {metadata.space_id}: swapped")
-        items = [
-            GoldenItem(str(g["item_id"]), int(g["row"]), dict(g["columns"]), np.array(g["embedding"], np.float32))
-            for g in body["items"]
-        ]
-    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
-        raise ArtifactError(f"{path}: damaged: {error!r}") from error
-    if not items and metadata.count:
-        raise ArtifactError(f"{path}: holds no items, the shard has {metadata.count}: damaged")
-    return items
-
-
-def check_golden(folder: Path, vectors: Floats, item_ids: Sequence[str], items: Sequence[GoldenItem]) -> None:
-    """Raise ArtifactError unless the shard's files hold the golden items where, and as, they were."""
-    for golden in items:
-        here = 0 <= golden.row < len(vectors) and item_ids[golden.row] == golden.item_id
-        if not here or not np.array_equal(vectors[golden.row], golden.embedding):
-            raise ArtifactError(
-                f"{folder / GOLDEN}: item {golden.item_id!r} has another row or embedding here: "
-                "vectors.npy, items.arrow or golden.json is of another shard"
-            )

@@ -17,7 +17,6 @@ from retrieval.index.encode import ItemEncoder
 from retrieval.index.files import ITEM_ID
 from retrieval.index.sharding import item_hashes
 
-Floats = npt.NDArray[np.float32]
 # Settings that change how fast a build is or whether it is accepted, not what comes out
 _NOT_CONTENT = {"threads", "batch_size", "min_recall"}
 
@@ -52,8 +51,11 @@ def make_corpus(items: pa.Table, config: IndexConfig, *, snapshot: str, at_us: i
     return Corpus(items, hashes, attribute_table(items, config.attributes), snapshot, at_us)
 
 
-def inputs_hash(tower: ItemEncoder, corpus: Corpus, config: IndexConfig, queries: Floats | None) -> str:
-    """SHA-256 of everything that decides what a build holds; the same inputs give the same hash."""
+def inputs_hash(tower: ItemEncoder, corpus: Corpus, config: IndexConfig) -> str:
+    """SHA-256 of everything that decides what a build holds; the same inputs give the same hash.
+
+    The queries that recall is measured with are left out: they follow from the version, the data and the seed.
+    """
     settings = {k: v for k, v in config.model_dump(mode="json").items() if k not in _NOT_CONTENT}
     facts = {
         "version": str(tower.version),
@@ -65,6 +67,4 @@ def inputs_hash(tower: ItemEncoder, corpus: Corpus, config: IndexConfig, queries
     }
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     digest.update(corpus.hashes.astype("<u8").tobytes())
-    if queries is not None:
-        digest.update(np.ascontiguousarray(queries, dtype="<f4").tobytes())
     return digest.hexdigest()

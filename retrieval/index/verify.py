@@ -9,12 +9,14 @@ from pathlib import Path
 from retrieval.errors import ArtifactError, DataError
 from retrieval.index.attributes import Attributes
 from retrieval.index.backends import BACKENDS
-from retrieval.index.canary import CANARY, check_answers, check_golden, graph_recall, read_canary, read_golden
+from retrieval.index.canary import CANARY, check_answers, graph_recall, read_canary
 from retrieval.index.files import ITEMS, check_vectors, open_items, open_vectors
+from retrieval.index.golden import check_golden, read_golden
 from retrieval.index.items import ItemIds
 from retrieval.index.metadata import FILE, ExpectedShard, ShardMetadata, check_expected, read_metadata
 from retrieval.index.search import Searcher
 from retrieval.index.sharding import item_hashes
+from retrieval.observability import SILENT, Tracker
 from retrieval.storage import MANIFEST, Manifest, verify
 
 SHARD_KIND = "index_shard"
@@ -40,7 +42,9 @@ def shard_folder(shard: int, shards: int) -> str:
     return f"shard-{shard}-of-{shards}"
 
 
-def verify_build(folder: Path, expect: ExpectedShard | None = None) -> list[ShardMetadata]:
+def verify_build(
+    folder: Path, expect: ExpectedShard | None = None, *, tracker: Tracker = SILENT
+) -> list[ShardMetadata]:
     """Check every file of every shard of the build in `folder`. Raises ArtifactError that names the file at fault."""
     expect = expect or ExpectedShard()
     manifest = verify(folder, kind=BUILD_KIND, digest=expect.digest)
@@ -55,6 +59,7 @@ def verify_build(folder: Path, expect: ExpectedShard | None = None) -> list[Shar
         metadata, _ = verify_shard(part, replace(told, shard=shard))
         check_expected(part, metadata, expect)
         found.append(metadata)
+        tracker.advance()
     if sum(m.count for m in found) != items:
         raise ArtifactError(f"{folder}: its shards hold {sum(m.count for m in found)} items, {MANIFEST} says {items}")
     return found

@@ -17,9 +17,10 @@ import pytest
 from retrieval.errors import ArtifactError, ConflictError, DataError, GateError
 from retrieval.index import ExpectedShard, IndexConfig, open_shard, shard_of, verify_build
 from retrieval.index.build import build_index
-from retrieval.index.canary import read_golden
+from retrieval.index.canary import read_canary
 from retrieval.index.corpus import inputs_hash, make_corpus
 from retrieval.index.encode import encode_items
+from retrieval.index.golden import read_golden
 from retrieval.index.metadata import read_metadata
 from retrieval.index.staging import staged_build
 from retrieval.storage import ArtifactStore, hash_file, read_manifest
@@ -84,16 +85,14 @@ def test_golden_items_keep_their_raw_columns(
 ) -> None:
     built = make_build(900, shards=3)
     golden = read_golden(built.shard_folder(1), read_metadata(built.shard_folder(1)))
-    assert len(golden) == 4
-    for item in golden:
-        number = int(item.item_id[1:])
-        assert item.columns["number"] == number
-        assert item.columns["colour"] == items_table(900)["colour"][number].as_py()
-        assert np.array_equal(item.embedding, built.vectors[number])
+    numbers = golden.items["number"].to_pylist()
+    assert len(numbers) == 4
+    assert golden.items.equals(items_table(900).take(numbers))
+    assert np.array_equal(golden.embeddings, built.vectors[numbers])
 
 
 def files_of(folder: Path) -> dict[str, tuple[int, str]]:
-    names = ("graph.hnsw", "vectors.npy", "items.arrow", "canary.arrow", "golden.json")
+    names = ("graph.hnsw", "vectors.npy", "items.arrow", "canary.arrow", "golden.arrow")
     return {f"{p.parent.name}/{p.name}": hash_file(p) for p in sorted(folder.rglob("*")) if p.name in names}
 
 
@@ -212,15 +211,29 @@ def test_a_tower_may_answer_in_blocks_and_is_normalised(tower: Any, items_table:
     assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
 
 
-def test_user_embeddings_decide_the_measured_recall_and_the_address(
-    tower: Any, items_table: Callable[[int], pa.Table]
+def test_what_decides_the_address_of_a_build(tower: Any, items_table: Callable[[int], pa.Table]) -> None:
+    def address(*, snapshot: str = "s", at_us: int = 0, rows: int = 300, **settings: Any) -> str:
+        config = IndexConfig(**settings)
+        return inputs_hash(tower, make_corpus(items_table(rows), config, snapshot=snapshot, at_us=at_us), config)
+
+    same = address()
+    assert address(threads=7, batch_size=3, min_recall=0.1) == same
+    others = [address(M=8), address(shards=2), address(snapshot="t"), address(at_us=1), address(rows=299)]
+    others += [address(seed=2), address(attributes=("year",))]
+    assert same not in others
+    assert len({*others}) == len(others)
+
+
+def test_recall_is_measured_with_user_embeddings_where_there_are_some(
+    tower: Any, items_table: Callable[[int], pa.Table], tmp_path: Path
 ) -> None:
-    config = IndexConfig()
-    corpus = make_corpus(items_table(300), config, snapshot="s", at_us=0)
-    plain = inputs_hash(tower, corpus, config, None)
-    assert inputs_hash(tower, corpus, config, np.eye(16, dtype=np.float32)) != plain
-    assert inputs_hash(tower, corpus, IndexConfig(M=8), None) != plain
-    assert inputs_hash(tower, corpus, IndexConfig(threads=7, batch_size=3, min_recall=0.1), None) == plain
+    users = np.eye(16, dtype=np.float32)
+    store = ArtifactStore.open(str(tmp_path), cache=tmp_path / "cache")
+    corpus = make_corpus(items_table(300), IndexConfig(), snapshot="s", at_us=0)
+    report = build_index(store, tower, corpus, BuildId("demo", 1), IndexConfig(), queries=users, show=False)
+    part = tmp_path / report.key / "shard-0-of-1"
+    asked = {tuple(query) for query in read_canary(part, read_metadata(part)).queries}
+    assert asked == {tuple(user) for user in users}
 
 
 # -- interrupted builds
