@@ -226,3 +226,15 @@ def test_sliced_vector_columns_encode_like_their_rows() -> None:
     for kind in (pa.list_(pa.float32()), pa.large_list(pa.float64()), pa.list_(pa.float32(), 2)):
         part = made.encode(Column.of("f", pa.array(values, kind).slice(1, 2), 2), None)["f"]
         assert part.tolist() == [[0, 0], [3, 4]]
+
+
+def test_missing_values_in_a_list_take_no_place() -> None:
+    made = fitted(MultiCategoricalFeature(name="f", max_values=2), [["a", "b"]])
+    out = made.encode(Column.of("f", [[None, "a", "b", "a"], None, [None]], 3), None)["f"]
+    assert out.tolist() == [[2, 3], [0, 0], [0, 0]]
+
+
+def test_a_quantile_begins_the_bucket_above_it() -> None:
+    made = fitted(NumericFeature(name="f", method="quantile", buckets=2), pa.array([1.0, 2.0, 3.0]))
+    out = made.encode(Column.of("f", [1.9, 2.0, 2.1, None], 4), None)["f"]
+    assert out.tolist() == [1, 2, 2, 0]
