@@ -94,13 +94,13 @@ def target(session: Session, model: str) -> BuildRow | None:
 
 
 def lineage(session: Session, model: str) -> list[int]:
-    """Builds that were active, oldest first, as a stack: a roll-back takes off what it went back over."""
+    """Builds that were active, oldest first, as a stack: deploying puts one on, rolling back takes off down to it."""
     stack: list[int] = []
     for row in reversed(all_of(session, model, ["done"], None)):
-        if row.build in stack:
-            # brought back by whichever kind: what came after it is no longer behind it
-            del stack[stack.index(row.build) :]
-        stack.append(row.build)
+        while row.kind == "rollback" and row.build in stack and stack[-1] != row.build:
+            stack.pop()
+        if not stack or stack[-1] != row.build:
+            stack.append(row.build)
     return stack
 
 
@@ -110,9 +110,9 @@ def previous(session: Session, model: str) -> BuildRow | None:
     doing = running(session, model)
     if doing is not None and now is not None and doing.build != now.number:
         return now
-    for number in reversed(lineage(session, model)[:-1]):
+    for number in reversed(lineage(session, model)):
         row = artifacts.need_build(session, BuildId(model, number))
-        if row.state == "ready":
+        if row.state == "ready" and now is not None and number != now.number:
             return row
     return None
 

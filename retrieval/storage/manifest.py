@@ -62,6 +62,8 @@ def write_manifest(folder: Path, kind: str, facts: Mapping[str, Any]) -> Manifes
         out.flush()
         os.fsync(out.fileno())
     partial.replace(folder / MANIFEST)
+    for inner in sorted(path for path in folder.rglob("*") if path.is_dir()):
+        _flush(inner)
     _flush(folder)
     return read_manifest(folder)
 
@@ -73,20 +75,24 @@ def read_manifest(folder: Path, *, kind: str | None = None) -> Manifest:
         raw = path.read_bytes()
     except OSError as error:
         raise ArtifactError(f"{folder}: no readable {MANIFEST}: incomplete, or not an artifact ({error})") from error
+    return parse_manifest(raw, str(path), kind=kind)
+
+
+def parse_manifest(raw: bytes, path: str, *, kind: str | None = None) -> Manifest:
+    """The manifest that the bytes of a MANIFEST.json hold; `path` names it in errors. Raises ArtifactError."""
     try:
         body = json.loads(raw)
         if body["format"] != FORMAT:
             raise ArtifactError(f"{path}: format {body['format']!r}, this program reads format {FORMAT}")
-        files = {name: FileRecord(int(f["size"]), str(f["sha256"])) for name, f in body["files"].items()}
-        manifest = Manifest(
-            str(body["kind"]), str(body["created"]), body["facts"], files, hashlib.sha256(raw).hexdigest()
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ArtifactError(f"{path}: damaged manifest: {error}") from error
+        files = {str(name): FileRecord(int(f["size"]), str(f["sha256"])) for name, f in body["files"].items()}
+        facts = dict(body["facts"].items())
+        manifest = Manifest(str(body["kind"]), str(body["created"]), facts, files, hashlib.sha256(raw).hexdigest())
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ArtifactError(f"{path}: damaged manifest: {type(error).__name__}: {error}") from error
     if kind is not None and manifest.kind != kind:
         raise ArtifactError(f"{path}: an artifact of kind {manifest.kind!r}, expected {kind!r}")
     for name in files:
-        if name.startswith("/") or ".." in Path(name).parts:
+        if not is_inside(name) or name == MANIFEST:
             raise ArtifactError(f"{path}: damaged manifest: file name {name!r} leads out of the artifact")
     return manifest
 
@@ -94,13 +100,13 @@ def read_manifest(folder: Path, *, kind: str | None = None) -> Manifest:
 def verify(folder: Path, *, kind: str | None = None, digest: str | None = None) -> Manifest:
     """Check size and SHA-256 of every file against the manifest, in nested artifacts too.
 
-    With `digest`, the manifest itself must be the one that was recorded elsewhere. Raises ArtifactError that names the file.
+    With `digest`, the manifest itself must be the one recorded elsewhere. Raises ArtifactError naming the file.
     """
     manifest = read_manifest(folder, kind=kind)
-    if digest is not None and manifest.digest != digest:
-        raise ArtifactError(
-            f"{folder / MANIFEST}: not the manifest that was recorded (SHA-256 {manifest.digest}, expected {digest})"
-        )
+    check_digest(manifest, digest, str(folder / MANIFEST))
+    unlisted = {path.relative_to(folder).as_posix() for path in _members(folder)} - manifest.files.keys()
+    if unlisted:
+        raise ArtifactError(f"{folder / min(unlisted)}: not listed in {MANIFEST}: not part of this artifact")
     for name, record in manifest.files.items():
         path = folder / name
         try:
@@ -114,6 +120,20 @@ def verify(folder: Path, *, kind: str | None = None, digest: str | None = None) 
         if path.name == MANIFEST:
             verify(path.parent)
     return manifest
+
+
+def check_digest(manifest: Manifest, digest: str | None, path: str) -> None:
+    """Raise ArtifactError if the manifest is not the one whose SHA-256 was recorded elsewhere; None leaves it open."""
+    if digest is not None and manifest.digest != digest:
+        raise ArtifactError(
+            f"{path}: not the manifest that was recorded (SHA-256 {manifest.digest}, expected {digest})"
+        )
+
+
+def is_inside(name: str) -> bool:
+    """Whether a relative name with / between its parts stays inside the folder that it is relative to."""
+    parts = name.split("/")
+    return all(part not in {"", ".", ".."} for part in parts) and "\\" not in name and "\0" not in name
 
 
 def hash_file(path: Path) -> tuple[int, str]:

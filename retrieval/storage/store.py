@@ -6,8 +6,12 @@ first, so that readers always map plain files.
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,12 +19,20 @@ import pyarrow.fs as pafs
 from pydantic import Field
 
 from retrieval.config import Section
-from retrieval.errors import ArtifactError, ConfigError, ConflictError, NotFoundError
-from retrieval.storage.manifest import MANIFEST, Manifest, read_manifest, verify
+from retrieval.errors import ArtifactError, ConfigError, ConflictError, NotFoundError, UnavailableError
+from retrieval.storage.manifest import (
+    MANIFEST,
+    Manifest,
+    check_digest,
+    is_inside,
+    parse_manifest,
+    read_manifest,
+    verify,
+)
 
 
 class StoreConfig(Section):
-    """`[store]`: where artifacts live."""
+    """Where artifacts live."""
 
     uri: str = Field(
         "store",
@@ -30,7 +42,10 @@ class StoreConfig(Section):
 
 
 class ArtifactStore:
-    """Publishes, opens, lists and deletes artifacts by key (`models/homefeed/12/user_tower`)."""
+    """Publishes, opens, lists and deletes artifacts by key (`models/homefeed/12/user_tower`).
+
+    Every method raises UnavailableError while a remote store can't be reached.
+    """
 
     def __init__(self, filesystem: pafs.FileSystem, base: str, cache: Path) -> None:
         self._filesystem = filesystem
@@ -70,62 +85,125 @@ class ArtifactStore:
         if self.exists(key):
             raise ConflictError(f"{key} exists in {self.uri}; artifacts are never overwritten")
         if self._local:
-            target = self._local / key
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                staged.rename(target)
-            except OSError:
-                self._move_across(staged, target)
-            return manifest
-        self._upload(staged, key)
+            self._move(staged, self._local / key, key)
+        else:
+            with self._reaching(key):
+                self._upload(staged, key)
+            shutil.rmtree(staged)
         return manifest
 
     def exists(self, key: str) -> bool:
         """Whether a complete artifact (one with a manifest) is at `key`."""
-        info = self._filesystem.get_file_info(f"{self._base}/{key}/{MANIFEST}")
+        with self._reaching(key):
+            info = self._filesystem.get_file_info(f"{self._at(key)}/{MANIFEST}")
         return bool(info.type == pafs.FileType.File)
+
+    def manifest(self, key: str, *, kind: str | None = None, digest: str | None = None) -> Manifest:
+        """The manifest at `key`, without the files (nothing is copied). Raises NotFoundError, ArtifactError."""
+        path = f"{self._at(key)}/{MANIFEST}"
+        with self._reaching(key):
+            if not self.exists(key):
+                raise NotFoundError(f"{key}: not in the store {self.uri}")
+            with self._filesystem.open_input_stream(path) as file:
+                raw = file.read()
+        found = parse_manifest(raw, path, kind=kind)
+        check_digest(found, digest, path)
+        return found
 
     def keys(self, prefix: str) -> list[str]:
         """Keys of the complete artifacts directly below `prefix`, sorted."""
-        selector = pafs.FileSelector(f"{self._base}/{prefix}", allow_not_found=True)
-        folders = [i.path for i in self._filesystem.get_file_info(selector) if i.type == pafs.FileType.Directory]
+        selector = pafs.FileSelector(self._at(prefix), allow_not_found=True)
+        with self._reaching(prefix):
+            folders = [i.path for i in self._filesystem.get_file_info(selector) if i.type == pafs.FileType.Directory]
         found = [path.removeprefix(self._base).strip("/") for path in folders]
-        return sorted(key for key in found if self.exists(key))
+        return sorted(key for key in found if not key.rpartition("/")[2].startswith(".") and self.exists(key))
+
+    def size(self, key: str) -> int:
+        """Bytes of everything at `key`, complete or not; 0 where nothing is."""
+        selector = pafs.FileSelector(self._at(key), recursive=True, allow_not_found=True)
+        with self._reaching(key):
+            return sum(int(info.size or 0) for info in self._filesystem.get_file_info(selector))
 
     def open_artifact(self, key: str, *, kind: str | None = None, digest: str | None = None) -> Path:
         """A local, fully verified folder of the artifact. Raises NotFoundError or ArtifactError."""
         folder = self.locate(key)
-        verify(folder, kind=kind, digest=digest)
+        try:
+            verify(folder, kind=kind, digest=digest)
+        except ArtifactError:
+            if self._local:
+                raise
+            # the copy may have been damaged here while the store's own is sound
+            shutil.rmtree(folder, ignore_errors=True)
+            folder = self.locate(key)
+            verify(folder, kind=kind, digest=digest)
         return folder
 
     def locate(self, key: str) -> Path:
         """A local folder of the artifact, its contents not yet checked. Raises NotFoundError."""
         if self._local:
-            folder = self._local / key
+            folder = Path(self._at(key))
             if not folder.is_dir():
                 raise NotFoundError(f"{key}: not in the store {self.uri}")
             return folder
+        self._at(key)
         folder = self._cache / "artifacts" / key
         if not (folder / MANIFEST).is_file():
-            self._download(key, folder)
+            with self._reaching(key):
+                self._download(key, folder)
         return folder
 
     def delete(self, key: str) -> int:
-        """Remove an artifact, its manifest first so that it is never seen half there. Returns the bytes freed."""
-        if not self.exists(key):
-            raise NotFoundError(f"{key}: not in the store {self.uri}")
-        root = f"{self._base}/{key}"
-        freed = sum(i.size or 0 for i in self._filesystem.get_file_info(pafs.FileSelector(root, recursive=True)))
-        self._filesystem.delete_file(f"{root}/{MANIFEST}")
-        self._filesystem.delete_dir(root)
+        """Remove an artifact, or what an interrupted removal left of it. Returns the bytes freed. Raises NotFoundError
+
+        Its manifest goes first, so that it is never seen half there.
+        """
+        root = self._at(key)
+        freed = self.size(key)
+        with self._reaching(key):
+            if self._filesystem.get_file_info(root).type != pafs.FileType.Directory:
+                raise NotFoundError(f"{key}: not in the store {self.uri}")
+            if self.exists(key):
+                self._filesystem.delete_file(f"{root}/{MANIFEST}")
+            self._filesystem.delete_dir(root)
         shutil.rmtree(self._cache / "artifacts" / key, ignore_errors=True)
-        return int(freed)
+        return freed
+
+    def _at(self, key: str) -> str:
+        if not is_inside(key):
+            raise ArtifactError(f"{key!r} is not a key; expected the form 'models/homefeed/12'")
+        return f"{self._base}/{key}"
+
+    @contextmanager
+    def _reaching(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UnavailableError(f"{key}: the store {self.uri} can't be reached or written now: {error}") from error
+
+    def _move(self, staged: Path, target: Path, key: str) -> None:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if staged.stat().st_dev == target.parent.stat().st_dev:
+                staged.rename(target)
+            else:
+                self._move_across(staged, target)
+        except OSError as error:
+            if error.errno in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
+                raise ConflictError(
+                    f"{key}: something is there in {self.uri}; artifacts are never overwritten"
+                ) from error
+            raise UnavailableError(f"{key}: can't be moved into the store {self.uri}: {error}") from error
+        _flush_folder(target.parent)
 
     def _move_across(self, staged: Path, target: Path) -> None:
         partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-        shutil.copytree(staged, partial)
-        verify(partial)
-        partial.rename(target)
+        try:
+            shutil.copytree(staged, partial)
+            verify(partial)
+            partial.rename(target)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
         shutil.rmtree(staged)
 
     def _upload(self, staged: Path, key: str) -> None:
@@ -136,23 +214,36 @@ class ArtifactStore:
             target = f"{self._base}/{key}/{path.relative_to(staged).as_posix()}"
             self._filesystem.create_dir(target.rpartition("/")[0], recursive=True)
             pafs.copy_files(str(path), target, source_filesystem=local, destination_filesystem=self._filesystem)
-        shutil.rmtree(staged)
 
     def _download(self, key: str, folder: Path) -> None:
         if not self.exists(key):
             raise NotFoundError(f"{key}: not in the store {self.uri}")
         partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
         partial.mkdir(parents=True)
-        pafs.copy_files(
-            f"{self._base}/{key}",
-            str(partial),
-            source_filesystem=self._filesystem,
-            destination_filesystem=pafs.LocalFileSystem(),
-        )
         try:
+            pafs.copy_files(
+                f"{self._base}/{key}",
+                str(partial),
+                source_filesystem=self._filesystem,
+                destination_filesystem=pafs.LocalFileSystem(),
+            )
             verify(partial)
-        except ArtifactError:
-            shutil.rmtree(partial)
-            raise
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
+            if not (folder / MANIFEST).is_file():
+                # no manifest: what stands there is no copy, at most a folder that holds others
+                shutil.rmtree(folder, ignore_errors=True)
+            try:
+                partial.rename(folder)
+            except OSError:
+                if not (folder / MANIFEST).is_file():
+                    raise
+                # another process was faster with the same copy
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -90,6 +90,18 @@ def test_one_roll_back_after_another_goes_further_back(registry: Registry) -> No
     assert previous(registry) == 1
 
 
+def test_an_old_build_deployed_again_is_rolled_back_to_what_was_active_before_it(registry: Registry) -> None:
+    for number in (1, 2, 3, 1):
+        bring(registry, number)
+    assert previous(registry) == 3
+    bring(registry, 3, "rollback")
+    assert previous(registry) == 2
+    bring(registry, 3)
+    assert previous(registry) == 2
+    bring(registry, 5, "rollback")  # --to a build that was never active
+    assert previous(registry) == 3
+
+
 def test_a_roll_back_skips_builds_that_are_gone_and_failed_deployments(registry: Registry) -> None:
     for number in (1, 2, 3):
         bring(registry, number)
