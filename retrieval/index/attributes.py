@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -177,25 +177,31 @@ def _int64(value: int) -> int:
     return value
 
 
-def attribute_table(items: pa.Table, names: Sequence[str] | None, *, id_column: str = "item_id") -> pa.Table:
+def attribute_table(items: pa.Table, names: Sequence[str] | None, *, hidden: Collection[str] = ()) -> pa.Table:
     """The columns of `items` to filter on, in the types that shards store.
 
-    `names` None takes every column of a suitable type but the id. Raises DataError on a named column that is absent
-    or unsuitable.
+    `names` None takes every column of a suitable type, but for the item id, `hidden` ones and lists of real numbers,
+    which are vectors. Raises DataError on a named column that is absent or unsuitable.
     """
+    if names is None:
+        skipped = {"item_id", *hidden}
+        found = {name: _storable(items[name]) for name in items.column_names if name not in skipped}
+        made = {name: column for name, column in found.items() if column is not None and not _is_vector(column.type)}
+        return pa.table(made)
     columns: dict[str, pa.ChunkedArray] = {}
-    for name in items.column_names if names is None else names:
-        if name == id_column and names is None:
-            continue
+    for name in names:
         if name not in items.column_names:
             have = ", ".join(items.column_names)
             raise DataError(f"index.attributes names {name!r}, the items have no such column; they have: {have}")
-        made = _storable(items[name])
-        if made is not None:
-            columns[name] = made
-        elif names is not None:
+        column = _storable(items[name])
+        if column is None:
             raise DataError(f"index.attributes names {name!r}, whose type {items[name].type} can't be filtered on")
-    return pa.table(columns) if columns else pa.table({}).select([])
+        columns[name] = column
+    return pa.table(columns)
+
+
+def _is_vector(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) and pa.types.is_floating(kind.value_type))
 
 
 def _storable(column: pa.ChunkedArray) -> pa.ChunkedArray | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,10 +33,13 @@ class Corpus:
     at_us: int
 
 
-def make_corpus(items: pa.Table, config: IndexConfig, *, snapshot: str, at_us: int) -> Corpus:
+def make_corpus(
+    items: pa.Table, config: IndexConfig, *, snapshot: str, at_us: int, hidden: Collection[str] = ()
+) -> Corpus:
     """Check the items (text column `item_id` and whatever the item tower reads) and pick their attributes.
 
-    `snapshot` names the data that they come from, `at_us` is the time that they are encoded for. Raises DataError.
+    `snapshot` names the data that they come from, `at_us` is the time that they are encoded for, `hidden`
+    columns become attributes only where the settings name them. Raises DataError.
     """
     if ITEM_ID not in items.column_names:
         raise DataError(f"items have no column {ITEM_ID!r}; they have: {', '.join(items.column_names)}")
@@ -48,7 +52,7 @@ def make_corpus(items: pa.Table, config: IndexConfig, *, snapshot: str, at_us: i
     repeated = items.num_rows - len(ids.unique())
     if repeated:
         raise DataError(f"{repeated} item ids stand more than once; each item is indexed once")
-    return Corpus(items, hashes, attribute_table(items, config.attributes), snapshot, at_us)
+    return Corpus(items, hashes, attribute_table(items, config.attributes, hidden=hidden), snapshot, at_us)
 
 
 def inputs_hash(tower: ItemEncoder, corpus: Corpus, config: IndexConfig) -> str:

@@ -19,7 +19,7 @@ from retrieval.index.encode import ItemEncoder, encode_items
 from retrieval.index.files import ITEM_ID
 from retrieval.index.golden import GOLDEN, read_golden
 from retrieval.observability import track
-from retrieval.pipeline.user_inputs import inputs_at
+from retrieval.pipeline.evaluate import user_vectors, with_item_ids
 from retrieval.pipeline.workspace import Workspace
 from retrieval.registry import BuildRow, Registry, VersionRow
 from retrieval.storage import ArtifactStore, read_manifest
@@ -29,7 +29,6 @@ from retrieval.types import BuildId, ModelVersion
 Floats = npt.NDArray[np.float32]
 _DAY_US = 86_400_000_000
 _EVENT_BLOCK = 1 << 22
-_USER_BATCH = 64
 # Cosine between a golden item's stored embedding and the same item encoded here; bf16 on a GPU is off by 1e-3
 _GOLDEN_COSINE = 0.998
 
@@ -75,7 +74,7 @@ def build_version_index(
             reserved = registry.reserve_build(row.id, inputs_hash=address)
         elif store.exists(_key(reserved.id)):  # published, but stopped before it was registered
             return IndexOutcome(registry.add_build(_published(store, reserved, tower)), None)
-        queries = _user_vectors(workspace, dataset, load_user_tower(store, row.id), config, show=show)
+        queries = _queries(workspace, dataset, load_user_tower(store, row.id), config)
         try:
             report = build_index(store, tower, corpus, reserved.id, config, queries=queries, show=show)
         except GateError as error:
@@ -127,11 +126,11 @@ def _config(config: IndexConfig, shards: int | None) -> IndexConfig:
 
 def _corpus(dataset: Dataset, config: IndexConfig) -> Corpus:
     histories = dataset.histories
-    names = [ITEM_ID, *dataset.items.column_names[1:]]
-    items = dataset.items.rename_columns(names)
+    items = with_item_ids(dataset)
     if config.active_days is not None:
         items = items.filter(pa.array(_active(histories, config.active_days)))
-    return make_corpus(items, config, snapshot=dataset.snapshot, at_us=histories.last_us)
+    hidden = dataset.items.column_names[:1]  # the id under its own name; nobody filters on it
+    return make_corpus(items, config, snapshot=dataset.snapshot, at_us=histories.last_us, hidden=hidden)
 
 
 def _active(histories: Histories, days: float) -> npt.NDArray[np.bool_]:
@@ -144,23 +143,14 @@ def _active(histories: Histories, days: float) -> npt.NDArray[np.bool_]:
     return active
 
 
-def _user_vectors(
-    workspace: Workspace, dataset: Dataset, tower: UserTower, config: IndexConfig, *, show: bool
-) -> Floats | None:
+def _queries(workspace: Workspace, dataset: Dataset, tower: UserTower, config: IndexConfig) -> Floats | None:
     """Embeddings [Q, D] of users as they were when they met their test (or validation) events; None without any."""
     split = make_split(workspace.settings.data, dataset.histories)
     targets = split.test if len(split.test) else split.valid
     if not len(targets):
         return None
     chosen = np.random.default_rng(config.seed).choice(len(targets), min(len(targets), config.recall_queries), False)
-    rows = targets[np.sort(chosen)]
-    vectors = []
-    with track("user embeddings to measure with", len(rows), unit="users", show=show and len(rows) > 5000) as tracker:
-        for start in range(0, len(rows), _USER_BATCH):
-            part = rows[start : start + _USER_BATCH]
-            vectors.append(tower.embed(inputs_at(dataset, tower.features, part)))
-            tracker.advance(len(part))
-    return np.concatenate(vectors)
+    return user_vectors(dataset, tower, targets[np.sort(chosen)])
 
 
 # -- checking a build

@@ -85,6 +85,10 @@ def test_what_can_not_be_filtered_on_is_said(items: pa.Table, wanted: Filter, pa
 
 def test_default_attributes_leave_out_the_id_and_unsuitable_types(items: pa.Table) -> None:
     assert attributes_of(items).fields == ["colour", "genres", "number", "on_sale", "price", "seen_at", "year"]
+    vectors = items.append_column("content", pa.array([[0.5, 1.0]] * 200))
+    assert "content" not in attributes_of(vectors).fields
+    assert attributes_of(vectors, ["content"]).fields == ["content"]
+    assert "colour" not in attribute_table(items, None, hidden=["colour"]).column_names
     with pytest.raises(DataError, match="blob"):
         attribute_table(items, ["blob"])
     with pytest.raises(DataError, match="no such column"):
