@@ -27,7 +27,12 @@ class Profiles:
 
 def read_profiles(path: Path, what: str, id_column: str, kind: IdKind) -> Profiles:
     """Read a users or items table. Of several rows with one id the last counts. Raises DataError."""
-    table = read_table(path, what, required=[id_column]).combine_chunks()
+    return check_profiles(read_table(path, what, required=[id_column]), path, what, id_column, kind)
+
+
+def check_profiles(table: pa.Table, path: Path, what: str, id_column: str, kind: IdKind) -> Profiles:
+    """The usable rows of a users or items table that came from `path`, the last one for each id."""
+    table = table.combine_chunks()
     column = table.column(id_column)
     raw = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if isinstance(raw, pa.ChunkedArray):

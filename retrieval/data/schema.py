@@ -79,7 +79,7 @@ class Ids:
 
 
 def to_ids(array: pa.Array, kind: IdKind) -> Ids:
-    """Raw ids in their canonical type. Fractions and infinities are no ids; NaN is no id at all (null)."""
+    """Raw ids in their canonical type. Fractions, infinities, text for integers are no ids; NaN is a null."""
     array = plain(array)
     bad: Mask | None = None
     if pa.types.is_floating(array.type):
@@ -89,6 +89,11 @@ def to_ids(array: pa.Array, kind: IdKind) -> Ids:
         bad = ~empty & ((values != whole) | (np.abs(values) > 2.0**53))
         array = pa.array(np.where(empty | bad, 0, whole).astype(np.int64), mask=empty)
         bad = bad if bad.any() else None
+    if kind == "int" and is_text(array.type):
+        number = pc.match_substring_regex(array, r"^-?[0-9]{1,18}$")
+        refused = pc.and_kleene(pc.invert(number), pc.not_equal(pc.utf8_trim_whitespace(array), "")).fill_null(False)
+        array = pc.if_else(number, array, None)
+        bad = refused.to_numpy(zero_copy_only=False) if pc.any(refused).as_py() else None
     target = pa.int64() if kind == "int" else pa.large_string()
     if array.type != target:
         array = array.cast(target)

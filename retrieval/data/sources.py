@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -14,12 +16,16 @@ from retrieval.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows of one file, in the file's order; `first_row` is the position of the first of them in it."""
+    """Rows of one file, in the file's order; `first_row` is the position of the first of them in it.
+
+    Where some rows in between were refused before, `numbers` [rows] holds the position of each.
+    """
 
     file: str
     first_row: int
     columns: dict[str, pa.Array]
     rows: int
+    numbers: npt.NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)

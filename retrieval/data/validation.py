@@ -97,11 +97,15 @@ class Report:
         bad = 0
         if checked.rejects is not None:
             bad = checked.rejects.num_rows
-            for entry in checked.rejects.column("reason").value_counts().to_pylist():
-                self.rejected[entry["values"]] = self.rejected.get(entry["values"], 0) + entry["counts"]
+            self.refuse(checked.rejects)
         self.rows += checked.rows
         self.good += len(checked.micros)
         assert checked.rows == len(checked.micros) + bad, "rows in = usable rows + rejected rows"
+
+    def refuse(self, rejects: pa.RecordBatch) -> None:
+        """Count refused rows by reason."""
+        for entry in rejects.column("reason").value_counts().to_pylist():
+            self.rejected[entry["values"]] = self.rejected.get(entry["values"], 0) + entry["counts"]
 
 
 def open_events(
@@ -138,7 +142,7 @@ def open_events(
         context=config.context_columns,
         user_kind=_kind(path, config.user_column, source, others.get("users")),
         item_kind=_kind(path, config.item_column, source, others.get("items")),
-        unit=_unit(config, source),
+        unit=timestamp_unit(source, config.timestamp_column, config.timestamp_unit),
         latest_us=now + int(config.future_hours * 3.6e9),
     )
 
@@ -262,7 +266,7 @@ def _rejects(
         [
             pa.array([REASONS[code] for code in codes], pa.string()),
             pa.repeat(pa.scalar(batch.file), len(bad)),
-            pa.array(bad + batch.first_row),
+            pa.array(bad + batch.first_row if batch.numbers is None else batch.numbers[bad]),
             *(as_shown(column.take(rows)) for column in raw),
         ],
         schema=REJECTS_SCHEMA,
@@ -286,9 +290,9 @@ def _mark_ids(reason: npt.NDArray[np.uint8], ids: Ids, base: int) -> None:
         except pa.ArrowInvalid:
             _mark(reason, _not_utf8(values), base + _NOT_UTF8)
         _mark(reason, length == 0, base + _EMPTY)
-    _mark(reason, ids.not_id, base + _NOT_ID)
     if values.null_count:
         _mark(reason, values.is_null().to_numpy(zero_copy_only=False), base + _EMPTY)
+    _mark(reason, ids.not_id, base + _NOT_ID)
 
 
 def _not_utf8(values: pa.Array) -> Mask:
@@ -311,18 +315,18 @@ def _kind(path: Path, column: str, source: Source, other: pa.DataType | None) ->
     return id_kind(kinds)
 
 
-def _unit(config: DataConfig, source: Source) -> str:
-    """The unit of the timestamps: as set, as the Arrow type says, or told from the first batch that has any."""
-    kind = source.types[config.timestamp_column]
+def timestamp_unit(source: Source, column: str, wanted: str) -> str:
+    """The unit of the timestamps: as the Arrow type says, as wanted, or (auto) told from the first batch with any."""
+    kind = source.types[column]
     if pa.types.is_timestamp(kind):
         return str(kind.unit)
-    if config.timestamp_unit != "auto":
-        return config.timestamp_unit
+    if wanted != "auto":
+        return wanted
     if pa.types.is_date(kind):
         return "ms"
-    probe = Source(source.path, source.files, {config.timestamp_column: kind}, source.rows)
+    probe = Source(source.path, source.files, {column: kind}, source.rows)
     for batch in probe.batches(1 << 16):
-        found = detect_unit(batch.columns[config.timestamp_column])
+        found = detect_unit(batch.columns[column])
         if found is not None:
             return found
     return "s"

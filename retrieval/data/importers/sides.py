@@ -1,0 +1,59 @@
+"""Users and items tables that come along with the events, as Parquet or as delimited text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from retrieval.data.profiles import Profiles, check_profiles
+from retrieval.data.schema import IdKind
+from retrieval.data.sources import read_table
+from retrieval.errors import DataError
+
+_TEXT_SUFFIXES = {".csv": ",", ".tsv": "\t"}
+_USUAL = {"users": "user_id", "items": "item_id"}
+
+
+@dataclass(frozen=True)
+class SideTable:
+    """A users or items table and the column with its ids."""
+
+    path: Path
+    what: str
+    id_column: str
+    table: pa.Table
+
+    @property
+    def id_type(self) -> pa.DataType:
+        """Type of the id column."""
+        return self.table.schema.field(self.id_column).type
+
+
+def open_side(path: Path | None, what: str, events_column: str) -> SideTable | None:
+    """Open a users or items table; its id column is called as in the events, or user_id/item_id. None for no path."""
+    if path is None:
+        return None
+    table = _read_text(path) if path.suffix in _TEXT_SUFFIXES else read_table(path, what, required=[])
+    for name in (events_column, _USUAL[what]):
+        if name in table.column_names:
+            return SideTable(path, what, name, table)
+    raise DataError(
+        f"{path}: no column {events_column!r} or {_USUAL[what]!r} with the ids of the {what}; "
+        f"its columns are: {', '.join(table.column_names)}"
+    )
+
+
+def read_ids_as(side: SideTable | None, kind: IdKind) -> Profiles | None:
+    """The usable rows of a table, ids in the given kind; None for no table."""
+    return None if side is None else check_profiles(side.table, side.path, side.what, side.id_column, kind)
+
+
+def _read_text(path: Path) -> pa.Table:
+    parse = pacsv.ParseOptions(delimiter=_TEXT_SUFFIXES[path.suffix], newlines_in_values=True)
+    try:
+        return pacsv.read_csv(path, parse_options=parse)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: can't be read as delimited text: {error}") from error

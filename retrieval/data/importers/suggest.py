@@ -1,0 +1,92 @@
+"""Settings that fit imported data: the [data] section, and a [features] section told from the columns' types."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from retrieval.data.schema import is_text, plain
+
+_FEW = 1_000
+_FEW_NUMBERS = 100
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """Keys of [data] and [data.split], and features by side (user, item, context), each as its declaration's keys."""
+
+    data: Mapping[str, Any] = field(default_factory=dict)
+    split: Mapping[str, Any] = field(default_factory=dict)
+    features: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
+
+    def as_toml(self) -> str:
+        """The sections as they stand in retrieval.toml."""
+        lines = ["[data]", *(f"{key} = {toml_value(value)}" for key, value in self.data.items())]
+        if self.split:
+            lines += ["", "[data.split]", *(f"{key} = {toml_value(value)}" for key, value in self.split.items())]
+        return "\n".join([*lines, *self.feature_lines()]) + "\n"
+
+    def feature_lines(self) -> list[str]:
+        """One [[features.side]] table per feature."""
+        lines = []
+        for side, declared in self.features.items():
+            for feature in declared:
+                lines += ["", f"[[features.{side}]]"]
+                lines += [f"{key} = {toml_value(value)}" for key, value in feature.items()]
+        return lines
+
+
+def suggest_features(table: pa.Table, id_column: str) -> tuple[Mapping[str, Any], ...]:
+    """A declaration for each column of a users or items table (or a sample of it) that can be one."""
+    found = [suggest_feature(name, table.column(name)) for name in table.column_names if name != id_column]
+    return tuple(one for one in found if one is not None)
+
+
+def suggest_feature(name: str, column: pa.ChunkedArray) -> Mapping[str, Any] | None:
+    """The declaration that fits a column's type and its number of distinct values; None where none does."""
+    told = _tell(column)
+    if told is None:
+        return None
+    safe = re.sub(r"[^a-z0-9_]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()).strip("_")[:63]
+    if not safe or not safe[0].isalpha():
+        safe = f"f_{safe}"[:63]
+    source = {} if safe == name else {"column": name}
+    return {"kind": told.pop("kind"), "name": safe, **source, **told}
+
+
+def toml_value(value: Any) -> str:
+    """A value as TOML writes it."""
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(toml_value(one) for one in value)}]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _tell(column: pa.ChunkedArray) -> dict[str, Any] | None:
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return _tell_list(kind)
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return {"kind": "age"}
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return {"kind": "numeric", "method": "quantile"}
+    if not (is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
+        return None
+    values = pa.chunked_array([plain(chunk) for chunk in column.chunks], kind)
+    most = _FEW if is_text(kind) else _FEW_NUMBERS
+    if pc.count_distinct(values).as_py() <= min(most, max(2, len(column) // 2)):
+        return {"kind": "categorical"}
+    return {"kind": "text"} if is_text(kind) else {"kind": "numeric", "method": "quantile"}
+
+
+def _tell_list(kind: pa.DataType) -> dict[str, Any] | None:
+    if is_text(kind.value_type):
+        return {"kind": "multi_categorical"}
+    if pa.types.is_fixed_size_list(kind) and pa.types.is_floating(kind.value_type):
+        return {"kind": "vector", "size": kind.list_size}
+    return None
