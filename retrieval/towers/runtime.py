@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -113,10 +114,16 @@ def load_user_tower(store: ArtifactStore, version: ModelVersion, *, threads: int
     Raises NotFoundError where the store has no such version, ArtifactError that names what is damaged or another's.
     """
     folder, space = open_half(store, version, USER_KIND)
+    return open_user_tower(folder, version, space, open_features(store, version, space), threads=threads)
+
+
+def open_user_tower(
+    folder: Path, version: ModelVersion, space: SpaceId, features: Features, *, threads: int = 1
+) -> UserTower:
+    """The user tower in a folder whose files were checked, or just written. Raises ArtifactError."""
     meta = read_json(folder / META_FILE)
     if meta.get("space_id") != space:
-        raise ArtifactError(f"{folder / META_FILE}: of space {meta.get('space_id')}, its manifest says {space}")
-    features = open_features(store, version, space)
+        raise ArtifactError(f"{folder / META_FILE}: of space {meta.get('space_id')}, expected {space}")
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -136,7 +143,7 @@ def load_user_tower(store: ArtifactStore, version: ModelVersion, *, threads: int
     return tower
 
 
-def _check(tower: UserTower, path: Any) -> None:
+def _check(tower: UserTower, path: Path) -> None:
     """The tower answers for a user of whom nothing is known, with a unit vector."""
     try:
         vectors = tower.embed([UserInput()])

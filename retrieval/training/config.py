@@ -13,7 +13,7 @@ class NegativesConfig(Section):
     """`[training.negatives]`: what the sampled softmax compares the positives with."""
 
     in_batch: int = Field(1024, ge=0, description="Positives of the same batch, shared as negatives (0: none).")
-    uniform: int = Field(1024, ge=0, description="Items drawn uniformly from those seen in training (0: none).")
+    uniform: int = Field(2048, ge=0, description="Items drawn uniformly from those seen in training (0: none).")
     correction: Literal["counts", "none"] = Field(
         "counts", description="Popularity correction (logQ): from counts in the training window, or none (collapses)."
     )
@@ -29,8 +29,8 @@ class TrainingConfig(Section):
     """How the towers are trained."""
 
     seed: int = Field(1, ge=0, lt=2**31, description="Same seed, same data, same settings: same weights.")
-    epochs: int = Field(60, ge=1, description="At most so many passes over the training events.")
-    patience: int = Field(6, ge=1, description="Stop after so many validations without a better one.")
+    epochs: int = Field(16, ge=1, description="At most so many passes over the training events.")
+    patience: int = Field(4, ge=1, description="Stop after so many validations without a better one.")
     validate_every: int = Field(2, ge=1, description="Epochs between two validations; the best checkpoint is kept.")
     loss: Literal["sampled_softmax", "full_softmax"] = Field(
         "sampled_softmax", description="Full softmax compares with every item seen in training: for small corpora."
@@ -39,8 +39,11 @@ class TrainingConfig(Section):
     windows: Literal["all", "last"] = Field(
         "all", description="Long histories: cut into windows that cover everything, or the last window only."
     )
-    batch_tokens: int = Field(12_800, ge=16, description="History tokens in a batch, padding included.")
-    learning_rate: float = Field(0.001, gt=0.0, le=1.0, description="Peak learning rate of AdamW.")
+    batch_tokens: int = Field(6_400, ge=16, description="History tokens in a batch, padding included.")
+    min_batches: int = Field(
+        50, ge=1, description="Small logs: batches are made smaller until an epoch has about so many steps."
+    )
+    learning_rate: float = Field(0.004, gt=0.0, le=1.0, description="Peak learning rate of AdamW.")
     weight_decay: float = Field(0.01, ge=0.0, le=10.0, description="Weight decay of AdamW, on matrices only.")
     warmup: float = Field(0.02, ge=0.0, le=0.5, description="Share of the steps in which the rate rises to its peak.")
     final_rate: float = Field(0.05, ge=0.0, le=1.0, description="Rate at the end of the cosine decay, as a share.")
@@ -51,4 +54,7 @@ class TrainingConfig(Section):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA where there is one.")
     threads: int = Field(0, ge=0, le=1024, description="CPU threads; 0: as many as there are cores.")
     select: str = Field("ndcg@10", min_length=1, description="Validation metric that chooses the best checkpoint.")
+    validation_targets: int = Field(
+        10_000, ge=1, description="Validation targets measured while training, evenly spaced where there are more."
+    )
     checkpoint_seconds: float = Field(60.0, ge=0.0, description="Seconds between two checkpoints.")

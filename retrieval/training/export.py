@@ -9,7 +9,7 @@ import json
 import logging
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from retrieval.towers.artifact import (
 )
 from retrieval.towers.offline import ItemInputs
 from retrieval.towers.pair import TowerPair, space_id
+from retrieval.towers.runtime import UserTower, open_user_tower
 from retrieval.types import ModelVersion
 
 _TABLE_ROWS_AT_ONCE = 1 << 16
@@ -51,12 +52,13 @@ def export_version(
     *,
     facts: Mapping[str, Any],
     extra_files: Sequence[Path] = (),
+    check: Callable[[UserTower], None] | None = None,
 ) -> Manifest:
     """Write both towers and the features under one version and publish them; returns the version's manifest.
 
     `items` holds the catalogue that history tokens are made from; `facts` goes into the manifest beside model, version,
-    space_id, dim and metric; `extra_files` (metrics.jsonl, curves.png) lie beside the towers. Raises ConflictError
-    where the version exists.
+    space_id, dim and metric; `extra_files` (metrics.jsonl, curves.png) lie beside the towers. `check` is
+    given the user tower as it will be served, and may refuse it. Raises ConflictError where the version exists.
     """
     pair = pair.cpu().eval()
     space = space_id(pair, features)
@@ -64,6 +66,8 @@ def export_version(
     staged = store.staging()
     try:
         write_user_tower(staged / USER_KIND, pair, features, items, own)
+        if check is not None:
+            check(open_user_tower(staged / USER_KIND, version, space, features))
         _write_item_tower(staged / ITEM_KIND, pair, own)
         features.save(staged / FEATURES_KIND)
         write_manifest(staged / FEATURES_KIND, FEATURES_KIND, {**own, "fingerprint": features.fingerprint})

@@ -9,10 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,12 +27,16 @@ from retrieval.towers.pair import TowerPair, build_pair
 from retrieval.training.checkpoint import Progress, load_best, load_checkpoint, save_best, save_checkpoint
 from retrieval.training.config import TrainingConfig
 from retrieval.training.journal import Journal, draw_curves
+from retrieval.training.machine import chosen_device, cpu_threads, matrix_precision
 from retrieval.training.optimiser import make_optimiser, rate_at, set_rate
 from retrieval.training.popularity import count_items
 from retrieval.training.sequences import SequenceReader, Windows, cut_windows, order_batches
 from retrieval.training.step import Objective, StepInputs
 
 Validate = Callable[[TowerPair], Mapping[str, float]]
+HOW_IT_IS_RUN = {"checkpoint_seconds", "threads", "device"}
+"""Settings that don't decide what is learned."""
+_SMALLEST_BATCH = 64  # tokens
 _ORDER, _STEP = 0, 1  # what a generator is for; part of its seed
 
 
@@ -94,8 +96,8 @@ def train(
     is kept in `run_dir`; if an interrupted run with the same inputs left a checkpoint there, training goes on from it.
     Raises DataError where there is nothing to train on, ConfigError for a device that isn't there.
     """
-    device = _device(config)
-    with _threads(config):
+    device = chosen_device(config)
+    with cpu_threads(config):
         run = _prepare(
             dataset,
             split,
@@ -107,7 +109,7 @@ def train(
             positive_actions=positive_actions,
         )
         resumed_at = run.progress.total_steps
-        with _precision(config):
+        with matrix_precision(config):
             _epochs(run, validate, show)
         if validate is not None:
             load_best(run_dir, run.pair, run.progress.signature)
@@ -124,6 +126,13 @@ def train(
         resumed_at=resumed_at,
         curves=draw_curves(run_dir),
     )
+
+
+def training_time(dataset: Dataset, split: Split) -> int:
+    """Time of the newest training event in µs: what item features are seen as of."""
+    histories = dataset.histories
+    ends = split.train_end[split.train_end > histories.offsets[:-1]]
+    return int(histories.timestamps[ends - 1].max()) if len(ends) else 0
 
 
 def _prepare(
@@ -145,7 +154,10 @@ def _prepare(
             "check the split and data.positive_actions"
         )
     inputs = StepInputs(
-        item_inputs(dataset, features, histories.last_us).to(device), SideInputs(dataset, features), features, counts
+        item_inputs(dataset, features, training_time(dataset, split)).to(device),
+        SideInputs(dataset, features),
+        features,
+        counts,
     )
     pair = build_pair(towers, features, config.seed).to(device)
     optimiser = make_optimiser(pair, config)
@@ -260,7 +272,9 @@ def _compare(run: _Run, metrics: dict[str, float]) -> None:
 def _plan(run: _Run, epoch: int) -> tuple[Windows, list[np.ndarray]]:
     rng = np.random.default_rng((run.config.seed, epoch, 0, _ORDER))
     windows = cut_windows(run.offsets, run.split.train_end, run.window, rng, everything=run.config.windows == "all")
-    return windows, order_batches(windows.lengths, run.config.batch_tokens, rng)
+    fewest = int(windows.lengths.sum()) // run.config.min_batches
+    tokens = max(min(run.config.batch_tokens, fewest), _SMALLEST_BATCH)
+    return windows, order_batches(windows.lengths, tokens, rng)
 
 
 def _epoch_examples(run: _Run) -> int:
@@ -270,39 +284,10 @@ def _epoch_examples(run: _Run) -> int:
 
 
 def _signature(dataset: Dataset, split: Split, features: Features, towers: TowerConfig, config: TrainingConfig) -> str:
-    """Hash of all that decides the weights; how often a checkpoint is written doesn't."""
+    """Hash of all that decides the weights; how it is run (threads, device, checkpoints) doesn't."""
     digest = hashlib.sha256()
-    settings = config.model_dump(exclude={"checkpoint_seconds"})
+    settings = config.model_dump(exclude=HOW_IT_IS_RUN)
     for part in (dataset.snapshot, split.name, features.fingerprint, towers.model_dump_json(), json.dumps(settings)):
         digest.update(part.encode() + b"\0")
     digest.update(np.ascontiguousarray(split.train_end).tobytes())
     return digest.hexdigest()
-
-
-def _device(config: TrainingConfig) -> torch.device:
-    if config.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("training.device is 'cuda', but torch finds no CUDA device; use 'auto' or 'cpu'")
-    return torch.device(config.device)
-
-
-@contextmanager
-def _threads(config: TrainingConfig) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(config.threads or os.cpu_count() or 1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def _precision(config: TrainingConfig) -> Iterator[None]:
-    """bf16 inside matrix products only: operands are rounded, sums, weights and everything else stay float32."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium" if config.precision == "bf16" else "highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)

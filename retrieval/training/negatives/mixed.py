@@ -1,9 +1,9 @@
 """Negatives of several sources, merged: each item once, with the correction that makes the softmax sum unbiased.
 
-Let source j draw item k with expectation m_j(k), and let a draw weigh 1 / Σ_j m_j(k). Then Σ_draws exp(s_k) / Σ_j m_j(k)
-has the expectation Σ_k exp(s_k) Σ_j m_j(k) / Σ_j m_j(k) = Σ_k exp(s_k): the estimate is unbiased. (The balance heuristic
-of multiple importance sampling, Veach and Guibas 1995: of all such weights nearly the least variance. With each draw
-weighted by its own source alone, every item would count once per source.)
+Let source j draw k with expectation m_j(k), and let a draw weigh 1 / Σ_j m_j(k). Then Σ_draws exp(s_k) / Σ_j m_j(k)
+has the expectation Σ_k exp(s_k) Σ_j m_j(k) / Σ_j m_j(k) = Σ_k exp(s_k): the estimate is unbiased. (The balance
+heuristic of multiple importance sampling, Veach and Guibas 1995: of all such weights nearly the least variance. With
+each draw weighted by its own source alone, every item would count once per source.)
 """
 
 from __future__ import annotations

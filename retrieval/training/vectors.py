@@ -1,0 +1,75 @@
+"""Embeddings of the towers in training, straight from a dataset: for validation, before anything is exported.
+
+n event rows, N catalogue items, D width.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from retrieval.data import Dataset
+from retrieval.features import Features
+from retrieval.towers.offline import ItemInputs, SideInputs
+from retrieval.towers.pair import TowerPair
+from retrieval.training.sequences import SequenceReader, Windows
+
+Ints = npt.NDArray[np.int64]
+Vectors = npt.NDArray[np.float32]
+_AT_ONCE = 256
+_ITEMS_AT_ONCE = 1 << 14
+
+
+class PairVectors:
+    """Vectors of a pair of towers; the pair changes from call to call, the inputs don't."""
+
+    def __init__(self, dataset: Dataset, features: Features, items: ItemInputs) -> None:
+        self._offsets = np.asarray(dataset.histories.offsets)
+        self._users_of = dataset.histories.users_of
+        self._reader = SequenceReader(dataset.histories, features)
+        self._sides = SideInputs(dataset, features)
+        self._items = items
+        self._length = features.spec.history.length
+
+    def items(self, pair: TowerPair) -> Vectors:
+        """Embeddings of the whole catalogue, float32 [N, D]."""
+        device = pair.special.device
+        count = len(next(iter(self._items.by_item.values())))
+        parts = []
+        with torch.no_grad():
+            for rows in torch.split(torch.arange(count), _ITEMS_AT_ONCE):
+                encoded = {name: values.to(device) for name, values in self._items.items(rows).items()}
+                parts.append(pair.item(encoded).float().cpu())
+        return np.asarray(torch.cat(parts).numpy())
+
+    def users(self, pair: TowerPair, rows: Ints) -> Vectors:
+        """Embeddings float32 [n, D] of the users of some event rows, each as of its event."""
+        vectors = np.empty((len(rows), pair.dim), np.float32)
+        before = rows - self._offsets[self._users_of(rows)]
+        order = np.argsort(before, kind="stable")  # histories of about one length together: little padding
+        with torch.no_grad():
+            table = self._token_table(pair)
+            for start in range(0, len(order), _AT_ONCE):
+                chosen = order[start : start + _AT_ONCE]
+                vectors[chosen] = self._embed(pair, table, rows[chosen])
+        return vectors
+
+    def _token_table(self, pair: TowerPair) -> torch.Tensor:
+        codes = torch.arange(pair.item.codes)
+        encoded = {name: values.to(pair.special.device) for name, values in self._items.codes(codes).items()}
+        return pair.token_table(encoded)
+
+    def _embed(self, pair: TowerPair, table: torch.Tensor, rows: Ints) -> Vectors:
+        users = self._users_of(rows)
+        begin = self._offsets[users]
+        start = np.maximum(begin, rows - self._length)
+        windows = Windows(users, start, rows + 1, np.ones(len(rows), np.bool_))
+        batch = self._reader.read(windows, np.arange(len(rows)))
+        codes = (torch.from_numpy(part).to(table.device) for part in (batch.items, batch.actions, batch.gaps))
+        lengths = torch.from_numpy(rows + 1 - start).to(table.device)
+        previous = np.where(rows > begin, rows - 1, -1)
+        side = self._sides.read(users, np.arange(len(rows)), rows, previous)
+        moved = {name: values.to(table.device) for name, values in side.items()}
+        vectors = pair.user(pair.user.tokens(table, *codes), lengths, moved)
+        return np.asarray(vectors.float().cpu().numpy())
