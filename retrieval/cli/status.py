@@ -1,9 +1,67 @@
-"""Not written yet."""
+"""`retrieval status`: what is served where."""
 
 from __future__ import annotations
 
+from contextlib import closing
+from typing import Any
+
 import typer
+from rich.console import Console
+
+from retrieval.cli.console import JsonOption, SetOption, WorkspaceOption, emit, open_workspace, table
+from retrieval.cli.rows import moment, plain
+from retrieval.rollout.overview import HostView, Overview, overview
 
 
 def register(app: typer.Typer) -> None:
     """Add this noun's commands to the command line."""
+    app.command("status")(status)
+
+
+def status(workspace: WorkspaceOption = None, overrides: SetOption = None, as_json: JsonOption = False) -> None:
+    """Show the active build, a deployment that is running, and what each host serves and holds.
+
+    Example: `retrieval status --workspace shop`
+    """
+    opened = open_workspace(workspace, overrides)
+    settings = opened.settings
+    with closing(opened.registry()) as registry:
+        seen = overview(
+            registry, opened.model, alive_s=settings.registry.alive_s, forget_s=settings.rollout.host_lost_s
+        )
+    emit(_result(seen), as_json, lambda console: _show(console, seen))
+
+
+def _result(seen: Overview) -> dict[str, Any]:
+    hosts = [plain(view.row) | {"standing": view.standing, "age_s": round(view.age_s, 3)} for view in seen.hosts]
+    result: dict[str, Any] = plain(seen)
+    return result | {"hosts": hosts, "versions": plain(seen.versions), "behind": seen.behind}
+
+
+def _show(console: Console, seen: Overview) -> None:
+    if seen.active is None:
+        console.print(f"{seen.model}: no build is deployed yet (`retrieval deploy BUILD`)", highlight=False)
+    else:
+        back = f"; a roll-back goes to {seen.previous.id}" if seen.previous else ""
+        console.print(f"{seen.model}: {seen.active.id} of {seen.active.model_version} is active{back}", highlight=False)
+    if seen.running:
+        row = seen.running
+        how = "was interrupted: deploy again or roll back" if seen.interrupted else "is running"
+        by = f"started by {row.who} at {moment(row.started_at)}"
+        console.print(f"{row.kind} {row.id} of {row.build_id} {how} ({by})", highlight=False, soft_wrap=True)
+    versions = sorted({view.row.version for view in seen.hosts if view.row.version is not None})
+    columns = ["host", "role", "shard", "address", "state", "seen", "build"]
+    columns += [f"{seen.model}@{version}" for version in versions]
+    console.print(table("Hosts", [*columns, "towers"], [_row(view, versions) for view in seen.hosts]))
+    if seen.behind:
+        console.print(f"Not on the target build: {', '.join(seen.behind)}", highlight=False, soft_wrap=True)
+
+
+def _row(view: HostView, versions: list[int]) -> list[Any]:
+    row = view.row
+    shard = f"{row.shard} of {row.shards}" if row.shards is not None else row.shard
+    marks = ["●" if row.version == version else "" for version in versions]
+    towers = ", ".join(map(str, row.towers)) or None
+    build = f"b{row.build}" if row.build is not None else None
+    seen = f"{view.age_s:.0f} s ago"
+    return [row.host_id, row.role, shard, row.address, view.standing, seen, build, *marks, towers]

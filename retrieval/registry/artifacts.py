@@ -52,6 +52,9 @@ def move_version(change: Change, of: ModelVersion, state: str, reason: str) -> V
     lock_model(change, of.model)
     found = need_version(change.session, of)
     _check_move(_VERSION_MOVES, of, found.state, state)
+    needed_by = [row.id for row in builds(change.session, of.model, ["building", "ready"]) if row.version == of.version]
+    if needed_by:
+        raise ConflictError(f"{of} is needed by {', '.join(map(str, needed_by))}; it can't become {state}")
     if found.state != state:
         change.session.execute(_version_at(update(VersionTable), of).values(state=state))
         change.record(f"version.{state}", of, {"reason": reason} if reason else {})

@@ -58,6 +58,14 @@ def finish(change: Change, number: int, state: str, note: str) -> DeploymentRow:
     return need(change.session, number)
 
 
+def forbid_in_use(change: Change, build: BuildId, state: str) -> None:
+    """Raise ConflictError if the build would leave "ready" while hosts shall serve it."""
+    lock_model(change, build.model)
+    used = {row.number for row in (active(change.session, build.model), target(change.session, build.model)) if row}
+    if build.number in used and state != "ready":
+        raise ConflictError(f"{build} is deployed; deploy another build before it becomes {state}")
+
+
 def need(session: Session, number: int) -> DeploymentRow:
     """One deployment. Raises NotFoundError."""
     session.expire_all()

@@ -67,7 +67,7 @@ class Registry:
             return artifacts.add_version(change, row)
 
     def set_version_state(self, version: ModelVersion, state: VersionState, *, reason: str = "") -> VersionRow:
-        """Retire or fail a version. Raises NotFoundError, ConflictError."""
+        """Retire or fail a version. Raises NotFoundError, and ConflictError if a build needs it."""
         with self._change() as change:
             return artifacts.move_version(change, version, state, reason)
 
@@ -113,8 +113,9 @@ class Registry:
             return artifacts.add_build(change, row)
 
     def set_build_state(self, build: BuildId, state: BuildState, *, reason: str = "") -> BuildRow:
-        """Retire or fail a build. Raises NotFoundError, ConflictError."""
+        """Retire or fail a build. Raises NotFoundError, and ConflictError if it is the active or target build."""
         with self._change() as change:
+            deployments.forbid_in_use(change, build, state)
             return artifacts.move_build(change, build, state, reason)
 
     def get_build(self, build: BuildId) -> BuildRow:

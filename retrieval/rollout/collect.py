@@ -1,0 +1,169 @@
+"""Collection of artifacts that nothing needs any more; what rule 5 of the design protects is never chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from retrieval.errors import ConflictError, NotFoundError
+from retrieval.registry import BuildRow, HostRow, Registry, VersionRow
+from retrieval.storage import ArtifactStore
+from retrieval.types import BuildId, ModelVersion
+
+HOST_MEMORY_S = 86400.0
+"""A host that reported within so many seconds may come back with the build that it served."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """All of one model that a collection looks at; `active`, `target` and `previous` are build numbers."""
+
+    versions: Sequence[VersionRow]
+    builds: Sequence[BuildRow]
+    hosts: Sequence[HostRow]
+    active: int | None = None
+    target: int | None = None
+    previous: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whether one version or build is kept, and why; nothing speaks for one without reasons."""
+
+    kind: Literal["version", "build"]
+    number: int
+    name: str
+    key: str
+    state: str
+    reasons: tuple[str, ...]
+
+    @property
+    def kept(self) -> bool:
+        """Whether anything needs it."""
+        return bool(self.reasons)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected:
+    """One artifact that was (or, in a dry run, would be) deleted."""
+
+    kind: str
+    name: str
+    key: str
+    freed_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionReport:
+    """What went and what stayed."""
+
+    collected: tuple[Collected, ...]
+    kept: tuple[Verdict, ...]
+    dry_run: bool
+
+    @property
+    def freed_bytes(self) -> int:
+        """Bytes of everything that went."""
+        return sum(item.freed_bytes for item in self.collected)
+
+
+def take_inventory(registry: Registry, model: str) -> Inventory:
+    """What the registry knows of a model."""
+    named = [registry.active_build(model), registry.target_build(model), registry.previous_build(model)]
+    active, target, previous = (row.number if row else None for row in named)
+    return Inventory(
+        versions=registry.list_versions(model),
+        builds=registry.list_builds(model),
+        hosts=registry.hosts(model, alive_within_s=HOST_MEMORY_S),
+        active=active,
+        target=target,
+        previous=previous,
+    )
+
+
+def judge(inventory: Inventory, *, keep_builds: int, keep_versions: int) -> list[Verdict]:
+    """A verdict on every build and version, builds first. A version stays for every build that stays."""
+    builds = [_judge_build(inventory, row, keep_builds) for row in inventory.builds]
+    kept = {verdict.number for verdict in builds if verdict.kept}
+    return builds + [_judge_version(inventory, row, kept, keep_versions) for row in inventory.versions]
+
+
+def collect(
+    registry: Registry, store: ArtifactStore, model: str, *, keep_builds: int, keep_versions: int, dry_run: bool = False
+) -> CollectionReport:
+    """Retire what nothing needs, then delete its artifacts; also those that an interrupted collection left.
+
+    Keeps the newest `keep_builds` builds and `keep_versions` versions (rule 5). A dry run changes nothing.
+    Raises UnavailableError.
+    """
+    verdicts = judge(take_inventory(registry, model), keep_builds=keep_builds, keep_versions=keep_versions)
+    collected: list[Collected] = []
+    kept = [verdict for verdict in verdicts if verdict.kept]
+    for verdict in verdicts:
+        if verdict.kept:
+            continue
+        freed = store.size(verdict.key) if verdict.key else 0
+        if not freed and verdict.state in {"retired", "failed"}:
+            continue
+        if not dry_run:
+            try:
+                _retire(registry, model, verdict)
+            except ConflictError:  # came into use since the inventory was taken
+                continue
+            freed = _delete(store, verdict.key)
+        collected.append(Collected(kind=verdict.kind, name=verdict.name, key=verdict.key, freed_bytes=freed))
+    return CollectionReport(tuple(collected), tuple(kept), dry_run)
+
+
+def _judge_build(inventory: Inventory, row: BuildRow, keep: int) -> Verdict:
+    ready = [build.number for build in inventory.builds if build.state == "ready"]
+    roles = {
+        "active": inventory.active,
+        "target of the deployment that is running": inventory.target,
+        "where a roll-back goes": inventory.previous,
+    }
+    reasons = [role for role, number in roles.items() if number == row.number]
+    if inventory.target == inventory.active:
+        reasons = [role for role in reasons if "running" not in role]
+    reasons += [f"served by {host.host_id}" for host in inventory.hosts if host.build == row.number]
+    if row.number in sorted(ready)[-keep:]:
+        reasons.append(f"among the newest {keep}")
+    if row.state == "building":
+        reasons.append("being built")
+    return Verdict(
+        kind="build", number=row.number, name=str(row.id), key=row.key, state=row.state, reasons=tuple(reasons)
+    )
+
+
+def _judge_version(inventory: Inventory, row: VersionRow, kept_builds: set[int], keep: int) -> Verdict:
+    ready = [version.version for version in inventory.versions if version.state == "ready"]
+    reasons = [
+        f"needed by {build.id}"
+        for build in inventory.builds
+        if build.version == row.version and build.number in kept_builds
+    ]
+    reasons += [f"served by {host.host_id}" for host in inventory.hosts if host.version == row.version]
+    if row.version in sorted(ready)[-keep:]:
+        reasons.append(f"among the newest {keep}")
+    if row.state == "reserved":
+        reasons.append("being trained")
+    return Verdict(
+        kind="version", number=row.version, name=str(row.id), key=row.key, state=row.state, reasons=tuple(reasons)
+    )
+
+
+def _retire(registry: Registry, model: str, verdict: Verdict) -> None:
+    if verdict.state != "ready":
+        return
+    if verdict.kind == "build":
+        registry.set_build_state(BuildId(model, verdict.number), "retired", reason="collected")
+    else:
+        registry.set_version_state(ModelVersion(model, verdict.number), "retired", reason="collected")
+
+
+def _delete(store: ArtifactStore, key: str) -> int:
+    try:
+        return store.delete(key) if key else 0
+    except NotFoundError:
+        return 0
