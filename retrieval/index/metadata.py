@@ -121,6 +121,8 @@ def _check_ranges(path: Path, metadata: ShardMetadata) -> None:
         "count": 0 <= metadata.count < 2**31,
         "metric": metadata.metric == "cosine",
         "normalised": metadata.normalised,
+        "M": 2 <= metadata.M <= 4096,
+        "ef_construction": 1 <= metadata.ef_construction < 2**31,
         "ef_search": 1 <= metadata.ef_search < 2**31,
         "measured_k": 1 <= metadata.measured_k < 2**31,
         "recall": 0.0 <= metadata.recall <= 1.0,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import struct
 from collections.abc import Callable
 from dataclasses import replace
@@ -161,7 +160,6 @@ def test_with_something_appended(sample: Sample, extra: bytes) -> None:
 def test_missing_or_of_other_parameters(sample: Sample, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"graph\.hnsw"):
         check_graph_file(tmp_path, sample.vectors, sample.metadata)
-    shutil.copy(sample.folder / "graph.hnsw", tmp_path)
     (tmp_path / "graph.hnsw").write_bytes(sample.bytes)
     for other in ({"M": M + 1}, {"dim": D - 4}, {"count": N - 1}, {"ef_construction": 65}):
         metadata = replace(sample.metadata, **other)
