@@ -30,10 +30,12 @@ class AnnService:
         address: str,
         run_folder: Path,
         connect: Callable[[], Registry] | None = None,
+        advertise: str | None = None,
     ) -> None:
         """Bind `host` to `address` (host:port, port 0 for a free one). Raises UnavailableError where that is taken.
 
         `run_folder` holds what is remembered over restarts; `connect` opens the registry, None goes without one.
+        `advertise` is the host:port that others call it at, if not `address`.
         """
         self._host, self._config = host, config
         self._duties: AnnDuties | None = None
@@ -46,7 +48,7 @@ class AnnService:
             max_waiting=config.max_waiting,
             max_message_mib=_MAX_MESSAGE_MIB,
         )
-        self.address = self._server.address
+        self.address = advertise or self._server.address
         self._duties = AnnDuties(
             host,
             RegistryLink(connect),

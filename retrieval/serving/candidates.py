@@ -20,6 +20,7 @@ from retrieval.towers.runtime import EMPTY_HISTORY, History, UserInput
 from retrieval.v1 import user_pb2
 
 LONGEST_ID = 1024
+USER_ID = "user_id"
 MOST_EXCLUDED = 10_000
 
 
@@ -100,8 +101,9 @@ class Candidates:
         if history is None:
             history = read_history(record.history) if record is not None else EMPTY_HISTORY
         profile = read_values(record.profile) if record is not None else {}
-        if request.profile:
-            profile.update(request.profile)
+        if request.user_id:
+            profile[USER_ID] = request.user_id  # a feature may be declared on it
+        profile.update(request.profile)
         exclude = list(request.exclude)
         if not request.allow_seen:
             exclude.extend(dict.fromkeys(history.item_ids))

@@ -39,11 +39,13 @@ class CandidatesDuties:
         config: ServingConfig,
         static: Sequence[str],
         host_id: str,
+        address: str,
     ) -> None:
         """`static` addresses are asked for ever; those from the registry until it drops them and they are silent."""
         self._model, self._fleet, self._shelf, self._client = model, fleet, shelf, client
         self._link, self._server, self._config = link, server, config
         self._static, self._host_id = frozenset(static), host_id
+        self._address = address
         self._latest: list[ModelVersion] = []
         self._stopping = threading.Event()
         self._threads = [
@@ -119,7 +121,7 @@ class CandidatesDuties:
         row = HostRow(
             host_id=self._host_id,
             role="candidates",
-            address=self._server.address,
+            address=self._address,
             model=self._model,
             towers=towers,
             pid=os.getpid(),

@@ -37,10 +37,12 @@ class CandidateService:
         hosts: Sequence[str] = (),
         connect: Callable[[], Registry] | None = None,
         host_id: str = "candidates-0",
+        advertise: str | None = None,
     ) -> None:
         """Bind to `address` (host:port, port 0 for a free one). Raises UnavailableError where that is taken.
 
         ANN hosts are those in `hosts`, in the settings and in the registry that `connect` opens.
+        `advertise` is the host:port that others call it at, if not `address`.
         """
         self._model, self._config = model, config
         self._started_at = time.time_ns() // 1000
@@ -63,7 +65,7 @@ class CandidateService:
             max_waiting=config.max_waiting,
             max_message_mib=config.max_message_mib,
         )
-        self.address = self._server.address
+        self.address = advertise or self._server.address
         self._duties = CandidatesDuties(
             model,
             fleet=self._fleet,
@@ -74,6 +76,7 @@ class CandidateService:
             config=config,
             static=[*config.hosts, *hosts],
             host_id=host_id,
+            address=self.address,
         )
 
     def start(self) -> None:

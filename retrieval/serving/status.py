@@ -57,4 +57,6 @@ def shortened(message: str) -> str:
 def read_error(error: grpc.RpcError, who: str) -> RetrievalError:
     """The error of the package that a failed call stands for; `who` names the other side."""
     code, details = error.code(), error.details()
-    return _CLASSES.get(code, RetrievalError)(f"{who}: {details or code.name}")
+    found = _CLASSES.get(code, RetrievalError)
+    # What is wrong with a request is wrong wherever it was noticed
+    return found(details or code.name) if found is RequestError else found(f"{who}: {details or code.name}")

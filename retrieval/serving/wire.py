@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from retrieval.v1 import ann_pb2, build_pb2, filter_pb2, user_pb2
 
 _MAX_CONDITIONS = 64
 _MAX_VALUES = 10_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def build_message(build: ServedBuild) -> build_pb2.BuildInfo:
@@ -142,25 +144,48 @@ def read_values(message: Mapping[str, user_pb2.Value]) -> dict[str, Any]:
         if kind is None:
             continue
         content = getattr(value, kind)
-        found[column] = list(content.values) if kind in {"texts", "numbers"} else content
+        if kind in {"texts", "numbers"}:
+            content = list(content.values)
+        elif kind == "moment":
+            content = _moment(column, content)
+        found[column] = content
     return found
 
 
+def _moment(column: str, microseconds: int) -> datetime:
+    try:
+        return _EPOCH + timedelta(microseconds=microseconds)
+    except OverflowError:
+        raise RequestError(f"{column}: moment {microseconds} is not in the years 1 to 9999") from None
+
+
 def value_message(value: object) -> user_pb2.Value:
-    """A Python value (text, integer, number, flag, list of texts or numbers) as its message. Raises RequestError."""
+    """A Python value (text, integer, number, flag, moment, list of texts or numbers) as its message.
+
+    Raises RequestError on another type.
+    """
+    if isinstance(value, (list, tuple)):
+        parts = [part for part in value if part is not None]
+        if all(isinstance(part, (int, float)) for part in parts):
+            return user_pb2.Value(numbers=user_pb2.Numbers(values=parts))
+        return user_pb2.Value(texts=user_pb2.Texts(values=[str(part) for part in parts]))
     if isinstance(value, bool):
         return user_pb2.Value(flag=value)
     if isinstance(value, str):
         return user_pb2.Value(text=value)
-    if isinstance(value, int) and -(2**63) <= value < 2**63:
-        return user_pb2.Value(integer=value)
     if isinstance(value, (int, float)):
-        return user_pb2.Value(number=value)
-    if isinstance(value, (list, tuple)):
-        if all(isinstance(part, (int, float)) for part in value):
-            return user_pb2.Value(numbers=user_pb2.Numbers(values=value))
-        return user_pb2.Value(texts=user_pb2.Texts(values=[str(part) for part in value]))
+        whole = isinstance(value, int) and -(2**63) <= value < 2**63
+        return user_pb2.Value(integer=int(value)) if whole else user_pb2.Value(number=value)
+    if isinstance(value, date):
+        return user_pb2.Value(moment=_microseconds(value))
     raise RequestError(f"a value of type {type(value).__name__} can't be sent; use text, a number, a flag or a list")
+
+
+def _microseconds(value: date) -> int:
+    """Of a datetime, or of the beginning of a day; UTC where no zone is given."""
+    if not isinstance(value, datetime):
+        value = datetime(value.year, value.month, value.day, tzinfo=UTC)
+    return ((value if value.tzinfo else value.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
 
 
 def history_message(history: History) -> user_pb2.History:

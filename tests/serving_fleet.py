@@ -1,0 +1,131 @@
+"""A workspace around a small world, and the real processes of a fleet on it, for tests."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from retrieval.registry import BuildRow, Registry, VersionRow
+from retrieval.serving.candidates_server import SERVICE
+from retrieval.serving.fleet_file import FleetState, read_fleet
+from retrieval.serving.supervisor import answers
+from retrieval.storage import read_manifest
+from tests.serving_world import MODEL, World
+
+SETTINGS = """
+[model]
+name = "demo"
+[data]
+events = "data/events.parquet"
+users = "data/users.parquet"
+items = "data/items.parquet"
+context_columns = ["device"]
+[serving]
+candidates_port = 0
+heartbeat_s = 0.3
+reconcile_s = 0.6
+drain_s = 5.0
+search_timeout_ms = 2000
+"""
+
+
+def write_workspace(world: World, *, deployed: int | None = 0, settings: str = SETTINGS) -> Registry:
+    """retrieval.toml and a registry that knows the world; `deployed` is the position of the build that is deployed."""
+    (world.root / "retrieval.toml").write_text(settings)
+    registry = Registry.open("sqlite:///registry.db", root=world.root)
+    for made, build in zip(world.versions, world.builds, strict=True):
+        version_key, build_key = f"models/{MODEL}/{made.version.version}", f"builds/{MODEL}/{build.number}"
+        registry.add_version(
+            VersionRow(
+                model=MODEL,
+                version=made.version.version,
+                space_id=made.space_id,
+                key=version_key,
+                state="ready",
+                digest=made.manifest.digest,
+            )
+        )
+        manifest = read_manifest(world.store.locate(build_key))
+        registry.add_build(
+            BuildRow(
+                model=MODEL,
+                number=build.number,
+                version=made.version.version,
+                space_id=made.space_id,
+                key=build_key,
+                shards=manifest.facts["shards"],
+                items=manifest.facts["items"],
+                recall=1.0,
+                state="ready",
+                digest=manifest.digest,
+            )
+        )
+    if deployed is not None:
+        registry.finish_deployment(registry.start_deployment(world.builds[deployed]).id, "done")
+    return registry
+
+
+@dataclass
+class RunningFleet:
+    process: subprocess.Popen[bytes]
+    run: Path
+
+    @property
+    def state(self) -> FleetState:
+        found = read_fleet(self.run)
+        assert found is not None
+        return found
+
+    @property
+    def address(self) -> str:
+        return self.state.candidates
+
+    def hosts(self) -> list[str]:
+        return [member.address for member in self.state.members if member.role == "ann"]
+
+    def logs(self) -> str:
+        return "\n".join(f"== {path.name}\n{path.read_text()[-4000:]}" for path in sorted(self.run.glob("*.log")))
+
+
+def wait_until(condition: object, timeout_s: float = 60.0, what: str = "") -> None:
+    by = time.monotonic() + timeout_s
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < by, f"waited {timeout_s} s for {what}"
+        time.sleep(0.05)
+
+
+@contextmanager
+def running_fleet(
+    root: Path, *arguments: str, environment: Mapping[str, str] | None = None, ready: bool = True
+) -> Iterator[RunningFleet]:
+    """`retrieval serve all` on a workspace while the block runs; it must end cleanly."""
+    with (root / "serve.log").open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "retrieval.cli.main", "serve", "all", "-w", str(root), "--port", "0", *arguments],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
+        )
+    fleet = RunningFleet(process, root / "run")
+    try:
+        wait_until(lambda: read_fleet(fleet.run) is not None or process.poll() is not None, what="the fleet's file")
+        assert process.poll() is None, (root / "serve.log").read_text()
+        if ready:
+            wait_until(lambda: answers(fleet.address, SERVICE), what=f"the fleet\n{fleet.logs()}")
+        yield fleet
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            code = process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+    assert code == 0, (root / "serve.log").read_text()
