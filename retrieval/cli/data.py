@@ -1,9 +1,326 @@
-"""Not written yet."""
+"""`retrieval data …`: import, check, describe and synthesise events, users and items."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
 import typer
+from rich.console import Console
+
+from retrieval.cli.console import JsonOption, SetOption, WorkspaceOption, emit, open_workspace, table
+from retrieval.config import FILE_NAME, load_settings
+from retrieval.data.config import parse_moment
+from retrieval.data.dataset import HISTORIES, open_dataset
+from retrieval.data.importers import IMPORTERS, ActionRule, ColumnMapping, Imported, ImportRequest
+from retrieval.data.importers.suggest import Suggestion
+from retrieval.data.settings import merge_settings
+from retrieval.data.stats import DatasetStats, describe
+from retrieval.data.synthetic import SynthConfig, Synthesised, write_synthetic
+from retrieval.data.validation import Report, validate_events
+from retrieval.errors import ConfigError
+from retrieval.observability import track
+from retrieval.pipeline.workspace import Settings, Workspace
+
+DATA = "data"
+REJECTS = Path(DATA) / "rejects" / "events.parquet"
 
 
 def register(app: typer.Typer) -> None:
     """Add this noun's commands to the command line."""
+    group = typer.Typer(
+        help="Events, users and items: import, check, describe, synthesise.",
+        no_args_is_help=True,
+        rich_markup_mode="markdown",
+    )
+    group.command("import")(import_)
+    group.command("validate")(validate)
+    group.command("stats")(stats)
+    group.command("synth")(synth)
+    group.command("histories")(histories)
+    app.add_typer(group, name="data")
+
+
+def import_(
+    *,
+    importer: Annotated[str, typer.Argument(metavar="KIND", help=f"What to read: {', '.join(IMPORTERS)}.")],
+    source: Annotated[Path, typer.Argument(help="The file or folder to read.")],
+    user: Annotated[str, typer.Option("--user", help="Column with the user's id.")] = "user_id",
+    item: Annotated[str, typer.Option("--item", help="Column with the item's id.")] = "item_id",
+    timestamp: Annotated[str, typer.Option("--timestamp", help="Column with the time.")] = "timestamp",
+    timestamp_unit: Annotated[
+        str, typer.Option("--timestamp-unit", help="Unit of plain numbers: auto, s, ms, us or ns.")
+    ] = "auto",
+    action: Annotated[
+        str | None, typer.Option("--action", help="Column with what the user did; 'action' if there is one.")
+    ] = None,
+    action_rule: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--action-rule",
+            metavar="RULE",
+            help="'ACTION: COLUMN SIGN VALUE' names the action of rows for which it holds, with one of ~ (regular "
+            "expression) = != < <= > >=. The first rule that holds counts.",
+        ),
+    ] = None,
+    default_action: Annotated[
+        str | None, typer.Option("--default-action", help="Action of rows that no rule names.")
+    ] = None,
+    context: Annotated[
+        list[str] | None, typer.Option("--context", help="Column with what is known at request time; repeatable.")
+    ] = None,
+    item_feature: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--item-feature",
+            help="Column of the events that describes the item: its most frequent text, or its median; repeatable.",
+        ),
+    ] = None,
+    user_feature: Annotated[
+        list[str] | None, typer.Option("--user-feature", help="The same for the user; repeatable.")
+    ] = None,
+    users: Annotated[Path | None, typer.Option("--users", help="Table of users, Parquet or CSV.")] = None,
+    items: Annotated[Path | None, typer.Option("--items", help="Table of items, Parquet or CSV.")] = None,
+    since: Annotated[str | None, typer.Option("--from", help="Only events from this moment on (ISO, UTC).")] = None,
+    until: Annotated[str | None, typer.Option("--until", help="Only events before this moment.")] = None,
+    delimiter: Annotated[str, typer.Option("--delimiter", help="csv: what separates fields; \\t is a tab.")] = ",",
+    encoding: Annotated[str, typer.Option("--encoding", help="csv: the file's encoding.")] = "utf-8",
+    replace: Annotated[bool, typer.Option("--replace", help="Put the new data in the place of what is there.")] = False,
+    write_settings: Annotated[
+        bool, typer.Option("--write-settings", help=f"Put the suggested settings into {FILE_NAME}.")
+    ] = False,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read a log into the workspace's data folder; what can't be used goes to data/rejects, with a reason.
+
+    Examples:
+
+    `retrieval data import movielens ml-1m/ --write-settings`
+
+    `retrieval data import csv clicks.csv --user uid --item article --timestamp time --context device`
+
+    `retrieval data import parquet transactions.parquet --user CustomerID --item StockCode --timestamp InvoiceDate
+    --action-rule 'cancel: InvoiceNo ~ ^C' --default-action purchase --item-feature Description --user-feature Country`
+    """
+    if importer not in IMPORTERS:
+        raise ConfigError(f"{importer!r}: no such importer; there are: {', '.join(IMPORTERS)}")
+    if timestamp_unit not in {"auto", "s", "ms", "us", "ns"}:
+        raise ConfigError(f"--timestamp-unit {timestamp_unit!r}: expected auto, s, ms, us or ns")
+    opened = open_workspace(workspace)
+    mapping = ColumnMapping(
+        user=user,
+        item=item,
+        timestamp=timestamp,
+        timestamp_unit=timestamp_unit,
+        action=action,
+        action_rules=tuple(ActionRule.parse(rule) for rule in action_rule or ()),
+        default_action=default_action,
+        context=tuple(context or ()),
+        item_features=tuple(item_feature or ()),
+        user_features=tuple(user_feature or ()),
+        from_us=_moment("--from", since),
+        until_us=_moment("--until", until),
+    )
+    request = ImportRequest(
+        source=source,
+        out=opened.root / DATA,
+        mapping=mapping,
+        users=users,
+        items=items,
+        delimiter=_character(delimiter),
+        encoding=encoding,
+        replace=replace,
+        show=not as_json,
+    )
+    done = IMPORTERS[importer](request)
+    if write_settings:
+        _write_settings(opened, done.suggestion)
+    result = asdict(done) | {"suggestion": done.suggestion.as_toml(), "settings_written": write_settings}
+    emit(result, as_json, lambda console: _show_import(console, done, opened, write_settings))
+
+
+def validate(workspace: WorkspaceOption = None, overrides: SetOption = None, as_json: JsonOption = False) -> None:
+    """Check every event; what can't be used goes to data/rejects/events.parquet, with reason, file and row.
+
+    Example: `retrieval data validate --json`
+    """
+    opened = open_workspace(workspace, overrides)
+    path = opened.root / REJECTS
+    with track("Checking events", None, unit="events", show=not as_json) as tracker:
+        report = validate_events(opened.settings.data, opened.root, path, tracker=tracker)
+    rejects = str(path) if report.rejected else None
+    emit(asdict(report) | {"rejects": rejects}, as_json, lambda console: _show_report(console, report, rejects))
+
+
+def stats(workspace: WorkspaceOption = None, overrides: SetOption = None, as_json: JsonOption = False) -> None:
+    """Describe the data: events, users, items, actions, columns, and how they are spread.
+
+    Example: `retrieval data stats --workspace shop`
+    """
+    opened = open_workspace(workspace, overrides)
+    found = describe(open_dataset(opened.settings.data, opened.root, show=not as_json))
+    emit(asdict(found), as_json, lambda console: _show_stats(console, found))
+
+
+def synth(
+    *,
+    users: Annotated[int, typer.Option(help="Users on the first day.")] = 2_000,
+    items: Annotated[int, typer.Option(help="Items on the first day.")] = 1_500,
+    days: Annotated[int, typer.Option(help="Days to live through.")] = 14,
+    first_day: Annotated[int, typer.Option("--first-day", help="Write from this day on (earlier ones are there).")] = 0,
+    events_per_user_day: Annotated[float, typer.Option(help="Events a user makes on a day, on average.")] = 4.0,
+    new_users_per_day: Annotated[int, typer.Option(help="Users who join each day.")] = 20,
+    new_items_per_day: Annotated[int, typer.Option(help="Items that appear each day.")] = 15,
+    drift: Annotated[float, typer.Option(help="Share of users who change an interest, per day.")] = 0.02,
+    zipf: Annotated[float, typer.Option(help="Exponent of the items' popularity.")] = 0.8,
+    start: Annotated[str, typer.Option(help="The first day.")] = "2025-06-02",
+    seed: Annotated[int, typer.Option(help="The same seed makes the same world.")] = 1,
+    int_ids: Annotated[bool, typer.Option("--int-ids", help="Integer ids instead of text.")] = False,
+    max_events: Annotated[int | None, typer.Option(help="Stop after this many events.")] = None,
+    write_settings: Annotated[
+        bool, typer.Option("--write-settings", help=f"Put the suggested settings into {FILE_NAME}.")
+    ] = False,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a synthetic log with interests, sessions, drift, newcomers, and a context that matters.
+
+    Examples:
+
+    `retrieval data synth --users 10000 --items 5000 --write-settings`
+
+    `retrieval data synth --users 10000 --items 5000 --days 21 --first-day 14` adds a week of newer events
+    """
+    opened = open_workspace(workspace)
+    config = SynthConfig(
+        users=users,
+        items=items,
+        days=days,
+        events_per_user_day=events_per_user_day,
+        new_users_per_day=new_users_per_day,
+        new_items_per_day=new_items_per_day,
+        drift=drift,
+        zipf=zipf,
+        start=start,
+        seed=seed,
+        int_ids=int_ids,
+        max_events=max_events,
+    )
+    made = write_synthetic(config, opened.root / DATA, first_day=first_day, show=not as_json)
+    if write_settings:
+        _write_settings(opened, made.suggestion)
+    result = asdict(made) | {"suggestion": made.suggestion.as_toml(), "settings_written": write_settings}
+    emit(result, as_json, lambda console: _show_synth(console, made, opened, write_settings))
+
+
+def histories(workspace: WorkspaceOption = None, overrides: SetOption = None, as_json: JsonOption = False) -> None:
+    """Build the users' histories, or find them again if neither the data nor its settings have changed.
+
+    Example: `retrieval data histories --set data.memory_limit_mb=512`
+    """
+    opened = open_workspace(workspace, overrides)
+    built = open_dataset(opened.settings.data, opened.root, show=not as_json).histories
+    result = {
+        "snapshot": built.snapshot,
+        "path": str(opened.root / HISTORIES / built.snapshot),
+        "users": built.users,
+        "items": len(built.item_ids),
+        "events": built.events,
+        "rows": built.rows,
+        "rejected": dict(built.rejected),
+        "timestamp_unit": built.timestamp_unit,
+        "actions": list(built.action_names),
+    }
+    emit(result, as_json, lambda console: console.print(table("Histories", ["", ""], _pairs(result))))
+
+
+def _moment(flag: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return parse_moment(text)
+    except ValueError as error:
+        raise ConfigError(f"{flag} {text!r}: expected a moment such as 2017-10-10 or 2017-10-10T12:00:00") from error
+
+
+def _character(text: str) -> str:
+    found = {"\\t": "\t", "tab": "\t"}.get(text, text)
+    if len(found) != 1:
+        raise ConfigError(f"--delimiter {text!r}: expected one character, or \\t")
+    return found
+
+
+def _write_settings(workspace: Workspace, suggestion: Suggestion) -> None:
+    """Merge the suggestion into retrieval.toml; the file is only replaced by one that is valid."""
+    path = workspace.root / FILE_NAME
+    partial = path.with_name(f".{FILE_NAME}.partial")
+    partial.write_text(merge_settings(path.read_text(encoding="utf-8"), suggestion), encoding="utf-8")
+    load_settings(partial, Settings, environment={})
+    partial.replace(path)
+
+
+def _show_import(console: Console, done: Imported, workspace: Workspace, written: bool) -> None:
+    rows: list[list[Any]] = [
+        ["rows read", done.rows],
+        ["events written", done.written],
+        *([["outside the time range", done.outside]] if done.outside else []),
+        *([[f"refused: {reason}", count] for reason, count in sorted(done.rejected.items())]),
+        *([[f"left out: {reason}", count] for reason, count in sorted(done.rejected_profiles.items())]),
+        *([[f"action {name}", count] for name, count in done.actions.items()]),
+        ["users with events", done.users],
+        ["items with events", done.items],
+    ]
+    console.print(table("Imported", ["", "rows"], rows))
+    console.print(f"Timestamps were read as {done.timestamp_unit}; written to {workspace.root / DATA}.", soft_wrap=True)
+    _show_suggestion(console, done.suggestion, written)
+
+
+def _show_synth(console: Console, made: Synthesised, workspace: Workspace, written: bool) -> None:
+    console.print(
+        f"Wrote {made.events:,} events, {made.users:,} users, {made.items:,} items to {workspace.root / DATA} "
+        f"({made.days} days).",
+        soft_wrap=True,
+        highlight=False,
+    )
+    _show_suggestion(console, made.suggestion, written)
+
+
+def _show_suggestion(console: Console, suggestion: Suggestion, written: bool) -> None:
+    if written:
+        console.print(f"The settings that fit are in {FILE_NAME} now.")
+        return
+    console.print(f"\nSettings that fit, for {FILE_NAME} (--write-settings puts them there):\n")
+    console.print(suggestion.as_toml(), markup=False, highlight=False, soft_wrap=True)
+
+
+def _show_report(console: Console, report: Report, rejects: str | None) -> None:
+    rows: list[list[Any]] = [["rows", report.rows], ["usable", report.good]]
+    rows += [[f"refused: {reason}", count] for reason, count in sorted(report.rejected.items())]
+    console.print(table("Events", ["", "rows"], rows))
+    console.print(f"Timestamps were read as {report.unit}.")
+    if rejects:
+        console.print(f"The refused rows are in {rejects}.", soft_wrap=True)
+
+
+def _show_stats(console: Console, found: DatasetStats) -> None:
+    plain = asdict(found)
+    spreads = {name: plain.pop(name) for name in ("events_per_user", "events_per_item")}
+    columns = plain.pop("columns")
+    console.print(table("Data", ["", ""], _pairs(plain)))
+    names = list(spreads["events_per_user"])
+    console.print(table("Spread", ["", *names], [[name, *values.values()] for name, values in spreads.items()]))
+    if columns:
+        console.print(table("Columns", list(columns[0]), [list(column.values()) for column in columns]))
+
+
+def _pairs(values: dict[str, Any]) -> list[list[Any]]:
+    """Rows of a two-column table; what is nested becomes rows of its own."""
+    rows: list[list[Any]] = []
+    for name, value in values.items():
+        if isinstance(value, dict):
+            rows += [[f"{name}: {key}", inner] for key, inner in value.items()]
+        else:
+            rows.append([name, ", ".join(map(str, value)) if isinstance(value, list) else value])
+    return rows

@@ -28,7 +28,7 @@ def _without_features(lines: list[str]) -> list[str]:
         header = _TABLE.match(line)
         if header:
             dropping = header.group(1) == "[[" and header.group(2).startswith("features.")
-        if not dropping:
+        if not dropping or line.lstrip().startswith("#"):
             kept.append(line)
     while kept and not kept[-1].strip():
         kept.pop()
@@ -42,10 +42,10 @@ def _set(lines: list[str], table: str, key: str, value: str) -> list[str]:
     pattern = re.compile(rf"\s*#?\s*{re.escape(key)}\s*=")
     found = [number for number in range(start, end) if pattern.match(lines[number])]
     live = [number for number in found if not lines[number].lstrip().startswith("#")]
-    place = (live or found or [None])[0]
     line = f"{key} = {value}"
-    if place is None:
+    if not found:
         return [*lines[:start], line, *lines[start:]]
+    place = (live or found)[0]
     after = place + 1
     while live and place == live[0] and after < end and not _closed(lines[place:after]):
         after += 1  # a list over several lines

@@ -143,6 +143,6 @@ def _column(table: str, name: str, column: pa.ChunkedArray) -> ColumnStats:
         return ColumnStats(table, name, str(kind), filled, None, str(values[0])[:60] if values else "")
     values = pa.chunked_array([plain(chunk) for chunk in column.chunks], kind).drop_null()
     counts = values.value_counts()
-    order = pc.sort_indices(counts.field("counts"), sort_keys=[("", "descending")])[:_SHOWN_VALUES]
+    order = pc.array_sort_indices(counts.field("counts"), order="descending")[:_SHOWN_VALUES]
     shown = ", ".join(str(value)[:30] for value in counts.field("values").take(order).to_pylist())
     return ColumnStats(table, name, str(kind), filled, len(counts), shown)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from retrieval.data.config import parse_moment
+from retrieval.data.importers.suggest import Suggestion
 from retrieval.data.population import (
+    CONTENT_DIM,
     Items,
     Users,
     draw_items,
@@ -40,19 +43,27 @@ from retrieval.observability import track
 
 _VISIT_EVENTS = 3 * 4.6  # three parts of the day, events a visit
 _OLDEST_DAYS = 60.0
-_SETTINGS = """\
-[data]
-events = "{events}"
-users = "{users}"
-items = "{items}"
-context_columns = ["device"]
-positive_actions = ["click", "save"]
-
-[data.split]
-method = "time"
-valid_hours = 24.0
-test_hours = 24.0
-"""
+_FEATURES: dict[str, tuple[dict[str, Any], ...]] = {
+    "user": (
+        {"kind": "numeric", "name": "age", "method": "quantile", "buckets": 8},
+        {"kind": "categorical", "name": "country"},
+        {"kind": "categorical", "name": "follows"},
+    ),
+    "item": (
+        {"kind": "categorical", "name": "category"},
+        {"kind": "multi_categorical", "name": "tags"},
+        {"kind": "categorical", "name": "format"},
+        {"kind": "numeric", "name": "price", "method": "quantile"},
+        {"kind": "age", "name": "published"},
+        {"kind": "text", "name": "title"},
+        {"kind": "vector", "name": "content", "size": CONTENT_DIM},
+    ),
+    "context": (
+        {"kind": "categorical", "name": "device"},
+        {"kind": "time", "name": "request", "parts": ("hour", "weekday")},
+        {"kind": "since_last", "name": "since_last"},
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +117,7 @@ class Synthesised:
     users: int
     items: int
     days: int
-    settings: str
+    suggestion: Suggestion
 
 
 def write_synthetic(config: SynthConfig, out: Path, *, first_day: int = 0, show: bool = True) -> Synthesised:
@@ -137,7 +148,7 @@ def write_synthetic(config: SynthConfig, out: Path, *, first_day: int = 0, show:
     users_path, items_path = out / "users.parquet", out / "items.parquet"
     _write_table(users_path, users_table(users, _ids("u", len(users), config)))
     _write_table(items_path, items_table(items, _ids("i", len(items), config), start_us))
-    return Synthesised(folder, users_path, items_path, written, len(users), len(items), days, _settings(out))
+    return Synthesised(folder, users_path, items_path, written, len(users), len(items), days, _suggestion(out))
 
 
 def _first_users(config: SynthConfig) -> Users:
@@ -216,6 +227,12 @@ def _write_table(path: Path, table: pa.Table) -> None:
     partial.replace(path)
 
 
-def _settings(out: Path) -> str:
-    names = {name: (Path(out.name) / name).as_posix() for name in ("events", "users.parquet", "items.parquet")}
-    return _SETTINGS.format(events=names["events"], users=names["users.parquet"], items=names["items.parquet"])
+def _suggestion(out: Path) -> Suggestion:
+    data = {
+        "events": f"{out.name}/events",
+        "users": f"{out.name}/users.parquet",
+        "items": f"{out.name}/items.parquet",
+        "context_columns": ("device",),
+        "positive_actions": ("click", "save"),
+    }
+    return Suggestion(data=data, split={"method": "time", "valid_hours": 24.0, "test_hours": 24.0}, features=_FEATURES)

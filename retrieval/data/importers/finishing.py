@@ -46,6 +46,8 @@ def finish(
         features[feature_side] = suggest_features(table.slice(0, _SAMPLE_ROWS), id_column)
     if request.mapping.context:
         data["context_columns"] = request.mapping.context
+    if request.mapping.action_rules and request.mapping.default_action:
+        data["positive_actions"] = (request.mapping.default_action,)  # rules name what is out of the ordinary
     features["context"] = (*_context_features(request), *_REQUEST_TIME)
     result.suggestion = Suggestion(data=data, features=features)
     return result
