@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from retrieval.data import Dataset
+from retrieval.features import FeatureInput
+from retrieval.towers.config import TowerConfig
+from retrieval.towers.dropout import Dropout
+from retrieval.towers.embedding import FeatureEmbedding
+from retrieval.towers.offline import item_inputs
+from retrieval.towers.pair import build_pair, space_id
+from tests.tiny import TINY_TOWERS, Tiny
+
+
+def bag(width: int) -> FeatureEmbedding:
+    torch.manual_seed(0)
+    return FeatureEmbedding(FeatureInput("tags", "item", "bag", 10, width, 4))
+
+
+def test_a_bag_is_the_mean_of_its_codes_whatever_the_padding() -> None:
+    short, long = bag(2), bag(5)
+    found = short(torch.tensor([[3, 7]]))
+    torch.testing.assert_close(found, (short.table.weight[3] + short.table.weight[7])[None] / 2)
+    torch.testing.assert_close(found, long(torch.tensor([[3, 7, 0, 0, 0]])))
+
+
+def test_an_empty_bag_is_the_missing_code() -> None:
+    made = bag(3)
+    torch.testing.assert_close(made(torch.zeros(1, 3, dtype=torch.int64)), made.table.weight[:1])
+
+
+def test_the_same_seed_gives_the_same_weights_and_space(tiny: Tiny) -> None:
+    first, again = build_pair(TINY_TOWERS, tiny.features, 5), build_pair(TINY_TOWERS, tiny.features, 5)
+    assert space_id(first, tiny.features) == space_id(again, tiny.features)
+    other = build_pair(TINY_TOWERS, tiny.features, 6)
+    assert space_id(other, tiny.features) != space_id(first, tiny.features)
+
+
+def test_one_changed_weight_is_another_space(tiny: Tiny) -> None:
+    pair = build_pair(TINY_TOWERS, tiny.features, 5)
+    before = space_id(pair, tiny.features)
+    with torch.no_grad():
+        pair.item.id.table.weight[3, 2] += 1e-6
+    assert space_id(pair, tiny.features) != before
+
+
+def test_building_towers_leaves_the_global_generator_alone(tiny: Tiny) -> None:
+    torch.manual_seed(11)
+    expected = torch.rand(3)
+    torch.manual_seed(11)
+    build_pair(TINY_TOWERS, tiny.features, 5)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_codes_of_no_single_item_have_no_features(tiny: Tiny, dataset: Dataset) -> None:
+    inputs = item_inputs(dataset, tiny.features, dataset.histories.last_us)
+    vocabulary = tiny.features.item_vocabulary
+    for name, values in inputs.by_code.items():
+        if name != "item_id":
+            assert torch.equal(values[0], values[vocabulary.oov_buckets])  # missing, unknown
+    code = vocabulary.code("i7")
+    row = int(dataset.histories.item_rows(["i7"])[0])
+    assert all(torch.equal(values[code], inputs.by_item[name][row]) for name, values in inputs.by_code.items())
+
+
+def test_an_id_only_item_tower_without_features_in_history(tiny: Tiny) -> None:
+    config = TINY_TOWERS.model_copy(update={"item_features_in_history": False})
+    pair = build_pair(config, tiny.features, 0)
+    codes = torch.arange(pair.item.codes)
+    table = pair.token_table({"item_id": codes})
+    assert torch.equal(table[: len(codes)], pair.item.id.table.weight)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5])
+def test_dropout_keeps_the_mean_and_its_gradient_matches(p: float) -> None:
+    torch.manual_seed(0)
+    drop = Dropout(p).train()
+    x = torch.ones(100, 1001, requires_grad=True)
+    out = drop(x)
+    kept = out.detach()
+    assert abs(float((kept == 0).float().mean()) - p) < 0.01
+    assert abs(float(kept.mean()) - 1.0) < 0.01
+    out.sum().backward()  # type: ignore[no-untyped-call]
+    assert torch.equal(x.grad, kept)
+
+
+def test_dropout_follows_the_seed_and_is_off_in_evaluation() -> None:
+    drop, x = Dropout(0.3).train(), torch.randn(50, 7)
+    torch.manual_seed(4)
+    first = drop(x)
+    torch.manual_seed(4)
+    assert torch.equal(first, drop(x))
+    assert drop.eval()(x) is x
+
+
+def test_unknown_settings_are_refused() -> None:
+    with pytest.raises(ValueError, match="width"):
+        TowerConfig.model_validate({"width": 3})
