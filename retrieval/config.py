@@ -5,6 +5,7 @@ The classes that describe a section live beside what they configure; this module
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import re
@@ -75,10 +76,12 @@ def load_settings(
         # JSON mode: strict about types, yet a TOML array may fill a tuple
         return schema.model_validate_json(json.dumps(data, default=str))
     except ValidationError as error:
-        raise ConfigError(_explain(error, path, text, sources)) from error
+        raise ConfigError(_explain(error, schema, path=path, text=text, data=data, sources=sources)) from error
 
 
 def _override(data: dict[str, Any], keys: tuple[str, ...], value: str, source: str) -> None:
+    if not all(keys):
+        raise ConfigError(f"{source}: no key; expected section.key=value")
     target: Any = data
     for key in keys[:-1]:
         target = target.setdefault(key, {})
@@ -90,30 +93,76 @@ def _override(data: dict[str, Any], keys: tuple[str, ...], value: str, source: s
 def _parse_value(value: str) -> Any:
     """A TOML value where it reads as one (3, true, [1, 2], "text"); otherwise the text itself."""
     try:
-        return tomllib.loads(f"value = {value}")["value"]
+        parsed = tomllib.loads(f"value = {value}")
     except tomllib.TOMLDecodeError:
         return value
+    return parsed["value"] if parsed.keys() == {"value"} else value
 
 
-def _explain(error: ValidationError, path: Path, text: str, sources: Mapping[tuple[str, ...], str]) -> str:
+def _explain(
+    error: ValidationError,
+    schema: type[BaseModel],
+    *,
+    path: Path,
+    text: str,
+    data: Mapping[str, Any],
+    sources: Mapping[tuple[str, ...], str],
+) -> str:
     lines = []
     for problem in error.errors():
-        location = tuple(str(part) for part in problem["loc"])
-        origin = next((source for keys, source in sources.items() if location[: len(keys)] == keys), None)
-        if origin is None:
-            number = line_of(text, problem["loc"])
-            origin = f"{path}:{number}" if number else str(path)
-        message = problem["msg"]
+        location = _in_file(problem["loc"], data)
+        message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
-            message = "no such setting"
+            message = f"no such setting{_known_here(schema, location)}"
         found = problem.get("input")
-        shown = "" if isinstance(found, dict) else f" (found {found!r})"
-        lines.append(f"{origin}: {'.'.join(location) or 'settings'}: {message}{shown}")
+        shown = "" if isinstance(found, dict) or problem["type"] == "missing" else f" (found {found!r})"
+        origin = _origin(location, path, text, sources)
+        lines.append(f"{origin}: {'.'.join(map(str, location)) or 'settings'}: {message}{shown}")
     return "\n".join(lines)
 
 
+def _in_file(location: Sequence[str | int], data: Any) -> tuple[str | int, ...]:
+    """The location without what only the schema knows of: pydantic names the chosen kind of a union in it."""
+    kept: list[str | int] = []
+    for part in location:
+        if isinstance(data, dict) and part not in data and part == data.get("kind"):
+            continue
+        kept.append(part)
+        if isinstance(data, dict):
+            data = data.get(str(part))
+        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+            data = data[part]
+    return tuple(kept)
+
+
+def _origin(location: Sequence[str | int], path: Path, text: str, sources: Mapping[tuple[str, ...], str]) -> str:
+    """Where the value at `location` was set: a flag, an environment variable, or a line of the file."""
+    wanted = tuple(map(str, location))
+    inside = [source for keys, source in sources.items() if keys[: len(wanted)] == wanted]
+    around = [source for keys, source in sources.items() if wanted[: len(keys)] == keys]
+    if around or (inside and line_of(text, location) is None):
+        return ", ".join(around or inside)
+    number = line_of(text, location)
+    origin = f"{path}:{number}" if number else str(path)
+    return f"{origin} with {', '.join(inside)}" if inside else origin
+
+
+def _known_here(schema: type[BaseModel], location: Sequence[str | int]) -> str:
+    """What is allowed in place of an unknown key, the likeliest first."""
+    section: Any = schema
+    for part in location[:-1]:
+        field = section.model_fields.get(part) if hasattr(section, "model_fields") else None
+        section = field.annotation if field else None
+    if not (isinstance(section, type) and issubclass(section, BaseModel)):
+        return ""
+    known = list(section.model_fields)
+    close = difflib.get_close_matches(str(location[-1]), known, n=1)
+    meant = f"; did you mean {close[0]!r}?" if close else ""
+    return f"{meant}; known here: {', '.join(known)}"
+
+
 def line_of(text: str, location: Sequence[str | int]) -> int | None:
-    """The 1-based line of the TOML text where the key at `location` (keys and list positions) stands, if it is found."""
+    """The 1-based line of the TOML text where the key at `location` (keys and list positions) stands, or None."""
     seen: dict[tuple[str, ...], int] = {}
     best: tuple[int, int | None] = (0, None)
     table: tuple[str | int, ...] = ()
