@@ -15,10 +15,11 @@ _PREFIX = ".building-"
 
 
 @contextmanager
-def staged_folder(out: Path) -> Iterator[Path]:
+def staged_folder(out: Path, *, replace: bool = False) -> Iterator[Path]:
     """A folder beside `out` to write into; it becomes `out` when the block ends well, and is removed when it doesn't.
 
-    If another process finished the same folder meanwhile, its result is kept. What killed processes left is cleared.
+    What is at `out` already is put out of the way only then, with `replace`; without it, it is kept (another process
+    finished the same folder meanwhile). What killed processes left is cleared.
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -27,6 +28,8 @@ def staged_folder(out: Path) -> Iterator[Path]:
         folder.mkdir()
         try:
             yield folder
+            if replace:
+                _remove(out)
             try:
                 folder.rename(out)
             except OSError:
@@ -36,6 +39,15 @@ def staged_folder(out: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
         raise DataError(f"{out}: can't be written: {error}") from error
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        gone = path.with_name(f"{_PREFIX}{os.getpid()}-{uuid.uuid4().hex}")
+        path.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _clear_abandoned(parent: Path) -> None:

@@ -18,7 +18,7 @@ import pyarrow.csv as pacsv
 
 from retrieval.data.importers.finishing import finish
 from retrieval.data.importers.request import ColumnMapping, ImportRequest
-from retrieval.data.importers.sides import open_side, read_ids_as
+from retrieval.data.importers.sides import open_sides, read_ids_as
 from retrieval.data.importers.writing import EventWriter, Imported, check_free, layout_for
 from retrieval.data.profiles import Profiles
 from retrieval.data.schema import IdKind, detect_unit
@@ -101,8 +101,7 @@ def import_csv(request: ImportRequest) -> Imported:
     header = file.header()
     if not (mapping.action or mapping.action_rules or mapping.default_action) and DEFAULT_ACTION_COLUMN in header:
         mapping = replace(mapping, action=DEFAULT_ACTION_COLUMN)
-    users = open_side(request.users, "users", mapping.user)
-    items = open_side(request.items, "items", mapping.item)
+    users, items = open_sides(request)
     profiles = read_ids_as(users, "text"), read_ids_as(items, "text")
     return write_text(request, file, mapping, ("text", "text"), profiles)
 

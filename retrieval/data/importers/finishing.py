@@ -13,7 +13,6 @@ from retrieval.data.importers.request import ImportRequest
 from retrieval.data.importers.suggest import Suggestion, suggest_feature, suggest_features
 from retrieval.data.importers.writing import EventWriter, Imported, write_table
 from retrieval.data.profiles import Profiles
-from retrieval.errors import ConfigError
 
 _SAMPLE_ROWS = 1 << 18
 _REQUEST_TIME: tuple[Mapping[str, Any], ...] = (
@@ -32,13 +31,12 @@ def finish(
     data: dict[str, Any] = {"events": f"{request.out.name}/events"}
     for side, feature_side, given in (("users", "user", users), ("items", "item", items)):
         derived = writer.derived(side)
-        if given is not None and derived is not None:
-            raise ConfigError(f"--{feature_side}-feature and --{side}: features come from one of them, not from both")
         table, id_column = (given.table, given.id_column) if given is not None else (derived, f"{feature_side}_id")
         if given is not None:
             table = given.table.set_column(given.table.column_names.index(id_column), id_column, given.ids)
             result.rejected_profiles |= given.rejected
         if table is None:
+            (request.out / f"{side}.parquet").unlink(missing_ok=True)  # of the data that was replaced
             continue
         path = write_table(request.out, side, table, id_column)
         result.paths[side] = str(path)

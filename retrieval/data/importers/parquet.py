@@ -7,7 +7,7 @@ from dataclasses import replace
 from retrieval.data.config import DataConfig
 from retrieval.data.importers.finishing import finish
 from retrieval.data.importers.request import ColumnMapping, ImportRequest
-from retrieval.data.importers.sides import SideTable, open_side, read_ids_as
+from retrieval.data.importers.sides import SideTable, open_sides, read_ids_as
 from retrieval.data.importers.writing import EventWriter, Imported, check_free, layout_for
 from retrieval.data.profiles import Profiles
 from retrieval.data.schema import IdKind, id_kind
@@ -28,8 +28,7 @@ def import_parquet(request: ImportRequest) -> Imported:
         raise DataError(f"{request.source}: holds 0 events; expected at least one row")
     if guesses and DEFAULT_ACTION_COLUMN in source.types:
         mapping = replace(mapping, action=DEFAULT_ACTION_COLUMN)
-    users = open_side(request.users, "users", mapping.user)
-    items = open_side(request.items, "items", mapping.item)
+    users, items = open_sides(request)
     user_kind = _kind(source, mapping.user, users)
     item_kind = _kind(source, mapping.item, items)
     profiles = read_ids_as(users, user_kind), read_ids_as(items, item_kind)

@@ -8,10 +8,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
+from retrieval.data.importers.request import ImportRequest
 from retrieval.data.profiles import Profiles, check_profiles
 from retrieval.data.schema import IdKind
 from retrieval.data.sources import read_table
-from retrieval.errors import DataError
+from retrieval.errors import ConfigError, DataError
 
 _TEXT_SUFFIXES = {".csv": ",", ".tsv": "\t"}
 _USUAL = {"users": "user_id", "items": "item_id"}
@@ -30,6 +31,18 @@ class SideTable:
     def id_type(self) -> pa.DataType:
         """Type of the id column."""
         return self.table.schema.field(self.id_column).type
+
+
+def open_sides(request: ImportRequest) -> tuple[SideTable | None, SideTable | None]:
+    """The users and items tables that were given. Raises ConfigError where features are to be derived as well."""
+    mapping = request.mapping
+    for side, path, derived in (
+        ("user", request.users, mapping.user_features),
+        ("item", request.items, mapping.item_features),
+    ):
+        if path is not None and derived:
+            raise ConfigError(f"--{side}-feature and --{side}s: features come from one of them, not from both")
+    return open_side(request.users, "users", mapping.user), open_side(request.items, "items", mapping.item)
 
 
 def open_side(path: Path | None, what: str, events_column: str) -> SideTable | None:

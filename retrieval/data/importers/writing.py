@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -70,11 +69,6 @@ def check_free(out: Path, *, replace: bool) -> None:
     there = [str(out / name) for name in ("events", "users.parquet", "items.parquet") if (out / name).exists()]
     if there and not replace:
         raise ConflictError(f"{', '.join(there)}: there already; --replace puts the new data in their place")
-    if replace:
-        for name in ("users.parquet", "items.parquet"):
-            (out / name).unlink(missing_ok=True)
-        if (out / "events").exists():
-            shutil.rmtree(out / "events") if (out / "events").is_dir() else (out / "events").unlink()
 
 
 class EventWriter:
@@ -96,7 +90,7 @@ class EventWriter:
 
     def write(self, batches: Iterable[Batch], rejects: RejectsWriter, tracker: Tracker = SILENT) -> None:
         """Stream all batches into events/, which appears when it is complete."""
-        with staged_folder(self._out / "events") as folder:
+        with staged_folder(self._out / "events", replace=True) as folder:
             writer: pq.ParquetWriter | None = None
             files = in_file = 0
             for batch in batches:

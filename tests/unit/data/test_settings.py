@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import tomllib
+
+import pyarrow as pa
+
+from retrieval.data.importers.suggest import Suggestion, suggest_features
+from retrieval.data.settings import merge_settings
+
+SUGGESTION = Suggestion(
+    data={"events": "data/events", "context_columns": ("device",)},
+    split={"method": "time"},
+    features={"user": ({"kind": "categorical", "name": "plan"},)},
+)
+
+
+def test_keys_are_set_where_they_stand_and_the_rest_stays() -> None:
+    text = """\
+# mine
+[data]
+#events = "x"
+context_columns = [
+  "a", # why
+  "b",
+]
+users = "u"
+
+[[features.user]]
+kind = "categorical"
+name = "old"
+
+# about towers
+[towers]
+dim = 32
+"""
+    merged = merge_settings(text, SUGGESTION)
+    read = tomllib.loads(merged)
+    assert read["data"] == {
+        "events": "data/events",
+        "context_columns": ["device"],
+        "users": "u",
+        "split": {"method": "time"},
+    }
+    assert read["towers"] == {"dim": 32}
+    assert read["features"] == {"user": [{"kind": "categorical", "name": "plan"}]}
+    assert "# mine" in merged
+    assert "# about towers" in merged
+    assert merge_settings(merged, SUGGESTION) == merged
+    assert tomllib.loads(merge_settings("", SUGGESTION))["data"]["events"] == "data/events"
+
+
+def test_features_are_told_from_types() -> None:
+    table = pa.table(
+        {
+            "item_id": list(range(4)),
+            "Some Price": [1.0, 2.0, 3.0, 4.0],
+            "kind": ["a", "b", "a", "b"],
+            "title": ["one", "two", "three", "four"],
+            "tags": [["a"], [], None, ["b"]],
+            "made": pa.array([1, 2, 3, 4], pa.timestamp("s")),
+            "vector": pa.array([[1.0, 2.0]] * 4, pa.list_(pa.float32(), 2)),
+            "9lives": [1, 2, 1, 2],
+            "count": [1, 2, 3, 4],
+            "blob": [b"x"] * 4,
+        }
+    )
+    assert list(suggest_features(table, "item_id")) == [
+        {"kind": "numeric", "name": "some_price", "column": "Some Price", "method": "quantile"},
+        {"kind": "categorical", "name": "kind"},
+        {"kind": "text", "name": "title"},
+        {"kind": "multi_categorical", "name": "tags"},
+        {"kind": "age", "name": "made"},
+        {"kind": "vector", "name": "vector", "size": 2},
+        {"kind": "categorical", "name": "f_9lives", "column": "9lives"},
+        {"kind": "numeric", "name": "count", "method": "quantile"},
+    ]
