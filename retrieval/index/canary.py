@@ -73,7 +73,7 @@ def check_answers(folder: Path, vectors: Floats, canary: Canary) -> None:
         raise ArtifactError(f"{path}: {len(canary.answers)} canary queries for {len(vectors)} items: damaged")
     if not canary.answers:
         return
-    found = scan(vectors, canary.queries, max(len(rows) for rows, _ in canary.answers))
+    found = scan(vectors, canary.queries, max(1, *(len(rows) for rows, _ in canary.answers)))
     for position, (query, (rows, scores)) in enumerate(zip(canary.queries, canary.answers, strict=True)):
         valid = len(rows) > 0 and rows.min() >= 0 and rows.max() < len(vectors) and len(rows) == len(scores)
         if not valid or len(np.unique(rows)) != len(rows):

@@ -303,6 +303,29 @@ def test_vectors_that_are_not_the_shards(shard: Path) -> None:
             open_shard(shard, EXPECTED)
 
 
+def test_a_canary_that_other_vectors_would_answer(shard: Path) -> None:
+    whole = arrow_table(shard / "canary.arrow")
+    rows, scores = whole["rows"].to_pylist(), whole["scores"].to_pylist()
+    lower = [[score - 0.01 for score in answer] for answer in scores]
+    for column, values in (
+        ("scores", lower),
+        ("scores", [answer[1:] for answer in scores]),
+        ("rows", [answer[::-1] for answer in rows]),
+        ("rows", [[answer[0], *answer[:-1]] for answer in rows]),
+        ("rows", [[10**6, *answer[1:]] for answer in rows]),
+        ("rows", [[-1, *answer[1:]] for answer in rows]),
+        ("rows", [[] for _ in rows]),
+        ("rows", [None for _ in rows]),
+    ):
+        at = whole.column_names.index(column)
+        write_arrow(shard / "canary.arrow", whole.set_column(at, column, pa.array(values, whole[column].type)))
+        reseal(shard)
+        refused(shard, "canary.arrow")
+    write_arrow(shard / "canary.arrow", whole.slice(0, 0))
+    reseal(shard)
+    refused(shard, "canary.arrow")
+
+
 def test_a_graph_whose_links_are_gone_no_longer_passes_its_canary(shard: Path) -> None:
     """Every field is in bounds, yet nothing is found: structure alone would let it through."""
     data = bytearray((shard / "graph.hnsw").read_bytes())

@@ -117,6 +117,14 @@ def test_nodes_that_can_not_be(sample: Sample, at: int, form: str, value: float)
     assert not sample.survives(sample.put(at, form, value))
 
 
+def test_a_row_that_has_two_nodes_while_another_has_none(sample: Sample) -> None:
+    """With the vector of its label, so that only counting the rows tells."""
+    changed = bytearray(sample.bytes)
+    second = HEADER + RECORD
+    changed[second + LINKS : second + RECORD] = changed[HEADER + LINKS : HEADER + RECORD]
+    assert not sample.survives(bytes(changed))
+
+
 def upper_list(sample: Sample) -> int:
     """Where the size of the first upper list stands."""
     at = sample.upper
