@@ -104,9 +104,6 @@ def verify(folder: Path, *, kind: str | None = None, digest: str | None = None) 
     """
     manifest = read_manifest(folder, kind=kind)
     check_digest(manifest, digest, str(folder / MANIFEST))
-    unlisted = {path.relative_to(folder).as_posix() for path in _members(folder)} - manifest.files.keys()
-    if unlisted:
-        raise ArtifactError(f"{folder / min(unlisted)}: not listed in {MANIFEST}: not part of this artifact")
     for name, record in manifest.files.items():
         path = folder / name
         try:
@@ -119,6 +116,9 @@ def verify(folder: Path, *, kind: str | None = None, digest: str | None = None) 
             raise ArtifactError(f"{path}: SHA-256 {sha256}, {MANIFEST} says {record.sha256}: damaged or swapped")
         if path.name == MANIFEST:
             verify(path.parent)
+    unlisted = {path.relative_to(folder).as_posix() for path in _members(folder)} - manifest.files.keys()
+    if unlisted:
+        raise ArtifactError(f"{folder / min(unlisted)}: not listed in {MANIFEST}: not part of this artifact")
     return manifest
 
 

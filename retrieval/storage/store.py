@@ -65,6 +65,8 @@ class ArtifactStore:
             raise ConfigError(
                 f"store.uri {uri!r}: not a folder or pyarrow.fs URI that can be opened: {error}"
             ) from error
+        if not base.strip("/"):
+            raise ConfigError(f"store.uri {uri!r}: names no folder or bucket")
         return cls(filesystem, base, cache)
 
     @property
@@ -183,7 +185,7 @@ class ArtifactStore:
     def _move(self, staged: Path, target: Path, key: str) -> None:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            if staged.stat().st_dev == target.parent.stat().st_dev:
+            if self._same_device(staged, target.parent):
                 staged.rename(target)
             else:
                 self._move_across(staged, target)
@@ -194,6 +196,10 @@ class ArtifactStore:
                 ) from error
             raise UnavailableError(f"{key}: can't be moved into the store {self.uri}: {error}") from error
         _flush_folder(target.parent)
+
+    @staticmethod
+    def _same_device(one: Path, other: Path) -> bool:
+        return one.stat().st_dev == other.stat().st_dev
 
     def _move_across(self, staged: Path, target: Path) -> None:
         partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
