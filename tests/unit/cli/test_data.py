@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from retrieval.cli.main import build_app
+from retrieval.errors import ConfigError, DataError
+from retrieval.pipeline.template import write_template
+from retrieval.pipeline.workspace import Workspace
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    write_template(tmp_path / "shop", "shop")
+    return tmp_path / "shop"
+
+
+def call(workspace: Path, *arguments: str) -> str:
+    result = CliRunner().invoke(build_app(), ["data", *arguments, "--workspace", str(workspace)])
+    if result.exception is not None:
+        raise result.exception
+    return result.stdout
+
+
+def test_synth_then_everything_else(workspace: Path) -> None:
+    sizes = ("--users", "60", "--items", "50", "--days", "3")
+    assert "[data]" in call(workspace, "synth", *sizes)
+    made = json.loads(call(workspace, "synth", *sizes, "--write-settings", "--json"))
+    settings = Workspace.open(workspace).settings
+    assert settings.data.context_columns == ("device",)
+    assert settings.data.split.method == "time"
+    assert [feature.name for feature in settings.features.user] == ["age", "country", "follows"]
+    report = json.loads(call(workspace, "validate", "--json"))
+    assert (report["rows"], report["good"], report["rejected"], report["rejects"]) == (
+        made["events"],
+        made["events"],
+        {},
+        None,
+    )
+    stats = json.loads(call(workspace, "stats", "--json"))
+    assert stats["events"] == made["events"]
+    built = json.loads(call(workspace, "histories", "--json"))
+    assert built["snapshot"] == stats["snapshot"]
+    assert Path(built["path"]).is_dir()
+    for command in ("validate", "stats", "histories"):
+        assert call(workspace, command)
+
+
+def test_import_shows_what_was_refused(workspace: Path, tmp_path: Path) -> None:
+    table = pa.table({"who": ["a", None, "b"], "sku": ["x", "y", "z"], "at": [1, 2, -3], "n": [1, 1, -1]})
+    pq.write_table(table, tmp_path / "log.parquet")
+    columns = ("--user", "who", "--item", "sku", "--timestamp", "at")
+    arguments = ("import", "parquet", str(tmp_path / "log.parquet"), *columns)
+    shown = call(workspace, *arguments, "--action-rule", "back: n < 0", "--default-action", "buy", "--write-settings")
+    assert "user is empty" in shown
+    assert "timestamp is negative" in shown
+    done = json.loads(call(workspace, *arguments, "--replace", "--json"))
+    assert (done["rows"], done["written"], sum(done["rejected"].values())) == (3, 1, 2)
+    assert Workspace.open(workspace).settings.data.positive_actions == ("buy",)
+    with pytest.raises(DataError, match=r"no column 'when' \(events\); its columns are: who, sku, at, n"):
+        call(workspace, *arguments[:-1], "when", "--replace")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("import", "excel", "x"), "there are: movielens, csv, parquet"),
+        (("import", "csv", "x", "--timestamp-unit", "h"), "--timestamp-unit 'h'"),
+        (("import", "csv", "x", "--delimiter", "ab"), "--delimiter 'ab'"),
+        (("import", "csv", "x", "--from", "soon"), "--from 'soon'"),
+        (("import", "csv", "x", "--action-rule", "soon"), "--action-rule 'soon'"),
+        (("synth", "--users", "0"), "users: 0"),
+    ],
+)
+def test_wrong_flags(workspace: Path, arguments: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        call(workspace, *arguments)
