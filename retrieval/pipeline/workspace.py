@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import Field
 
 from retrieval.config import FILE_NAME, Section, load_settings
+from retrieval.data import Dataset, Split, make_split, open_dataset
 from retrieval.data.config import DataConfig
 from retrieval.evaluation.config import EvaluationConfig
 from retrieval.features.spec import FeatureSpec
@@ -67,6 +68,14 @@ class Workspace:
         """The artifact store that the settings name."""
         uri = self.settings.store.uri
         return ArtifactStore.open(uri if "://" in uri else str(self.root / uri), cache=self.root / "cache")
+
+    def dataset(self, *, show: bool = True) -> Dataset:
+        """The dataset that the settings name, its histories built or found again. Raises DataError."""
+        return open_dataset(self.settings.data, self.root, show=show)
+
+    def split(self, dataset: Dataset) -> Split:
+        """The dataset's events split as the settings say. Raises DataError."""
+        return make_split(self.settings.data, dataset.histories)
 
     def registry(self, *, who: str | None = None) -> Registry:
         """The registry that the settings name. Raises ConfigError, UnavailableError."""
