@@ -20,7 +20,7 @@ def inputs_at(dataset: Dataset, features: Features, rows: Rows) -> list[UserInpu
     """For each event row, its user's history before it, profile, the event's own context, and its time."""
     histories = dataset.histories
     users = histories.users_of(rows)
-    profiles = _profiles(dataset, features, users)
+    profiles = profiles_of(dataset, features, users)
     contexts = _contexts(dataset, features, rows)
     starts = np.maximum(histories.offsets[users], rows - features.spec.history.length)
     names = np.array(histories.action_names, object)
@@ -37,7 +37,8 @@ def inputs_at(dataset: Dataset, features: Features, rows: Rows) -> list[UserInpu
     return found
 
 
-def _profiles(dataset: Dataset, features: Features, users: Rows) -> Sequence[Mapping[str, Any]]:
+def profiles_of(dataset: Dataset, features: Features, users: Rows) -> Sequence[Mapping[str, Any]]:
+    """Profile values by column that the user tower reads, for each of the users (codes, int64 [n])."""
     names = features.columns("user")
     table = dataset.users.select([name for name in names if name in dataset.users.column_names])
     if "user_id" in names:
