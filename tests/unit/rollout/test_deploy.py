@@ -319,3 +319,15 @@ def test_a_deployment_without_a_mark_is_not_taken_for_interrupted(registry: Regi
     running = registry.running_deployment("feed")
     assert running is not None
     assert was_interrupted(running)
+
+
+def test_a_host_that_fell_back_after_its_change_is_changed_again(bring: Any, full_fleet: Any) -> None:
+    first = full_fleet.hosts["fake:ann-0-a"]
+
+    def restart_with_an_old_disk(step: str, host: Any) -> None:
+        if host.host_id == "ann-1-b" and step == "load":
+            first.active = full_fleet.served(1, 0)
+
+    full_fleet.on_step = restart_with_an_old_disk
+    assert bring(2, PATIENT).deployment.note == "4 changed"
+    assert full_fleet.builds() == on(2)
