@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+PROGRAM = """
+import importlib, pkgutil, sys
+import retrieval.serving, retrieval.cli.main
+for module in pkgutil.iter_modules(retrieval.serving.__path__):
+    importlib.import_module(f"retrieval.serving.{module.name}")
+retrieval.cli.main.build_app()
+heavy = {"torch", "matplotlib", "onnx"} & set(sys.modules)
+assert not heavy, heavy
+assert not [name for name in sys.modules if name.startswith("retrieval.training.") and "config" not in name]
+"""
+
+
+def test_nothing_that_serves_imports_torch() -> None:
+    done = subprocess.run([sys.executable, "-W", "error", "-c", PROGRAM], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
