@@ -154,6 +154,13 @@ def test_truncated_before_it_was_sealed(shard: Path, name: str, part: float) -> 
 
 
 @pytest.mark.parametrize("name", FILES)
+def test_longer_before_it_was_sealed(shard: Path, name: str) -> None:
+    (shard / name).write_bytes((shard / name).read_bytes() + bytes(64))
+    reseal(shard)
+    refused(shard, name)
+
+
+@pytest.mark.parametrize("name", FILES)
 def test_missing_when_it_was_sealed(shard: Path, name: str) -> None:
     (shard / name).unlink()
     reseal(shard)
