@@ -14,6 +14,8 @@ from retrieval.types import BuildId, ModelVersion
 HOST_MEMORY_S = 86400.0
 """A host that reported within so many seconds may come back with the build that it served."""
 
+HOST_FORGOTTEN_S = 7 * 86400.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
@@ -60,6 +62,8 @@ class CollectionReport:
 
     collected: tuple[Collected, ...]
     kept: tuple[Verdict, ...]
+    forgotten: tuple[str, ...]
+    """Hosts that were not seen for a week, whose rows went."""
     dry_run: bool
 
     @property
@@ -113,7 +117,8 @@ def collect(
                 continue
             freed = _delete(store, verdict.key)
         collected.append(Collected(kind=verdict.kind, name=verdict.name, key=verdict.key, freed_bytes=freed))
-    return CollectionReport(tuple(collected), tuple(kept), dry_run)
+    forgotten = () if dry_run else tuple(registry.forget_hosts(HOST_FORGOTTEN_S))
+    return CollectionReport(tuple(collected), tuple(kept), forgotten, dry_run)
 
 
 def _judge_build(inventory: Inventory, row: BuildRow, keep: int) -> Verdict:

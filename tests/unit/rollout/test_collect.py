@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import update
 
 from retrieval.errors import ConflictError
-from retrieval.registry import BuildRow, HostRow, Registry, VersionRow
+from retrieval.registry import BuildRow, HostRow, Registry, VersionRow, utc_now
+from retrieval.registry.tables import HostTable
 from retrieval.rollout.collect import Inventory, collect, judge
 from retrieval.storage import ArtifactStore
 from retrieval.types import BuildId, ModelVersion
@@ -120,6 +123,16 @@ class TestCollect:
         assert report.freed_bytes > 0
         again = collect(registry, store, "feed", keep_builds=1, keep_versions=3)
         assert again.collected == ()
+
+    def test_hosts_not_seen_for_weeks_are_forgotten(self, registry: Registry, store: ArtifactStore) -> None:
+        for host_id in ("old", "new"):
+            registry.heartbeat(HostRow(host_id=host_id, role="ann", address="x:1", model="feed"))
+        with registry._database.write() as session:
+            long_ago = utc_now() - timedelta(days=30)
+            session.execute(update(HostTable).where(HostTable.host_id == "old").values(seen_at=long_ago))
+        assert collect(registry, store, "feed", keep_builds=1, keep_versions=1, dry_run=True).forgotten == ()
+        assert collect(registry, store, "feed", keep_builds=1, keep_versions=1).forgotten == ("old",)
+        assert [row.host_id for row in registry.hosts()] == ["new"]
 
     def test_leftovers_of_an_interrupted_collection_go_next_time(
         self, registry: Registry, store: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
