@@ -45,7 +45,7 @@ class _Lines:
         now = time.monotonic()
         if now - self._shown >= _LINE_EVERY_S:
             self._shown = now
-            self._console.print(self._line(now, note), highlight=False)
+            self._console.print(self._line(now, note), highlight=False, soft_wrap=True)
 
     def _line(self, now: float, note: str) -> str:
         rate = self._done / max(now - self._started, 1e-9)
