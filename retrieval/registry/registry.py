@@ -88,18 +88,6 @@ class Registry:
         with self._database.read() as session:
             return artifacts.version_by_inputs(session, model, inputs_hash, state)
 
-    def protected_versions(self, model: str, keep: int, *, alive_within_s: float = 86400.0) -> set[int]:
-        """Versions whose user tower must stay servable (rule 5).
-
-        The newest `keep` ready ones, and those of every build that is not retired or failed and of every host that
-        was seen within `alive_within_s`.
-        """
-        with self._database.read() as session:
-            ready = [row.version for row in artifacts.versions(session, model, ["ready"])]
-            retained = {row.version for row in artifacts.builds(session, model, ["building", "ready"])}
-            live = hosts.all_of(session, model, "ann", alive_within_s)
-        return {*(ready[-keep:] if keep > 0 else ()), *retained, *(h.version for h in live if h.version is not None)}
-
     # -- builds
 
     def reserve_build(self, version: ModelVersion, *, inputs_hash: str = "") -> BuildRow:
@@ -219,11 +207,6 @@ class Registry:
             query = query.where(AuditTable.subject == subject)
         with self._database.read() as session:
             return [as_row(AuditRow, found) for found in session.execute(query).scalars()]
-
-    def record(self, action: str, subject: str, **details: object) -> None:
-        """Put a line into the audit trail that no other change writes."""
-        with self._change() as change:
-            change.record(action, subject, details)
 
     @contextmanager
     def _change(self) -> Iterator[Change]:

@@ -91,6 +91,5 @@ def test_a_change_that_fails_leaves_neither_row_nor_audit(registry: Registry, mo
 def test_the_trail_can_be_narrowed_to_a_subject(registry: Registry) -> None:
     registry.reserve_version("feed")
     registry.reserve_version("shop")
-    registry.record("gc.run", "shop", freed_bytes=12)
     assert [row.action for row in registry.audit(subject="shop@1")] == ["version.reserve"]
-    assert registry.audit(limit=1)[0].details == {"freed_bytes": 12}
+    assert [row.subject for row in registry.audit(limit=1)] == ["shop@1"]

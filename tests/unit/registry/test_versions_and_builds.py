@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from retrieval.errors import ConfigError, ConflictError, NotFoundError
-from retrieval.registry import BuildRow, HostRow, Registry, VersionRow
+from retrieval.registry import BuildRow, Registry, VersionRow
 from retrieval.types import BuildId, ModelVersion
 
 
@@ -94,17 +94,3 @@ def test_what_is_not_there_is_named(registry: Registry) -> None:
         registry.get_host("x")
     with pytest.raises(ConfigError, match="not a model name"):
         registry.reserve_version("Not A Name")
-
-
-def test_protected_versions_are_the_newest_and_those_that_builds_and_live_hosts_need(registry: Registry) -> None:
-    for number in range(1, 9):
-        registry.add_version(version_row(number))
-    for number, version in ((1, 1), (2, 2), (3, 3)):
-        registry.add_build(build_row(number, version))
-    registry.set_build_state(BuildId("feed", 2), "retired")
-    registry.set_version_state(ModelVersion("feed", 8), "retired")
-    registry.heartbeat(HostRow(host_id="a", role="ann", address="x:1", model="feed", version=4))
-    assert registry.protected_versions("feed", 2) == {1, 3, 4, 6, 7}
-    assert registry.protected_versions("feed", 0) == {1, 3, 4}
-    registry.retire_host("a")
-    assert registry.protected_versions("feed", 1) == {1, 3, 7}
