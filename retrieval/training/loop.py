@@ -27,7 +27,7 @@ from retrieval.towers.pair import TowerPair, build_pair
 from retrieval.training.checkpoint import Progress, load_best, load_checkpoint, save_best, save_checkpoint
 from retrieval.training.config import TrainingConfig
 from retrieval.training.journal import Journal, draw_curves
-from retrieval.training.machine import chosen_device, cpu_threads, matrix_precision
+from retrieval.training.machine import chosen_device, cpu_threads, kept_memory, matrix_precision
 from retrieval.training.optimiser import make_optimiser, rate_at, set_rate
 from retrieval.training.popularity import count_items
 from retrieval.training.sequences import SequenceReader, Windows, cut_windows, order_batches
@@ -109,7 +109,7 @@ def train(
             positive_actions=positive_actions,
         )
         resumed_at = run.progress.total_steps
-        with matrix_precision(config):
+        with matrix_precision(config), kept_memory():
             _epochs(run, validate, show)
         if validate is not None:
             load_best(run_dir, run.pair, run.progress.signature)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, linear, scaled_dot_product_attention
+from torch.nn.functional import gelu, linear
 
+from retrieval.towers.attention import causal_attention
 from retrieval.towers.dropout import Dropout
 
 _ROTARY_BASE = 10_000.0
@@ -61,7 +62,7 @@ class Block(nn.Module):
         """x [B, L, D] -> [B, L, D]."""
         B, L, D = x.shape
         q, k, v = self.qkv(self.attention_norm(x)).view(B, L, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
-        mixed = scaled_dot_product_attention(rotate(q, rotary), rotate(k, rotary), v, is_causal=True)
+        mixed = causal_attention(rotate(q, rotary), rotate(k, rotary), v)
         x = x + self.drop(self.out(mixed.transpose(1, 2).reshape(B, L, D)))
         fed: Tensor = x + self.drop(self._feed(x))
         return fed
