@@ -33,6 +33,7 @@ heartbeat_s = 0.3
 reconcile_s = 0.6
 drain_s = 5.0
 search_timeout_ms = 2000
+deadline_ms = 20000
 """
 
 

@@ -1,7 +1,7 @@
 """A small world to serve, for tests: a store with versions of different weights, a build of each, and a user store.
 
-    world = make_world(tmp_path, versions=2)
-    world.store, world.dataset, world.builds[0]
+world = make_world(tmp_path, versions=2)
+world.store, world.dataset, world.builds[0]
 """
 
 from __future__ import annotations

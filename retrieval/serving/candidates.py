@@ -56,16 +56,16 @@ class Candidates:
         self._batcher: Batcher[Pending] = Batcher(
             engine.answer, workers=config.batches_in_flight, largest=config.micro_batch
         )
-        self._longest_s = config.deadline_ms / 1000
+        self._usual_s, self._longest_s = config.deadline_ms / 1000, config.max_deadline_ms / 1000
 
     def answer(
         self, requests: Sequence[Request], left_s: float | None, alive: Callable[[], bool] = lambda: True
     ) -> list[Answer]:
-        """Answers in the order of the requests, within `left_s` seconds (None: the longest that is allowed).
+        """Answers in the order of the requests, within `left_s` seconds (None: the usual time).
 
         `alive` says whether somebody still waits. Raises the error of the first request that fails.
         """
-        deadline = time.monotonic() + min(self._longest_s, self._longest_s if left_s is None else left_s)
+        deadline = time.monotonic() + min(self._longest_s, self._usual_s if left_s is None else left_s)
         waiting = []
         for request in requests:
             if time.monotonic() >= deadline or not alive():

@@ -46,8 +46,9 @@ class ServingConfig(Section):
     batches_in_flight: int = Field(
         2, ge=1, le=64, description="Micro-batches worked on at once; while all are busy, arriving requests gather."
     )
-    deadline_ms: int = Field(
-        2000, ge=1, le=600_000, description="Time for a request whose caller sets no deadline, and the most for one."
+    deadline_ms: int = Field(2000, ge=1, le=600_000, description="Time for a request whose caller sets no deadline.")
+    max_deadline_ms: int = Field(
+        60_000, ge=1, le=3_600_000, description="The most time for any request, whatever its caller allows."
     )
     search_timeout_ms: int = Field(
         500, ge=1, le=600_000, description="An ANN host that is silent for so long counts as lost; another is asked."

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 import lmdb
+from google.protobuf.message import DecodeError
 
 from retrieval.errors import ArtifactError, NotFoundError, UnavailableError
 from retrieval.v1 import user_pb2
@@ -41,13 +42,16 @@ class UserStore:
             raise ArtifactError(f"{folder}: not a user store that can be opened: {error}") from error
 
     def get(self, user_id: str) -> user_pb2.UserRecord | None:
-        """A user's record, or None. Raises UnavailableError when the store can't be read."""
+        """A user's record, or None. Raises UnavailableError (can't be read), ArtifactError (the record is damaged)."""
         try:
             with self._environment.begin() as transaction:
                 value = transaction.get(_key(user_id))
         except lmdb.Error as error:
             raise UnavailableError(f"the user store can't be read: {error}") from error
-        return None if value is None else user_pb2.UserRecord.FromString(value)
+        try:
+            return None if value is None else user_pb2.UserRecord.FromString(value)
+        except DecodeError as error:
+            raise ArtifactError(f"the user store's record of {user_id!r} is damaged; load the users again") from error
 
     def count(self) -> int:
         """How many users it holds."""

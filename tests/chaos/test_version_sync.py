@@ -70,10 +70,10 @@ class Client(threading.Thread):
         requests: list[candidates_pb2.GetCandidatesRequest],
     ) -> None:
         if len(requests) == 1:
-            answers = [stub.GetCandidates(requests[0], timeout=5)]
+            answers = [stub.GetCandidates(requests[0], timeout=20)]
         else:
             answers = list(
-                stub.BatchGetCandidates(candidates_pb2.BatchGetCandidatesRequest(requests=requests), timeout=5).answers
+                stub.BatchGetCandidates(candidates_pb2.BatchGetCandidatesRequest(requests=requests), timeout=20).answers
             )
         assert len(answers) == len(requests)
         for request, answer in zip(requests, answers, strict=True):

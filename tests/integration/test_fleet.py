@@ -98,7 +98,7 @@ def test_a_second_fleet_on_the_same_workspace_is_refused(here: World, fleet: Run
     assert read_fleet(fleet.run) is not None
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_no_orphan_is_left(tmp_path: Path, here: World, number: signal.Signals) -> None:
     argv = [sys.executable, "-m", "retrieval.cli.main", "serve", "all", "--port", "0", "-w", str(tmp_path)]
     for name in ("retrieval.toml", "registry.db", "store", "users.lmdb", "data"):

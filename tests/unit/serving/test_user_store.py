@@ -54,6 +54,15 @@ def test_ids_of_any_length_and_script(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_damaged_record_is_named(tmp_path: Path) -> None:
+    store = UserStore.open(tmp_path / "users", gib=1, write=True)
+    with store._environment.begin(write=True) as transaction:
+        transaction.put(b"ua", b"\xff\xff\xff")
+    with pytest.raises(ArtifactError, match="'a'"):
+        store.get("a")
+    store.close()
+
+
 def test_users_who_are_gone_can_be_dropped(tmp_path: Path) -> None:
     store = UserStore.open(tmp_path / "users", gib=1, write=True)
     fill(store, {"old": record("i1"), "stays": record("i1")})
