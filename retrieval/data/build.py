@@ -11,9 +11,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from retrieval.data.collecting import Catalogs, collect
 from retrieval.data.config import DataConfig
@@ -22,7 +20,7 @@ from retrieval.data.profiles import align, read_profiles
 from retrieval.data.schema import ids_as_text
 from retrieval.data.snapshot import snapshot_of
 from retrieval.data.sorting import sort_events
-from retrieval.data.sources import list_files
+from retrieval.data.sources import open_source
 from retrieval.data.staging import staged_folder
 from retrieval.data.validation import open_events
 from retrieval.errors import DataError
@@ -44,7 +42,7 @@ def build_histories(
     with staged_folder(out) as folder:
         found = collect(layout, users, items, folder / "rejects.parquet", config.memory_limit_mb, show=show)
         _check_disk(folder, found)
-        sort_events(layout, found, folder, config.memory_limit_mb, show=show)
+        first_us, last_us = sort_events(layout, found, folder, config.memory_limit_mb, show=show)
         user_ids, item_ids = ids_as_text(found.users), ids_as_text(found.items)
         write_ids(folder / "user_ids.arrow", user_ids)
         write_ids(folder / "item_ids.arrow", item_ids)
@@ -53,7 +51,6 @@ def build_histories(
         rejected = dict(found.report.rejected)
         for profiles in (users, items):
             rejected |= profiles.rejected if profiles else {}
-        first_us, last_us = _time_range(folder / "timestamps.npy")
         facts = {
             "snapshot": named,
             "users": len(user_ids),
@@ -73,25 +70,12 @@ def build_histories(
 
 def _id_types(config: DataConfig, root: Path) -> dict[str, pa.DataType]:
     """Types of the id columns of the users and items tables, where there are such tables."""
-    found = {}
     tables = (("users", config.users, config.user_column), ("items", config.items, config.item_column))
-    for what, place, column in tables:
-        if not place:
-            continue
-        file = list_files(root / place, what)[0]
-        try:
-            schema = pq.read_schema(file)
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{file}: can't be read as Parquet: {error}") from error
-        if column in schema.names:
-            found[what] = schema.field(column).type
-    return found
-
-
-def _time_range(path: Path) -> tuple[int, int]:
-    times = np.load(path, mmap_mode="r")
-    blocks = [times[start : start + (1 << 22)] for start in range(0, len(times), 1 << 22)]
-    return int(min(block.min() for block in blocks)), int(max(block.max() for block in blocks))
+    return {
+        what: open_source(root / place, what, required=[column]).types[column]
+        for what, place, column in tables
+        if place
+    }
 
 
 def _check_disk(folder: Path, found: Catalogs) -> None:

@@ -27,8 +27,13 @@ _RADIX_USERS = 1 << 16  # codes of 16 bits are sorted by counting
 _MAX_BUCKETS = 512  # files open at once
 
 
-def sort_events(layout: EventLayout, found: Catalogs, folder: Path, memory_limit_mb: int, *, show: bool) -> None:
-    """Pass 2 and the sorting of its buckets: writes offsets, items, timestamps, actions and context columns."""
+def sort_events(
+    layout: EventLayout, found: Catalogs, folder: Path, memory_limit_mb: int, *, show: bool
+) -> tuple[int, int]:
+    """Pass 2 and the sorting of its buckets: writes offsets, items, timestamps, actions and context columns.
+
+    Returns the times of the first and the last event, in µs.
+    """
     action_type = np.dtype(np.uint8 if len(found.actions) <= 256 else np.int16)
     record = np.dtype(
         [("user", "<i4"), ("item", "<i4"), ("time", "<i8"), ("action", action_type), *stored_dtype(found.context)]
@@ -50,6 +55,7 @@ def sort_events(layout: EventLayout, found: Catalogs, folder: Path, memory_limit
             rows_at_once=batch_rows(memory_limit_mb),
             tracker=tracker,
         )
+    first_us, last_us = 2**63 - 1, -(2**63)
     with ExitStack() as stack, track("Ordering by time", events, unit="events", show=show) as tracker:
         items = stack.enter_context(_column_file(folder / "items.npy", np.dtype(np.int32), events))
         times = stack.enter_context(_column_file(folder / "timestamps.npy", np.dtype(np.int64), events))
@@ -62,6 +68,9 @@ def sort_events(layout: EventLayout, found: Catalogs, folder: Path, memory_limit
             user = rows["user"] - np.int32(start)
             if not np.array_equal(np.bincount(user, minlength=end - start), found.counts[start:end]):
                 raise DataError(f"{layout.source.path}: changed while it was being read; run the command again")
+            if not len(rows):  # only users without events
+                continue
+            first_us, last_us = min(first_us, int(rows["time"].min())), max(last_us, int(rows["time"].max()))
             order = stable_order(user, rows["time"], end - start)
             rows["item"][order].tofile(items)
             rows["time"][order].tofile(times)
@@ -70,6 +79,7 @@ def sort_events(layout: EventLayout, found: Catalogs, folder: Path, memory_limit
                 writer.write(rows, order)
             tracker.advance(len(rows))
     buckets.rmdir()
+    return first_us, last_us
 
 
 def stable_order(user: npt.NDArray[np.int32], time: npt.NDArray[np.int64], users: int) -> npt.NDArray[np.int64]:

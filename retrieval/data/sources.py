@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from retrieval.data.schema import is_text
 from retrieval.errors import DataError
 
 
@@ -85,7 +86,8 @@ def open_source(path: Path, what: str, *, required: Sequence[str], optional: Seq
                 raise DataError(f"{file}: no column {name!r} ({what}); its columns are: {', '.join(there) or 'none'}")
         for name in (*required, *(name for name in optional if name in there)):
             kind = schema.field(name).type if name in schema.names else pa.string()
-            types.setdefault(name, kind)
+            if name not in types or is_text(kind):  # integers in one file, text in another: text holds both
+                types[name] = kind
         rows += count
     return Source(path, files, types, rows)
 
@@ -123,7 +125,7 @@ def _read(file: Path, label: str, names: list[str], keys: dict[str, str], rows: 
         try:
             for batch in parquet.iter_batches(batch_size=rows, columns=stored, use_threads=True):
                 count = batch.num_rows
-                columns = {name: batch.column(name) for name in stored}
+                columns = {name: _without_views(batch.column(name)) for name in stored}
                 for name in names:
                     if name not in columns:
                         columns[name] = pa.repeat(keys.get(name), count).cast(pa.string())
@@ -131,6 +133,11 @@ def _read(file: Path, label: str, names: list[str], keys: dict[str, str], rows: 
                 first += count
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{file}: damaged after row {first}: {error}") from error
+
+
+def _without_views(column: pa.Array) -> pa.Array:
+    """Text in the newer view layout, for which Arrow lacks most functions, in the usual one."""
+    return column.cast(pa.large_string()) if pa.types.is_string_view(column.type) else column
 
 
 def _partition_keys(root: Path, file: Path) -> dict[str, str]:

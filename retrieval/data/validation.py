@@ -14,7 +14,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from retrieval.data.config import DataConfig
-from retrieval.data.schema import MAX_ID_BYTES, IdKind, Ids, Mask, Micros, detect_unit, id_kind, to_ids, to_micros
+from retrieval.data.schema import (
+    MAX_ID_BYTES,
+    IdKind,
+    Ids,
+    Mask,
+    Micros,
+    detect_unit,
+    id_kind,
+    is_text,
+    to_ids,
+    to_micros,
+)
 from retrieval.data.sources import Batch, Source, open_source
 from retrieval.errors import DataError
 from retrieval.observability import SILENT, Tracker
@@ -33,12 +44,13 @@ REASONS = (
     "timestamp can't be read",
     "timestamp is negative",
     "timestamp is in the future",
+    "action or context is not valid UTF-8",
 )
 """Why a row is refused, by code; 0 = it is not. A row with several flaws is counted once, under the first."""
 
 _EMPTY, _NOT_ID, _LONG, _NOT_UTF8 = range(4)
 _USER, _ITEM = 1, 5
-_T_EMPTY, _T_UNREADABLE, _T_NEGATIVE, _T_FUTURE = 9, 10, 11, 12
+_T_EMPTY, _T_UNREADABLE, _T_NEGATIVE, _T_FUTURE, _OTHER_NOT_UTF8 = 9, 10, 11, 12, 13
 _SHOWN_CHARACTERS = 1024
 DEFAULT_ACTION_COLUMN = "action"
 
@@ -170,6 +182,8 @@ def check_batch(layout: EventLayout, batch: Batch) -> Checked:
     action = batch.columns[layout.action] if layout.action else None
     context = {name: batch.columns[name] for name in layout.context}
     reason = np.zeros(batch.rows, np.uint8)
+    for column in (*context.values(), *([] if action is None else [action])):
+        _mark(reason, _broken_text(column), _OTHER_NOT_UTF8)
     _mark(reason, times.micros > layout.latest_us, _T_FUTURE)
     _mark(reason, times.micros < 0, _T_NEGATIVE)
     _mark(reason, times.unreadable, _T_UNREADABLE)
@@ -293,6 +307,20 @@ def _mark_ids(reason: npt.NDArray[np.uint8], ids: Ids, base: int) -> None:
     if values.null_count:
         _mark(reason, values.is_null().to_numpy(zero_copy_only=False), base + _EMPTY)
     _mark(reason, ids.not_id, base + _NOT_ID)
+
+
+def _broken_text(column: pa.Array) -> Mask | None:
+    """Which values of a text column are not valid UTF-8; None where all are, or it is no text.
+
+    Arrow itself refuses a file whose dictionaries are broken.
+    """
+    if pa.types.is_dictionary(column.type) or not is_text(column.type):
+        return None
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        return _not_utf8(column.cast(pa.large_string()))
+    return None
 
 
 def _not_utf8(values: pa.Array) -> Mask:

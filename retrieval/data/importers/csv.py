@@ -19,7 +19,7 @@ import pyarrow.csv as pacsv
 from retrieval.data.importers.finishing import finish
 from retrieval.data.importers.request import ColumnMapping, ImportRequest
 from retrieval.data.importers.sides import open_sides, read_ids_as
-from retrieval.data.importers.writing import EventWriter, Imported, check_free, layout_for
+from retrieval.data.importers.writing import REJECTS, EventWriter, Imported, check_free, layout_for
 from retrieval.data.profiles import Profiles
 from retrieval.data.schema import IdKind, detect_unit
 from retrieval.data.sources import Batch, Source
@@ -135,7 +135,7 @@ def write_text(
     writer = EventWriter(layout, mapping, request.out)
     with (
         track("Importing", None, unit="rows", show=request.show) as tracker,
-        RejectsWriter(request.out / "rejects" / "events.parquet") as rejects,
+        RejectsWriter(request.out / REJECTS) as rejects,
     ):
         writer.write(_with_numbers(file, wanted, numbers, writer, rejects), rejects, tracker)
     return finish(request, writer, *profiles)

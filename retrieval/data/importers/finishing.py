@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from retrieval.data.importers.request import ImportRequest
 from retrieval.data.importers.suggest import Suggestion, suggest_feature, suggest_features
-from retrieval.data.importers.writing import EventWriter, Imported, write_table
+from retrieval.data.importers.writing import REJECTS, EventWriter, Imported, write_table
 from retrieval.data.profiles import Profiles
 
 _SAMPLE_ROWS = 1 << 18
@@ -27,6 +27,8 @@ def finish(
     """Write users.parquet and items.parquet (given, or derived from the events), and suggest settings."""
     result = writer.result
     result.paths["events"] = str(request.out / "events")
+    if result.rejected:
+        result.paths["rejects"] = str(request.out / REJECTS)
     features: dict[str, tuple[Mapping[str, Any], ...]] = {}
     data: dict[str, Any] = {"events": f"{request.out.name}/events"}
     for side, feature_side, given in (("users", "user", users), ("items", "item", items)):

@@ -8,7 +8,7 @@ from retrieval.data.config import DataConfig
 from retrieval.data.importers.finishing import finish
 from retrieval.data.importers.request import ColumnMapping, ImportRequest
 from retrieval.data.importers.sides import SideTable, open_sides, read_ids_as
-from retrieval.data.importers.writing import EventWriter, Imported, check_free, layout_for
+from retrieval.data.importers.writing import REJECTS, EventWriter, Imported, check_free, layout_for
 from retrieval.data.profiles import Profiles
 from retrieval.data.schema import IdKind, id_kind
 from retrieval.data.sources import Source, open_source
@@ -49,7 +49,7 @@ def write_events(
     writer = EventWriter(layout, mapping, request.out)
     with (
         track("Importing", source.rows, unit="rows", show=request.show) as tracker,
-        RejectsWriter(request.out / "rejects" / "events.parquet") as rejects,
+        RejectsWriter(request.out / REJECTS) as rejects,
     ):
         writer.write(source.batches(batch_rows(DataConfig().memory_limit_mb)), rejects, tracker)
     return finish(request, writer, *profiles)

@@ -23,6 +23,8 @@ from retrieval.data.validation import Checked, EventLayout, RejectsWriter, Repor
 from retrieval.errors import ConflictError, DataError
 from retrieval.observability import SILENT, Tracker
 
+REJECTS = Path("rejects") / "import.parquet"
+"""Refused rows, in the data folder; `data validate` has a file of its own there, or it would wipe these away."""
 CANONICAL = ("user_id", "item_id", "timestamp", "action")
 _FILE_ROWS = 20_000_000
 

@@ -172,9 +172,9 @@ def test_events_that_change_while_they_are_read_are_refused(tmp_path: Path, monk
     write(tmp_path, "events.parquet", user_id=[1, 2], item_id=[1, 1], timestamp=[1, 2])
     original = sorting.sort_events
 
-    def change_first(*arguments: object, **options: object) -> None:
+    def change_first(*arguments: object, **options: object) -> object:
         write(tmp_path, "events.parquet", user_id=[1, 1], item_id=[1, 1], timestamp=[1, 2])
-        original(*arguments, **options)
+        return original(*arguments, **options)
 
     monkeypatch.setattr("retrieval.data.build.sort_events", change_first)
     with pytest.raises(DataError, match="changed while"):

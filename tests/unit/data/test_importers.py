@@ -15,7 +15,7 @@ def run(kind: str, source: Path, out: Path, *, columns: ColumnMapping | None = N
     done = IMPORTERS[kind](request)
     assert done.rows == done.written + done.outside + sum(done.rejected.values())
     assert pq.read_table(out / "events").num_rows == done.written
-    rejects = out / "rejects" / "events.parquet"
+    rejects = out / "rejects" / "import.parquet"
     assert (pq.read_metadata(rejects).num_rows if rejects.exists() else 0) == sum(done.rejected.values())
     return done
 
@@ -116,7 +116,7 @@ def test_csv_numbers_that_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     source.write_text("user_id,item_id,timestamp,price\n" + "\n".join(lines) + "\n")
     done = run("csv", source, tmp_path / "data", columns=ColumnMapping(item_features=("price",), context=("price",)))
     assert done.rejected == {"price is not a number": 1, "item is empty": 1}
-    rejects = pq.read_table(tmp_path / "data/rejects/events.parquet").to_pylist()
+    rejects = pq.read_table(tmp_path / "data/rejects/import.parquet").to_pylist()
     assert sorted(r["row"] for r in rejects) == [30, 33]
     assert pq.read_table(tmp_path / "data/events").schema.field("price").type == pa.float64()
     prices = {r["item_id"]: r["price"] for r in pq.read_table(tmp_path / "data/items.parquet").to_pylist()}

@@ -62,7 +62,7 @@ def test_online_retail(shared_data: Path, tmp_path: Path) -> None:
     known = table.filter(pc.is_valid(table.column("CustomerID")))
     cancelled = pc.or_(pc.starts_with(known.column("InvoiceNo"), "C"), pc.less(known.column("Quantity"), 0))
     assert done.actions["cancel"] == pc.sum(cancelled).as_py() > 0
-    rejects = pq.read_table(tmp_path / "data/rejects/events.parquet")
+    rejects = pq.read_table(tmp_path / "data/rejects/import.parquet")
     assert table.column("CustomerID").take(rejects.column("row")).null_count == nobody
     dataset = opened(done.suggestion, tmp_path)
     assert dataset.items.column("Description").null_count == 0

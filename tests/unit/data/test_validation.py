@@ -74,6 +74,29 @@ def test_text_that_is_not_utf8(tmp_path: Path) -> None:
     rejected, rejects = check(tmp_path, user_id=broken, item_id=["a", "b"], timestamp=[1, 2])
     assert rejected == {"user is not valid UTF-8": 1}
     assert rejects[0]["row"] == 1
+    rejected, _ = check(tmp_path, user_id=["a", "b"], item_id=["a", "b"], timestamp=[1, 2], action=broken)
+    assert rejected == {"action or context is not valid UTF-8": 1}
+    assert build_histories(DataConfig(), tmp_path, tmp_path / "h", show=False).action_names == ("good",)
+
+
+def test_unusual_types(tmp_path: Path) -> None:
+    rejected, _ = check(
+        tmp_path,
+        user_id=pa.array([2**64 - 1, 1], pa.uint64()),
+        item_id=pa.array([None, "i"], pa.string_view()),
+        timestamp=pa.array(["1.5", "2"]).cast(pa.decimal128(10, 2)),
+    )
+    assert rejected == {"item is empty": 1}
+    rejected, _ = check(tmp_path, user_id=pa.nulls(2), item_id=["a", "b"], timestamp=pa.nulls(2))
+    assert rejected == {"user is empty": 2}
+
+
+def test_ids_that_are_integers_in_one_file_and_text_in_another(tmp_path: Path) -> None:
+    write(tmp_path / "data/events/a.parquet", user_id=[1, 2], item_id=[1, 1], timestamp=[1, 2])
+    write(tmp_path / "data/events/b.parquet", user_id=["1", "x"], item_id=[1, 1], timestamp=[3, 4])
+    histories = build_histories(DataConfig(), tmp_path, tmp_path / "h", show=False)
+    assert histories.user_ids.to_pylist() == ["1", "2", "x"]
+    assert histories.offsets.tolist() == [0, 2, 3, 4]
 
 
 @given(
