@@ -93,7 +93,7 @@ def import_(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Read a log into the workspace's data folder; what can't be used goes to data/rejects, with a reason.
+    """Read a log into the workspace's data folder; what can't be used goes to data/rejects/import.parquet.
 
     Examples:
 
@@ -274,6 +274,8 @@ def _show_import(console: Console, done: Imported, workspace: Workspace, written
     ]
     console.print(table("Imported", ["", "rows"], rows))
     console.print(f"Timestamps were read as {done.timestamp_unit}; written to {workspace.root / DATA}.", soft_wrap=True)
+    if "rejects" in done.paths:
+        console.print(f"The refused rows, each with its reason, are in {done.paths['rejects']}.", soft_wrap=True)
     _show_suggestion(console, done.suggestion, written)
 
 

@@ -80,3 +80,12 @@ def test_import_shows_what_was_refused(workspace: Path, tmp_path: Path) -> None:
 def test_wrong_flags(workspace: Path, arguments: tuple[str, ...], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         call(workspace, *arguments)
+
+
+def test_refused_rows_of_an_import_outlive_a_validation(workspace: Path, tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("user_id,item_id,timestamp\na,x,1700000000\n,y,1700000001\n")
+    done = json.loads(call(workspace, "import", "csv", str(tmp_path / "log.csv"), "--write-settings", "--json"))
+    assert done["rejected"] == {"user is empty": 1}
+    report = json.loads(call(workspace, "validate", "--json"))
+    assert (report["good"], report["rejects"]) == (1, None)
+    assert Path(done["paths"]["rejects"]).is_file()
