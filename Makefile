@@ -27,7 +27,7 @@ lint: install
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow" --nbmake --nbmake-timeout=600 tests notebooks
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow
