@@ -13,8 +13,9 @@ from retrieval.data.catalog import Counter
 from retrieval.data.columns import StoredContext, context_values
 from retrieval.data.histories import NO_ACTION, UNKNOWN_ACTION
 from retrieval.data.profiles import Profiles
+from retrieval.data.rejects import RejectsWriter
 from retrieval.data.schema import IdKind, context_kind, plain
-from retrieval.data.validation import EventLayout, RejectsWriter, Report, batch_rows, check_events
+from retrieval.data.validation import EventLayout, Report, batch_rows, check_events
 from retrieval.errors import DataError
 from retrieval.observability import track
 

@@ -16,10 +16,11 @@ from retrieval.data.importers.actions import name_actions
 from retrieval.data.importers.derive import Derived, derive_table
 from retrieval.data.importers.request import ColumnMapping
 from retrieval.data.importers.suggest import Suggestion
+from retrieval.data.rejects import RejectsWriter
 from retrieval.data.schema import IdKind
 from retrieval.data.sources import Batch, Source
 from retrieval.data.staging import staged_folder
-from retrieval.data.validation import Checked, EventLayout, RejectsWriter, Report, check_batch
+from retrieval.data.validation import Checked, EventLayout, Report, check_batch
 from retrieval.errors import ConflictError, DataError
 from retrieval.observability import SILENT, Tracker
 
