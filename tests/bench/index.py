@@ -7,8 +7,8 @@ Rows, told apart by `what`:
   build     items/s of a whole shard (encode, graph, canary, recall, checks, fsync, publish) and of its graph alone;
             the peer is one `add_items` call of plain hnswlib
   open      seconds to verify and open the shard; the peer is hnswlib's `load_index`, which verifies nothing
-  search    us a query, one thread, one query a call, k = 100; recall against exact search;
-            the peer is `knn_query` alone, asked for as many rows as our search weighs, so that the rest is our own cost
+  search    us a query, one thread, one query a call, k = 100 (cpu_us: processor time, for a machine that others use too);
+            recall against exact search; the peer is `knn_query` alone, asked for as many rows as our search weighs
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def measure(given: argparse.Namespace) -> Iterator[Row]:
         folder = root
         yield encode_row(root / "tower", given.items)
         for threads in given.threads:
-            report, seconds = build(root / str(threads), vectors, threads)
-            yield from build_rows(report, seconds, vectors, threads)
+            report, cost = build(root / str(threads), vectors, threads)
+            yield from build_rows(report, cost, vectors, threads)
             folder = root / str(threads) / report.key / "shard-0-of-1"
         shard = open_shard(folder)
         yield open_row("retrieval", folder, lambda: open_shard(folder))
@@ -97,30 +97,30 @@ def encode_row(root: Path, count: int) -> Row:
     return {**row, "items": encoded, "seconds": took, "items_per_s": encoded / took}
 
 
-def build(root: Path, vectors: np.ndarray, threads: int) -> tuple[BuildReport, float]:
+def build(root: Path, vectors: np.ndarray, threads: int) -> tuple[BuildReport, Row]:
     number = np.arange(len(vectors))
     items = pa.table({"item_id": [f"item-{i}" for i in number], "number": number, "decile": number % 10})
     config = IndexConfig(threads=threads, min_recall=0.0)
     store = ArtifactStore.open(str(root), cache=root / "cache")
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), time.process_time()
     corpus = make_corpus(items, config, snapshot="bench", at_us=0)
     report = build_index(store, TableTower(vectors), corpus, BuildId("bench", 1), config, show=False)
-    return report, time.perf_counter() - began
+    return report, {"seconds": time.perf_counter() - began, "cpu_s": time.process_time() - worked}
 
 
-def build_rows(report: BuildReport, seconds: float, vectors: np.ndarray, threads: int) -> Iterator[Row]:
+def build_rows(report: BuildReport, cost: Row, vectors: np.ndarray, threads: int) -> Iterator[Row]:
     items = report.items
     shared = {"engine": "retrieval", "threads": threads, "items": items}
     yield {"what": "build: graph", **shared, "seconds": report.graph_s, "items_per_s": items / report.graph_s}
-    yield {"what": "build: all", **shared, "seconds": seconds, "items_per_s": items / seconds, "recall": report.recall}
+    yield {"what": "build: all", **shared, **cost, "items_per_s": items / cost["seconds"], "recall": report.recall}
     config = IndexConfig()
     plain = hnswlib.Index("ip", vectors.shape[1])
     plain.init_index(items, M=config.M, ef_construction=config.ef_construction, random_seed=config.seed)
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), time.process_time()
     plain.add_items(vectors, num_threads=threads)
     took = time.perf_counter() - began
     peer = {"what": "build: graph", "engine": "hnswlib", "threads": threads, "items": items}
-    yield {**peer, "seconds": took, "items_per_s": items / took}
+    yield {**peer, "seconds": took, "cpu_s": time.process_time() - worked, "items_per_s": items / took}
 
 
 def open_row(engine: str, folder: Path, opened: Callable[[], Any]) -> Row:
@@ -152,37 +152,33 @@ def search_rows(
         ),
     ]
     for pool in (config.ef_search, config.ef_search + 100 // 4):
-        us = timed(
-            lambda i, pool=pool: plain.knn_query(queries[i : i + 1], k=pool, num_threads=1), len(queries), rounds
-        )
-        yield {"what": "search", "engine": "hnswlib", "threads": 1, "k": K, "ef": pool, "us": us}
+
+        def bare(i: int, pool: int = pool) -> Any:
+            return plain.knn_query(queries[i : i + 1], k=pool, num_threads=1)
+
+        cost = timed(bare, len(queries), rounds)
+        yield {"what": "search", "engine": "hnswlib", "threads": 1, "k": K, "ef": pool, **cost}
     for what, exclude, wanted, allowed in cases:
 
         def ask(i: int, exclude: Any = exclude, wanted: Filter | None = wanted) -> list[str]:
             seen = None if exclude is None else [exclude[i]]
             return shard.search(queries[i : i + 1], [K], exclude=seen, filters=[wanted])[0].item_ids
 
-        us = timed(ask, len(queries), rounds)
+        cost = timed(ask, len(queries), rounds)
         recall = np.mean([recall_of(ask(i), vectors, queries[i], allowed, exclude and exclude[i]) for i in range(200)])
-        yield {
-            "what": what,
-            "engine": "retrieval",
-            "threads": 1,
-            "k": K,
-            "ef": config.ef_search,
-            "us": us,
-            "recall": recall,
-        }
+        row = {"what": what, "engine": "retrieval", "threads": 1, "k": K, "ef": config.ef_search}
+        yield {**row, **cost, "recall": recall}
 
 
-def timed(call: Callable[[int], Any], count: int, rounds: int) -> float:
-    """us a call, the best of some rounds over all queries."""
-    best = float("inf")
+def timed(call: Callable[[int], Any], count: int, rounds: int) -> Row:
+    """us a call by the clock and by this thread's processor time, each the best of some rounds over all queries."""
+    best = {"us": float("inf"), "cpu_us": float("inf")}
     for _ in range(rounds):
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.thread_time()
         for i in range(count):
             call(i)
-        best = min(best, (time.perf_counter() - began) / count * 1e6)
+        took = {"us": time.perf_counter() - began, "cpu_us": time.thread_time() - worked}
+        best = {name: min(best[name], seconds / count * 1e6) for name, seconds in took.items()}
     return best
 
 
