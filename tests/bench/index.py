@@ -7,7 +7,7 @@ Rows, told apart by `what`:
   build     items/s of a whole shard (encode, graph, canary, recall, checks, fsync, publish) and of its graph alone;
             the peer is one `add_items` call of plain hnswlib
   open      seconds to verify and open the shard; the peer is hnswlib's `load_index`, which verifies nothing
-  search    us a query, one thread, one query a call, k = 100 (cpu_us: processor time, for a machine that others use too);
+  search    us a query, one thread, one query a call, k = 100 (cpu_us: processor time, for a shared machine);
             recall against exact search; the peer is `knn_query` alone, asked for as many rows as our search weighs
 """
 
