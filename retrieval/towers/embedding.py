@@ -59,6 +59,19 @@ class FeatureSet(nn.Module):
         return torch.cat([part(encoded[name]) for name, part in zip(self.names, self.parts, strict=True)], dim=-1)
 
 
+def mixer(width: int, dim: int) -> nn.Sequential:
+    """Two layers [n, width] -> [n, dim] whose result is added to something; small at first, so as not to drown it.
+
+    With torch's own initial biases every row would start with the same vector added, several times longer than an id's
+    embedding: all items alike, and epochs lost on telling them apart.
+    """
+    first, last = nn.Linear(width, 2 * dim), nn.Linear(2 * dim, dim)
+    nn.init.zeros_(first.bias)
+    nn.init.normal_(last.weight, std=_INIT_STD)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(first, nn.GELU(), last)
+
+
 def default_width(feature: FeatureInput) -> int:
     """Embedding width of a feature that names none: grows with the square root of its cardinality."""
     if feature.form == "values":

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 
 from retrieval.features import ITEM_ID, FeatureInput
 from retrieval.towers.config import TowerConfig
-from retrieval.towers.embedding import FeatureEmbedding, FeatureSet
+from retrieval.towers.embedding import FeatureEmbedding, FeatureSet, mixer
 
 
 class ItemNetwork(nn.Module):
@@ -26,9 +26,7 @@ class ItemNetwork(nn.Module):
         self.has_features = bool(rest)
         if rest:
             self.features = FeatureSet(rest)
-            self.mix = nn.Sequential(
-                nn.Linear(self.features.width, 2 * config.dim), nn.GELU(), nn.Linear(2 * config.dim, config.dim)
-            )
+            self.mix = mixer(self.features.width, config.dim)
 
     @property
     def codes(self) -> int:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from retrieval.features import FeatureInput, HistoryInputs
 from retrieval.towers.artifact import input_key
 from retrieval.towers.config import TowerConfig
-from retrieval.towers.embedding import FeatureSet
+from retrieval.towers.embedding import FeatureSet, mixer
 from retrieval.towers.encoders import ENCODERS
 from retrieval.towers.item_tower import unit
 
@@ -38,11 +38,7 @@ class UserNetwork(nn.Module):
         self.has_side = bool(side)
         if side:
             self.side = FeatureSet(side)
-            self.fuse = nn.Sequential(
-                nn.Linear(config.dim + self.side.width, 2 * config.dim),
-                nn.GELU(),
-                nn.Linear(2 * config.dim, config.dim),
-            )
+            self.fuse = mixer(config.dim + self.side.width, config.dim)
 
     def tokens(self, table: Tensor, items: Tensor, actions: Tensor, gaps: Tensor) -> Tensor:
         """Token table [V, D] and codes int64 [B, L] of item, action and time gap -> tokens [B, L, D]."""
