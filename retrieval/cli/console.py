@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -44,7 +45,7 @@ def emit(result: Any, as_json: bool, show: Callable[[Console], None]) -> None:
 
 def table(title: str, columns: list[str], rows: list[list[Any]]) -> Table:
     """A table for people; numbers are right-aligned."""
-    made = Table(title=title, title_justify="left", header_style="bold")
+    made = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     for position, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[position], (int, float)) for row in rows)
         made.add_column(column, justify="right" if numeric else "left")

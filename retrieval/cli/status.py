@@ -49,19 +49,25 @@ def _show(console: Console, seen: Overview) -> None:
         how = "was interrupted: deploy again or roll back" if seen.interrupted else "is running"
         by = f"started by {row.who} at {moment(row.started_at)}"
         console.print(f"{row.kind} {row.id} of {row.build_id} {how} ({by})", highlight=False, soft_wrap=True)
-    versions = sorted({view.row.version for view in seen.hosts if view.row.version is not None})
-    columns = ["host", "role", "shard", "address", "state", "seen", "build"]
-    columns += [f"{seen.model}@{version}" for version in versions]
-    console.print(table("Hosts", [*columns, "towers"], [_row(view, versions) for view in seen.hosts]))
+    hosts = [view for view in seen.hosts if view.row.role == "ann"]
+    versions = sorted({view.row.version for view in hosts if view.row.version is not None})
+    columns = ["host", "shard", "address", "state", "seen", "build", *(f"{seen.model}@{v}" for v in versions)]
+    console.print(table("ANN hosts", columns, [_host(view, versions) for view in hosts]))
+    services = [_service(view) for view in seen.hosts if view.row.role != "ann"]
+    console.print(table("Candidate services", ["service", "address", "state", "seen", "user towers"], services))
     if seen.behind:
         console.print(f"Not on the target build: {', '.join(seen.behind)}", highlight=False, soft_wrap=True)
 
 
-def _row(view: HostView, versions: list[int]) -> list[Any]:
+def _host(view: HostView, versions: list[int]) -> list[Any]:
     row = view.row
     shard = f"{row.shard} of {row.shards}" if row.shards is not None else row.shard
     marks = ["●" if row.version == version else "" for version in versions]
-    towers = ", ".join(map(str, row.towers)) or None
     build = f"b{row.build}" if row.build is not None else None
-    seen = f"{view.age_s:.0f} s ago"
-    return [row.host_id, row.role, shard, row.address, view.standing, seen, build, *marks, towers]
+    return [row.host_id, shard, row.address, view.standing, f"{view.age_s:.0f} s ago", build, *marks]
+
+
+def _service(view: HostView) -> list[Any]:
+    row = view.row
+    towers = ", ".join(f"{row.model}@{version}" for version in row.towers) or None
+    return [row.host_id, row.address, view.standing, f"{view.age_s:.0f} s ago", towers]

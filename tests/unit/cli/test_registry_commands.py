@@ -76,7 +76,7 @@ def test_lists_for_people_and_programs(run: Callable[..., Any], filled: Workspac
     assert len(rows) >= 1
     shown = run("list", noun, "-w", filled.root)
     assert shown.code == 0
-    assert "┃" in shown.out
+    assert "──" in shown.out
 
 
 def test_lists_name_what_they_list(run: Callable[..., Any], filled: Workspace) -> None:
