@@ -12,6 +12,7 @@ import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch.nn import functional
 
 from retrieval.errors import ArtifactError, ConfigError
 from retrieval.features import Features
@@ -51,13 +52,15 @@ class ItemTower:
         vectors = np.empty((items.num_rows, self.dim), np.float32)
         ids = items.column("item_id")
         ids = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
-        with torch.inference_mode():
+        # Matrix products in bf16 where a GPU makes them; the vectors are brought back to length 1 in float32
+        half = torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
+        with torch.inference_mode(), half:
             for start in range(0, items.num_rows, batch_size):
                 part = slice(start, min(start + batch_size, items.num_rows))
                 rows = part.stop - start
                 encoded = tensors(encode_items(self.features, items.slice(start, rows), ids.slice(start, rows), at_us))
                 moved = {name: values.to(self.device) for name, values in encoded.items()}
-                vectors[part] = self._network(moved).float().cpu().numpy()
+                vectors[part] = functional.normalize(self._network(moved).float(), dim=-1).cpu().numpy()
         return vectors
 
 
