@@ -1,4 +1,4 @@
-"""The real data at full size with the settings as shipped (`make test-slow`): quality, and the same quality over gRPC."""
+"""The real data at full size with the settings shipped (`make test-slow`): quality, and the same over gRPC."""
 
 from __future__ import annotations
 
