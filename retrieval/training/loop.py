@@ -27,7 +27,7 @@ from retrieval.towers.pair import TowerPair, build_pair
 from retrieval.training.checkpoint import Progress, load_best, load_checkpoint, save_best, save_checkpoint
 from retrieval.training.config import TrainingConfig
 from retrieval.training.journal import Journal, draw_curves
-from retrieval.training.machine import chosen_device, cpu_threads, kept_memory, matrix_precision
+from retrieval.training.machine import chosen_device, cpu_threads, limit_kernel_cache, matrix_precision, return_memory
 from retrieval.training.optimiser import make_optimiser, rate_at, set_rate
 from retrieval.training.popularity import count_items
 from retrieval.training.sequences import SequenceReader, Windows, cut_windows, order_batches
@@ -97,6 +97,7 @@ def train(
     Raises DataError where there is nothing to train on, ConfigError for a device that isn't there.
     """
     device = chosen_device(config)
+    limit_kernel_cache()
     with cpu_threads(config):
         run = _prepare(
             dataset,
@@ -109,7 +110,7 @@ def train(
             positive_actions=positive_actions,
         )
         resumed_at = run.progress.total_steps
-        with matrix_precision(config), kept_memory():
+        with matrix_precision(config):
             _epochs(run, validate, show)
         if validate is not None:
             load_best(run_dir, run.pair, run.progress.signature)
@@ -190,6 +191,7 @@ def _epochs(run: _Run, validate: Validate | None, show: bool) -> None:
             _end_epoch(run, validate)
             run.progress.seconds = time.monotonic() - started
             save_checkpoint(run.run_dir, run.pair, run.optimiser, run.progress)
+            return_memory()
 
 
 def _epoch(run: _Run, tracker: Tracker, started: float) -> None:

@@ -45,28 +45,16 @@ def matrix_precision(config: TrainingConfig) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-@contextmanager
-def kept_memory() -> Iterator[None]:
-    """While the block runs, freed memory stays with the process (glibc only; elsewhere nothing happens).
+def limit_kernel_cache() -> None:
+    """Keep few of oneDNN's compiled kernels; counts only if nothing in this process has used oneDNN yet.
 
-    Every step frees and takes again the same large tensors; given back to the system each time, their pages are zeroed
-    anew, which costs about as much as the arithmetic.
+    Batches differ in shape, so most kernels are used in one step only, and the 1,024 kept by default grow to 2 GB.
     """
-    if not sys.platform.startswith("linux"):
-        yield
-        return
-    _limits(1 << 30, 1 << 40)
-    try:
-        yield
-    finally:
-        _limits(128 << 10, 128 << 10)  # what glibc starts with
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+
+
+def return_memory() -> None:
+    """Give what was freed back to the system (glibc only; elsewhere nothing happens)."""
+    if sys.platform.startswith("linux"):
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).malloc_trim(0)
-
-
-def _limits(mapped: int, trimmed: int) -> None:
-    """Set glibc's M_MMAP_THRESHOLD (-3) and M_TRIM_THRESHOLD (-1), in bytes."""
-    with suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(-3, min(mapped, 1 << 30))
-        mallopt(-1, min(trimmed, 2**31 - 1))

@@ -29,7 +29,7 @@ from retrieval.features import Features, FeatureSpec, HistorySpec, fit_features
 from retrieval.towers.config import TowerConfig
 from retrieval.training import loop
 from retrieval.training.config import NegativesConfig, TrainingConfig
-from retrieval.training.machine import cpu_threads, kept_memory, matrix_precision
+from retrieval.training.machine import cpu_threads, limit_kernel_cache, matrix_precision
 from retrieval.training.negatives import InBatch, Uniform, mix
 from retrieval.training.popularity import count_items
 from tests.bench.report import Row, bench_main
@@ -131,7 +131,7 @@ def our_steps(dataset: Dataset, split: Split, features: Features, config: Traini
 
     def step() -> int:
         nonlocal done
-        with matrix_precision(config), kept_memory():
+        with matrix_precision(config):
             examples, _ = loop._step(run, windows, batches[done % len(batches)], done)
         done += 1
         return examples
@@ -169,6 +169,7 @@ def time_rounds(steps: dict[str, Step], rounds: int, seconds: float) -> list[Row
 
 def measure(given: argparse.Namespace) -> Sequence[Row]:
     """Rows for both loops in float32 and with bf16 products."""
+    limit_kernel_cache()
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         dataset = bench_dataset(root, given.users, given.items)
