@@ -27,7 +27,8 @@ lint: install
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/python -m pytest -n 2 -m "not slow" --nbmake --nbmake-timeout=600 tests notebooks
+	@# Two tests at a time with one thread each: more threads than cores would slow all of them down
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" --nbmake --nbmake-timeout=280 tests notebooks
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow
