@@ -97,3 +97,16 @@ def test_dropout_follows_the_seed_and_is_off_in_evaluation() -> None:
 def test_unknown_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="width"):
         TowerConfig.model_validate({"width": 3})
+
+
+def test_at_first_features_weigh_less_than_ids(tiny: Tiny, dataset: Dataset) -> None:
+    """Else all items would begin as the same vector, and epochs would go by before they are told apart."""
+    pair = build_pair(TowerConfig(), tiny.features, 0)
+    encoded = item_inputs(dataset, tiny.features, dataset.histories.last_us).codes(torch.arange(pair.item.codes))
+    with torch.no_grad():
+        ids = pair.item.id(encoded["item_id"])
+        added = pair.item.represent(encoded) - ids
+        vectors = pair.item(encoded)
+    assert pair.item.has_features
+    assert 0 < added.norm(dim=1).mean() < ids.norm(dim=1).mean()
+    assert (vectors @ vectors.T).mean() < 0.3
