@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 
 import typer
@@ -31,6 +32,9 @@ def build_app() -> typer.Typer:
 
 def main() -> None:
     """Run the command line; a RetrievalError becomes its message on stderr (JSON with --json) and its exit code."""
+    # Idle compute threads sleep: spinning ones starve whatever else runs on the machine (seen: training 3 × slower
+    # beside one busy process). Read by OpenMP when torch is loaded, so it is set before any command runs.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         build_app()()
     except RetrievalError as error:
