@@ -82,9 +82,9 @@ class Summary:
         console.print(self._quality())
         console.print(self._over_time())
         for name, value in self._facts():
-            console.print(f"  {name:<34} {value}", highlight=False)
+            console.print(f"  {name:<34} {value}", highlight=False, soft_wrap=True)
         for problem in self.problems():
-            console.print(f"  [bold red]OFF[/bold red]  {problem}", highlight=False)
+            console.print(f"  [bold red]OFF[/bold red]  {problem}", highlight=False, soft_wrap=True)
         if not self.problems():
             console.print("  [bold green]All is as it should be.[/bold green]")
         console.print(_next_steps(self.workspace), highlight=False, soft_wrap=True)
