@@ -59,7 +59,8 @@ def show(title: str, rows: Sequence[Row]) -> None:
         table.add_column(column, justify="right" if numeric else "left")
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in columns))
-    Console().print(table)
+    console = Console()
+    (console if console.is_terminal else Console(width=220)).print(table)
 
 
 def _cell(value: Any) -> str:
