@@ -24,11 +24,6 @@ class RegistryLink:
         self._lock = threading.Lock()
         self.error = ""
 
-    @property
-    def configured(self) -> bool:
-        """Whether there is a registry to ask at all."""
-        return self._connect is not None
-
     def ask(self, question: Callable[[Registry], T], fallback: T) -> T:
         """What the registry answers, or `fallback` while it is away; `error` then says why."""
         if self._connect is None:

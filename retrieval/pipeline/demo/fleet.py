@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from retrieval.errors import UnavailableError
+from retrieval.serving.candidates_server import SERVICE
+from retrieval.serving.supervisor import answers
 
 _STOP_S = 20.0
 
@@ -58,18 +60,9 @@ def local_fleet(workspace: Path, *, replicas: int, log: Path) -> Iterator[None]:
 
 def wait_until_serving(address: str, *, timeout_s: float, log: Path) -> None:
     """Block until the candidate service says over the health protocol that it serves. Raises UnavailableError."""
-    import grpc
-    from grpc_health.v1 import health_pb2, health_pb2_grpc
-
     until = time.monotonic() + timeout_s
-    with grpc.insecure_channel(address) as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
-        while time.monotonic() < until:
-            try:
-                answer = stub.Check(health_pb2.HealthCheckRequest(service="retrieval.v1.CandidateService"), timeout=1)
-                if answer.status == health_pb2.HealthCheckResponse.SERVING:
-                    return
-            except grpc.RpcError:
-                pass
-            time.sleep(0.2)
+    while time.monotonic() < until:
+        if answers(address, SERVICE, timeout_s=1.0):
+            return
+        time.sleep(0.2)
     raise UnavailableError(f"the services did not come up within {timeout_s:.0f} s; their log is {log}")

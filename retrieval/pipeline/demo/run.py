@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -29,6 +29,7 @@ from retrieval.pipeline.index import IndexOutcome, build_version_index
 from retrieval.pipeline.train import train_version
 from retrieval.pipeline.user_inputs import profiles_of
 from retrieval.pipeline.workspace import Workspace
+from retrieval.serving.supervisor import free_port
 from retrieval.towers.runtime import History, UserInput, load_user_tower
 from retrieval.types import ModelVersion
 
@@ -69,8 +70,9 @@ def run_demo(root: Path, *, console: Console, show: bool = True) -> Summary:
     dataset = open_dataset(workspace.settings.data, workspace.root, show=False)
     with local_fleet(workspace.root, replicas=workspace.settings.serving.replicas, log=log):
         wait_until_serving(address, timeout_s=60, log=log)
-        example = run_command(workspace.root, "query", _busy_users(dataset, 1)[0], "--k", "5")
-        console.print(f"`retrieval query {_busy_users(dataset, 1)[0]} --k 5` over gRPC: {_items_of(example)}")
+        (busiest,) = _busy_users(dataset, 1)
+        example = run_command(workspace.root, "query", busiest, "--k", "5")
+        console.print(f"`retrieval query {busiest} --k 5` over gRPC: {_items_of(example)}")
 
         step(f"4  {_NEWER_DAYS} days of newer events; retrain to demo@2 and index it")
         newer = SynthConfig(**{**vars(_WORLD), "days": _WORLD.days + _NEWER_DAYS})
@@ -107,15 +109,8 @@ def _make_workspace(root: Path) -> Workspace:
     root.mkdir(parents=True)
     (root / MARK).touch()
     template = resources.files("retrieval.pipeline.demo").joinpath("settings.toml").read_text(encoding="utf-8")
-    (root / FILE_NAME).write_text(template.replace("{port}", str(_free_port())), encoding="utf-8")
+    (root / FILE_NAME).write_text(template.replace("{port}", str(free_port())), encoding="utf-8")
     return Workspace.open(root)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _train_and_index(workspace: Workspace, console: Console, show: bool) -> _Trained:
@@ -161,7 +156,8 @@ def _under_traffic(
 
 
 def _active_version(workspace: Workspace) -> str:
-    active = workspace.registry().active_build(workspace.model)
+    with closing(workspace.registry()) as registry:
+        active = registry.active_build(workspace.model)
     return "none" if active is None else str(active.model_version)
 
 
