@@ -13,10 +13,15 @@ class TowerConfig(Section):
     """The shape of the two towers."""
 
     dim: int = Field(64, ge=4, le=1024, description="Width of the embeddings and of everything inside the towers.")
-    encoder: Literal["transformer", "mean"] = Field(
-        "transformer", description="What reads the history: a causal transformer, or the mean of its tokens (baseline)."
+    encoder: Literal["transformer", "ligr", "hstu", "mean"] = Field(
+        "transformer",
+        description="What reads the history: a causal transformer, the same with gated blocks (ligr), pointwise gated "
+        "attention with position and time bias (hstu), or the mean of its tokens (baseline).",
     )
-    blocks: int = Field(2, ge=1, le=24, description="Blocks of the transformer.")
+    time_bias: bool = Field(
+        True, description="Attention knows how long ago each event was; only where features.history.time is on."
+    )
+    blocks: int = Field(2, ge=1, le=24, description="Blocks of the encoder.")
     heads: int = Field(2, ge=1, le=32, description="Attention heads; dim / heads must be an even number.")
     expansion: int = Field(4, ge=1, le=8, description="Width of the feed-forward layers, as a multiple of dim.")
     dropout: float = Field(0.2, ge=0.0, lt=1.0, description="Share of activations dropped while training.")
@@ -41,6 +46,6 @@ class TowerConfig(Section):
 
     @model_validator(mode="after")
     def _heads_divide(self) -> TowerConfig:
-        if self.encoder == "transformer" and self.dim % (2 * self.heads):
+        if self.encoder != "mean" and self.dim % (2 * self.heads):
             raise ValueError(f"dim {self.dim} / heads {self.heads} must be an even whole number")
         return self

@@ -86,11 +86,7 @@ class UserTower:
             )
             for given in inputs
         ]
-        if len(encoded) == 1:
-            one = encoded[0]
-            lengths = np.array([len(one.items)], np.int64)
-            return {"items": one.items[None], "actions": one.actions[None], "gaps": one.gaps[None], "lengths": lengths}
-        return _padded(encoded, self._pad)
+        return _padded(encoded, [given.at for given in inputs], self._pad)
 
 
 class _Side:
@@ -160,11 +156,15 @@ def _with_last_event(given: UserInput) -> Mapping[str, Any]:
     return {**given.context, LAST_EVENT: int(times[-1])} if len(times) else given.context
 
 
-def _padded(encoded: Sequence[EncodedHistory], pad: int) -> _Feed:
+def _padded(encoded: Sequence[EncodedHistory], at: Sequence[int], pad: int) -> _Feed:
     lengths = np.array([len(one.items) for one in encoded], np.int64)
     shape = (len(encoded), int(lengths.max()))
-    items, actions, gaps = np.full(shape, pad, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-    for row, one in enumerate(encoded):
-        size = len(one.items)
-        items[row, :size], actions[row, :size], gaps[row, :size] = one.items, one.actions, one.gaps
-    return {"items": items, "actions": actions, "gaps": gaps, "lengths": lengths}
+    feed = {name: np.zeros(shape, np.int64) for name in ("items", "actions", "gaps", "times", "asked")}
+    feed["items"].fill(pad)
+    for row, (one, size) in enumerate(zip(encoded, lengths.tolist(), strict=True)):
+        feed["items"][row, :size], feed["actions"][row, :size] = one.items, one.actions
+        feed["gaps"][row, :size], feed["times"][row, :size] = one.gaps, one.times
+        # each token asks when the next one happened, the last when the request is made
+        feed["asked"][row, : size - 1], feed["asked"][row, size - 1] = one.times[1:], at[row]
+    feed["lengths"] = lengths
+    return feed

@@ -33,7 +33,7 @@ class UserNetwork(nn.Module):
         super().__init__()
         self.actions = _table(history.actions_cardinality, config.dim)
         self.gaps = _table(history.gaps_cardinality, config.dim)
-        self.encoder = ENCODERS[config.encoder](config)
+        self.encoder = ENCODERS[config.encoder](config, config.time_bias and history.gaps_cardinality > 1)
         side = {input_key(feature): feature for feature in (*profile, *context)}
         self.has_side = bool(side)
         if side:
@@ -49,9 +49,9 @@ class UserNetwork(nn.Module):
             tokens = tokens + self.gaps(gaps)
         return tokens
 
-    def states(self, tokens: Tensor) -> Tensor:
-        """Tokens [B, L, D] -> the state after every token [B, L, D]."""
-        return self.encoder(tokens)
+    def states(self, tokens: Tensor, times: Tensor, asked: Tensor) -> Tensor:
+        """Tokens [B, L, D], and int64 µs [B, L] of each and of what it predicts -> states [B, L, D]."""
+        return self.encoder(tokens, times, asked)
 
     def embed(self, states: Tensor, side: Mapping[str, Tensor]) -> Tensor:
         """States [P, D] and encoded profile and context by `input_key`, P rows each -> unit vectors [P, D]."""
@@ -59,9 +59,14 @@ class UserNetwork(nn.Module):
             states = states + self.fuse(torch.cat([states, self.side(side)], dim=-1))
         return unit(states)
 
-    def forward(self, tokens: Tensor, lengths: Tensor, side: Mapping[str, Tensor]) -> Tensor:
-        """What is served: tokens [B, L, D], lengths int64 [B], encoded profile and context -> unit vectors [B, D]."""
-        return self.embed(self.encoder.last(tokens, lengths), side)
+    def forward(
+        self, tokens: Tensor, lengths: Tensor, times: Tensor, asked: Tensor, side: Mapping[str, Tensor]
+    ) -> Tensor:
+        """What is served: tokens [B, L, D], lengths int64 [B], encoded profile and context -> unit vectors [B, D].
+
+        times, asked: int64 µs [B, L], when each token happened and when the next one did, or the request is made.
+        """
+        return self.embed(self.encoder.last(tokens, lengths, times, asked), side)
 
 
 def _table(cardinality: int, dim: int) -> nn.Embedding | None:

@@ -40,7 +40,7 @@ from retrieval.types import ModelVersion
 
 _TABLE_ROWS_AT_ONCE = 1 << 16
 _OPSET = 20  # the first with Gelu
-_HISTORY_INPUTS = ("items", "actions", "gaps")
+_HISTORY_INPUTS = ("items", "actions", "gaps", "times", "asked")
 
 
 def export_version(
@@ -112,10 +112,19 @@ class ServedUserTower(nn.Module):
         self.register_buffer("table", table)
         self.names = tuple(names)
 
-    def forward(self, items: Tensor, actions: Tensor, gaps: Tensor, lengths: Tensor, *side: Tensor) -> Tensor:
-        """int64 [B, L] codes, int64 [B] lengths, encoded profile and context in the order of `names` -> [B, D]."""
+    def forward(  # noqa: PLR0917  # ONNX knows positions only
+        self,
+        items: Tensor,
+        actions: Tensor,
+        gaps: Tensor,
+        times: Tensor,
+        asked: Tensor,
+        lengths: Tensor,
+        *side: Tensor,
+    ) -> Tensor:
+        """int64 [B, L] codes and µs, int64 [B] lengths, profile and context in the order of `names` -> [B, D]."""
         tokens = self.user.tokens(self.table, items, actions, gaps)  # type: ignore[arg-type]
-        vectors: Tensor = self.user(tokens, lengths, dict(zip(self.names, side, strict=True)))
+        vectors: Tensor = self.user(tokens, lengths, times, asked, dict(zip(self.names, side, strict=True)))
         return vectors
 
 

@@ -42,13 +42,16 @@ class Windows:
 class Batch:
     """One step's sequences, right-padded, and its targets.
 
-    items, actions, gaps: int64 [B, L] codes. users: int64 [B]. Of the P positions that count: row and column in [B, L]
+    items, actions, gaps: int64 [B, L] codes. times, asked: int64 µs [B, L], of the token and of its target (padding:
+    anything). users: int64 [B]. Of the P positions that count: row and column in [B, L]
     (int64 [P]), and the event rows of target and of the event before it (-1 where there is none).
     """
 
     items: Ints
     actions: Ints
     gaps: Ints
+    times: Ints
+    asked: Ints
     users: Ints
     position_row: Ints
     position_column: Ints
@@ -138,11 +141,13 @@ class SequenceReader:
         row, col = np.nonzero(counted)
         target = rows[row, col]
         previous = np.where(col > 0, target - 1, -1)
-        return Batch(items, actions, self._gaps(before, token), windows.user[chosen], row, col, target, previous)
+        asked = self._histories.timestamps[np.where(real, rows, start[:, None])]
+        times = np.concatenate([asked[:, :1], asked[:, :-1]], 1)  # BOS has the time of the oldest event
+        gaps = self._gaps(times, token)
+        return Batch(items, actions, gaps, times, asked, windows.user[chosen], row, col, target, previous)
 
-    def _gaps(self, before: Ints, token: npt.NDArray[np.bool_]) -> Ints:
-        times = self._histories.timestamps[before]
-        gaps = np.zeros_like(before)
+    def _gaps(self, times: Ints, token: npt.NDArray[np.bool_]) -> Ints:
+        gaps = np.zeros_like(times)
         inner = token[:, 2:]  # BOS and the oldest event have no gap
         gaps[:, 2:][inner] = self._features.gap_codes((times[:, 2:] - times[:, 1:-1])[inner])
         return gaps

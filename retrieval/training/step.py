@@ -81,7 +81,7 @@ class Objective:
     def _users(self, pair: TowerPair, batch: Batch, rng: np.random.Generator) -> Tensor:
         table, items = self._token_table(pair, batch.items)
         tokens = pair.user.tokens(table, items, self._tensor(batch.actions), self._tensor(batch.gaps))
-        states = pair.user.states(tokens)  # [B, L, D]
+        states = pair.user.states(tokens, self._tensor(batch.times), self._tensor(batch.asked))  # [B, L, D]
         L = states.shape[1]
         at = self._tensor(batch.position_row * L + batch.position_column)
         states = torch.nn.functional.embedding(at, states.reshape(-1, states.shape[-1]))  # [P, D]

@@ -71,5 +71,6 @@ class PairVectors:
         previous = np.where(rows > begin, rows - 1, -1)
         side = self._sides.read(users, np.arange(len(rows)), rows, previous)
         moved = {name: values.to(table.device) for name, values in side.items()}
-        vectors = pair.user(pair.user.tokens(table, *codes), lengths, moved)
+        clock = (torch.from_numpy(part).to(table.device) for part in (batch.times, batch.asked))
+        vectors = pair.user(pair.user.tokens(table, *codes), lengths, *clock, moved)
         return np.asarray(vectors.float().cpu().numpy())

@@ -1,20 +1,37 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
+from torch import Tensor
 
 from retrieval.towers.config import TowerConfig
 from retrieval.towers.encoders import ENCODERS, HistoryEncoder
+from retrieval.towers.encoders.bias import position_buckets, time_buckets
 from retrieval.towers.encoders.transformer import rotary_table, rotate
 
 CONFIG = TowerConfig(dim=16, blocks=2, heads=2, expansion=2)
 
 
-@pytest.fixture(params=sorted(ENCODERS))
+CLOCKED = [f"{name}-{clock}" for name in sorted(ENCODERS) for clock in ("clock", "no-clock")]
+DAY = 86_400_000_000
+
+
+@pytest.fixture(params=CLOCKED)
 def encoder(request: pytest.FixtureRequest) -> HistoryEncoder:
     torch.manual_seed(3)
-    made = ENCODERS[request.param](CONFIG)
-    return made.double().eval()  # type: ignore[attr-defined, no-any-return]
+    name, _, clock = request.param.partition("-")
+    made = ENCODERS[name](CONFIG, clock == "clock").double().eval()  # type: ignore[attr-defined]
+    for parameter in made.parameters():  # biases start at zero, and would hide their mistakes
+        torch.nn.init.normal_(parameter, std=0.3)
+    return made  # type: ignore[no-any-return]
+
+
+def clock(rows: int, length: int) -> tuple[Tensor, Tensor]:
+    """When each token happened, and when the next one did."""
+    moments = torch.randint(0, DAY, (rows, length + 1)).cumsum(1)
+    return moments[:, :-1], moments[:, 1:]
 
 
 def test_every_choice_of_the_settings_has_an_encoder() -> None:
@@ -22,26 +39,68 @@ def test_every_choice_of_the_settings_has_an_encoder() -> None:
 
 
 def test_states_do_not_depend_on_what_comes_after(encoder: HistoryEncoder) -> None:
-    tokens = torch.randn(2, 9, 16, dtype=torch.float64)
-    changed = tokens.clone()
+    tokens, (times, asked) = torch.randn(2, 9, 16, dtype=torch.float64), clock(2, 9)
+    changed, later, asked_later = tokens.clone(), times.clone(), asked.clone()
     changed[:, 5:] = torch.randn(2, 4, 16, dtype=torch.float64)
-    before, after = encoder(tokens), encoder(changed)
+    later[:, 5:] += DAY
+    asked_later[:, 5:] += DAY
+    before, after = encoder(tokens, times, asked), encoder(changed, later, asked_later)
     assert torch.equal(before[:, :5], after[:, :5])
     assert not torch.allclose(before[:, 5:], after[:, 5:])
 
 
 def test_last_is_the_state_at_the_last_real_position(encoder: HistoryEncoder) -> None:
-    tokens = torch.randn(4, 9, 16, dtype=torch.float64)
+    tokens, moments = torch.randn(4, 9, 16, dtype=torch.float64), clock(4, 9)
     lengths = torch.tensor([1, 4, 8, 9])
-    expected = encoder(tokens)[torch.arange(4), lengths - 1]
-    torch.testing.assert_close(encoder.last(tokens, lengths), expected, rtol=0, atol=1e-12)
+    expected = encoder(tokens, *moments)[torch.arange(4), lengths - 1]
+    torch.testing.assert_close(encoder.last(tokens, lengths, *moments), expected, rtol=0, atol=1e-12)
 
 
 def test_padding_never_reaches_a_real_position(encoder: HistoryEncoder) -> None:
-    tokens = torch.randn(1, 5, 16, dtype=torch.float64)
+    tokens, (times, asked) = torch.randn(1, 5, 16, dtype=torch.float64), clock(1, 5)
     padded = torch.cat([tokens, torch.full((1, 3, 16), 1e3, dtype=torch.float64)], 1)
+    zeros = torch.zeros(1, 3, dtype=torch.int64)
     lengths = torch.tensor([5])
-    torch.testing.assert_close(encoder.last(padded, lengths), encoder.last(tokens, lengths), rtol=0, atol=1e-10)
+    torch.testing.assert_close(
+        encoder.last(padded, lengths, torch.cat([times, zeros], 1), torch.cat([asked, zeros], 1)),
+        encoder.last(tokens, lengths, times, asked),
+        rtol=0,
+        atol=1e-10,
+    )
+
+
+@pytest.mark.parametrize("name", sorted(set(ENCODERS) - {"mean"}))
+def test_only_a_clocked_encoder_sees_when_things_happened_and_when_it_is_asked(name: str) -> None:
+    tokens, (times, asked) = torch.randn(2, 6, 16), clock(2, 6)
+    for clocked in (True, False):
+        made = ENCODERS[name](CONFIG, clocked).eval()  # type: ignore[attr-defined]
+        for parameter in made.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+        here = made(tokens, times, asked)
+        longer_ago = made(tokens, times - 30 * DAY, asked)
+        asked_later = asked.clone()
+        asked_later[:, -1] += 30 * DAY
+        assert torch.equal(here, longer_ago) is not clocked
+        assert torch.equal(here[:, -1], made(tokens, times, asked_later)[:, -1]) is not clocked
+
+
+def test_time_buckets_grow_with_the_logarithm_and_are_the_same_for_whole_seconds() -> None:
+    seconds = torch.tensor([-5, 0, 1, 2, 3, 60, 3600, 86_400, 10**9, 10**10])
+    buckets = time_buckets(seconds * 1_000_000).tolist()
+    assert buckets[:2] == [0, 0]
+    assert sorted(buckets) == buckets
+    assert len(set(buckets[1:-1])) == len(buckets) - 2
+    assert buckets[-1] <= 63
+    exact = [math.floor(2 * math.log2(1 + second) + 0.5) for second in (1, 2, 3, 60, 3600, 86_400)]
+    assert buckets[2:8] == exact
+
+
+def test_near_positions_have_a_bucket_each_and_far_ones_share() -> None:
+    buckets = position_buckets(torch.arange(20_000))
+    assert torch.equal(buckets[:128], torch.arange(128))
+    assert bool((buckets.diff() >= 0).all())
+    assert int(buckets.max()) < 128 + 64
+    assert int(buckets[16_000]) > int(buckets[8_000])
 
 
 def test_rotation_keeps_lengths_and_depends_on_distance_only() -> None:

@@ -1,0 +1,91 @@
+"""HSTU: pointwise gated attention with position and time bias (Zhai et al. 2024, "Actions speak louder than words").
+
+    u, v, q, k = silu(linear(norm(x)));   x + linear(u ⊙ norm(attention(q, k, v)))
+
+No softmax: how much of something a history holds stays visible. No feed-forward layers: the gate u takes their place.
+B batch, L history length, D width, H heads, C = D / H.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear, silu
+
+from retrieval.towers.attention import causal_attention, last_attention
+from retrieval.towers.dropout import Dropout
+from retrieval.towers.encoders.bias import Distances, RelativeBias, all_distances, last_distances
+
+
+class HstuEncoder(nn.Module):
+    """Stack of HSTU blocks with a final layer norm."""
+
+    def __init__(self, dim: int, blocks: int, heads: int, dropout: float, *, time_bias: bool) -> None:
+        super().__init__()
+        self.time_bias = time_bias
+        self.drop = Dropout(dropout)
+        self.blocks = nn.ModuleList(HstuBlock(dim, heads, dropout, time_bias=time_bias) for _ in range(blocks))
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, tokens: Tensor, times: Tensor, asked: Tensor) -> Tensor:
+        """tokens [B, L, D], times and asked int64 [B, L] -> states [B, L, D]."""
+        x = self._through(self.blocks, self.drop(tokens), times, asked)
+        states: Tensor = self.norm(x)
+        return states
+
+    def last(self, tokens: Tensor, lengths: Tensor, times: Tensor, asked: Tensor) -> Tensor:
+        """tokens [B, L, D], lengths int64 [B] -> states [B, D]; the last block runs for one query only."""
+        x = self._through(self.blocks[:-1], tokens, times, asked)
+        clock = (times, asked) if self.time_bias else (None, None)
+        distances = last_distances(*clock, lengths, tokens.shape[1])
+        state: Tensor = self.norm(self.blocks[-1].last(x, lengths, distances))  # type: ignore[operator]
+        return state
+
+    def _through(self, blocks: nn.ModuleList, x: Tensor, times: Tensor, asked: Tensor) -> Tensor:
+        if not len(blocks):
+            return x
+        clock = (times, asked) if self.time_bias else (None, None)
+        distances = all_distances(*clock, x.shape[1], x.device)
+        for block in blocks:
+            x = block(x, distances)
+        return x
+
+
+class HstuBlock(nn.Module):
+    """One block; see the formula above."""
+
+    def __init__(self, dim: int, heads: int, dropout: float, *, time_bias: bool) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(dim)
+        self.uvqk = nn.Linear(dim, 4 * dim)
+        self.bias = RelativeBias(heads, positions=True, times=time_bias)
+        self.mixed_norm = nn.LayerNorm(dim)
+        self.out = nn.Linear(dim, dim)
+        self.drop = Dropout(dropout)
+
+    def forward(self, x: Tensor, distances: Distances) -> Tensor:
+        """x [B, L, D] -> [B, L, D]."""
+        B, L, D = x.shape
+        u, v, q, k = silu(self.uvqk(self.norm(x))).split(D, -1)
+        v, q, k = (part.view(B, L, self.heads, -1).transpose(1, 2) for part in (v, q, k))
+        mixed = causal_attention(q, k, v, self.bias(distances), pointwise=True).transpose(1, 2).reshape(B, L, D)
+        return self._gated(x, u, mixed)
+
+    def last(self, x: Tensor, lengths: Tensor, distances: Distances) -> Tensor:
+        """x [B, L, D], lengths [B] -> [B, D]: the block's output at the last real position."""
+        B, L, D = x.shape
+        here = x[torch.arange(B, device=x.device), lengths - 1]  # [B, D]
+        weight, bias = self.uvqk.weight, self.uvqk.bias
+        normed, at = self.norm(x), self.norm(here)
+        u, _, q, _ = silu(self.uvqk(at)).split(D, -1)
+        v = silu(linear(normed, weight[D : 2 * D], bias[D : 2 * D]))
+        k = silu(linear(normed, weight[3 * D :], bias[3 * D :]))
+        v, k = (part.view(B, L, self.heads, -1).transpose(1, 2) for part in (v, k))
+        q = q.view(B, self.heads, 1, -1)
+        mixed = last_attention(q, k, v, lengths, self.bias(distances), pointwise=True).reshape(B, D)
+        return self._gated(here, u, mixed)
+
+    def _gated(self, x: Tensor, u: Tensor, mixed: Tensor) -> Tensor:
+        gated: Tensor = x + self.out(self.drop(u * self.mixed_norm(mixed)))
+        return gated
