@@ -44,11 +44,17 @@ def find_workspace(start: Path) -> Path:
 
 
 def load_settings(
-    path: Path, schema: type[SectionT], *, flags: Sequence[str] = (), environment: Mapping[str, str] | None = None
+    path: Path,
+    schema: type[SectionT],
+    *,
+    under: Mapping[str, Any] | None = None,
+    flags: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
 ) -> SectionT:
     """Read `path`, lay environment variables and `--set section.key=value` flags over it, and validate it whole.
 
-    `RETRIEVAL_TRAINING__EPOCHS=3` sets `training.epochs`; a flag wins over the environment, both win over the file.
+    `RETRIEVAL_TRAINING__EPOCHS=3` sets `training.epochs`; a flag wins over the environment, both win over the file, and
+    the file wins over what is laid `under` it (a recipe), key by key.
     Raises ConfigError that names the file, the line, the key and what is allowed.
     """
     try:
@@ -59,6 +65,7 @@ def load_settings(
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    data = laid_over(under or {}, data)
     sources: dict[tuple[str, ...], str] = {}
     for name, value in sorted((os.environ if environment is None else environment).items()):
         if name.startswith(ENV_PREFIX) and name not in ENV_RESERVED and not name.startswith(ENV_RESERVED_PREFIX):
@@ -76,7 +83,17 @@ def load_settings(
         # JSON mode: strict about types, yet a TOML array may fill a tuple
         return schema.model_validate_json(json.dumps(data, default=str))
     except ValidationError as error:
-        raise ConfigError(_explain(error, schema, path=path, text=text, data=data, sources=sources)) from error
+        raise ConfigError(explain(error, schema, path=path, text=text, data=data, sources=sources)) from error
+
+
+def laid_over(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Both, key by key; where both have a value that of `over`, tables merged in turn."""
+    merged = dict(under)
+    for key, value in over.items():
+        below = merged.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        merged[key] = laid_over(below, value) if both and below is not None else value
+    return merged
 
 
 def _override(data: dict[str, Any], keys: tuple[str, ...], value: str, source: str) -> None:
@@ -99,15 +116,16 @@ def _parse_value(value: str) -> Any:
     return parsed["value"] if parsed.keys() == {"value"} else value
 
 
-def _explain(
+def explain(
     error: ValidationError,
     schema: type[BaseModel],
     *,
     path: Path,
     text: str,
     data: Mapping[str, Any],
-    sources: Mapping[tuple[str, ...], str],
+    sources: Mapping[tuple[str, ...], str] | None = None,
 ) -> str:
+    """What is wrong, line by line: where it was set, which key, what is allowed there."""
     lines = []
     for problem in error.errors():
         location = _in_file(problem["loc"], data)
@@ -116,7 +134,7 @@ def _explain(
             message = f"no such setting{_known_here(schema, location)}"
         found = problem.get("input")
         shown = "" if isinstance(found, dict) or problem["type"] == "missing" else f" (found {found!r})"
-        origin = _origin(location, path, text, sources)
+        origin = _origin(location, path, text, sources or {})
         lines.append(f"{origin}: {'.'.join(map(str, location)) or 'settings'}: {message}{shown}")
     return "\n".join(lines)
 

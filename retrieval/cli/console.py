@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from retrieval.config import find_workspace
+from retrieval.pipeline.recipes import load_recipe
 from retrieval.pipeline.workspace import Workspace
 
 WorkspaceOption = Annotated[
@@ -26,13 +27,22 @@ WorkspaceOption = Annotated[
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, e.g. training.epochs=3.")
 ]
+RecipeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        metavar="NAME",
+        help="Lay a recipe under the workspace's own settings; `retrieval recipes` lists them. Or a .toml file.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 
 
-def open_workspace(folder: Path | None, overrides: list[str] | None = None) -> Workspace:
+def open_workspace(folder: Path | None, overrides: list[str] | None = None, *, recipe: str | None = None) -> Workspace:
     """The workspace that a command works in: --workspace, RETRIEVAL_WORKSPACE, or found upwards from here."""
     chosen = folder or (Path(os.environ["RETRIEVAL_WORKSPACE"]) if os.environ.get("RETRIEVAL_WORKSPACE") else None)
-    return Workspace.open(find_workspace(chosen or Path.cwd()) if chosen is None else chosen, overrides or ())
+    root = find_workspace(chosen or Path.cwd()) if chosen is None else chosen
+    return Workspace.open(root, overrides or (), recipe=load_recipe(recipe).settings if recipe else None)
 
 
 def emit(result: Any, as_json: bool, show: Callable[[Console], None]) -> None:

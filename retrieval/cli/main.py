@@ -9,7 +9,21 @@ import sys
 import typer
 
 from retrieval import __version__
-from retrieval.cli import data, demo, evaluate, index, query, registry, rollout, serve, status, train, users, workspace
+from retrieval.cli import (
+    data,
+    demo,
+    evaluate,
+    index,
+    query,
+    recipes,
+    registry,
+    rollout,
+    serve,
+    status,
+    train,
+    users,
+    workspace,
+)
 from retrieval.errors import RetrievalError
 
 INTERRUPTED = 130
@@ -24,7 +38,21 @@ def build_app() -> typer.Typer:
         rich_markup_mode="markdown",
         pretty_exceptions_enable=False,
     )
-    for noun in (demo, workspace, data, train, evaluate, index, users, serve, query, rollout, status, registry):
+    for noun in (
+        demo,
+        workspace,
+        recipes,
+        data,
+        train,
+        evaluate,
+        index,
+        users,
+        serve,
+        query,
+        rollout,
+        status,
+        registry,
+    ):
         noun.register(app)
     app.callback()(_root)
     return app

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from retrieval.cli.console import JsonOption, SetOption, WorkspaceOption, emit, open_workspace
+from retrieval.cli.console import JsonOption, RecipeOption, SetOption, WorkspaceOption, emit, open_workspace
 
 
 def register(app: typer.Typer) -> None:
@@ -23,6 +23,7 @@ def train(
     force: Annotated[
         bool, typer.Option("--force", help="Train a new version even where one of the same inputs exists.")
     ] = False,
+    recipe: RecipeOption = None,
     workspace: WorkspaceOption = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
@@ -37,7 +38,7 @@ def train(
     from retrieval.pipeline.train import TrainOutcome, train_version
 
     outcome: TrainOutcome = train_version(
-        open_workspace(workspace, overrides), fresh=not resume, force=force, show=not as_json
+        open_workspace(workspace, overrides, recipe=recipe), fresh=not resume, force=force, show=not as_json
     )
     row, run = outcome.version, outcome.run
     result: dict[str, Any] = {

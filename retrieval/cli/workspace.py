@@ -10,6 +10,7 @@ import typer
 from retrieval.cli.console import JsonOption, emit
 from retrieval.config import FILE_NAME
 from retrieval.errors import ConfigError
+from retrieval.pipeline.recipes import load_recipe
 from retrieval.pipeline.template import write_template
 from retrieval.types import MODEL_NAME
 
@@ -22,15 +23,21 @@ def register(app: typer.Typer) -> None:
 def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the new workspace; made if it isn't there.")],
     model: Annotated[str | None, typer.Option("--model", help="Name of the model that is trained here.")] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe", metavar="NAME", help="Write a recipe's settings into it; `retrieval recipes` lists them."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a workspace: write a commented retrieval.toml with every setting and its default.
+    """Make a workspace: write a commented retrieval.toml with every setting and its default, or that of a recipe.
 
-    Example: `retrieval init shop --model homefeed`
+    Example: `retrieval init shop --model homefeed --recipe online-retail`
     """
     if model is not None and not MODEL_NAME.fullmatch(model):
         raise ConfigError(f"--model {model!r}: expected lower-case letters, digits and _, a letter first, 63 at most")
-    path = write_template(folder, model)
+    path = write_template(folder, model, load_recipe(recipe).settings if recipe else None)
     result = {"workspace": str(folder.resolve()), "settings": str(path.resolve())}
 
     emit(

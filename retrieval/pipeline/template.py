@@ -39,24 +39,24 @@ _EXAMPLES: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
 )
 
 
-def write_template(folder: Path, model: str | None = None) -> Path:
+def write_template(folder: Path, model: str | None = None, recipe: Mapping[str, Any] | None = None) -> Path:
     """Make `folder` a workspace: write its retrieval.toml. Raises ConflictError where there is one."""
     path = folder / FILE_NAME
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with path.open("x", encoding="utf-8") as out:
-            out.write(settings_template(model))
+            out.write(settings_template(model, recipe))
     except FileExistsError:
         raise ConflictError(f"{path} exists; it is left as it is") from None
     return path
 
 
-def settings_template(model: str | None = None) -> str:
-    """The text of a retrieval.toml that changes nothing but, where it is given, the model's name."""
+def settings_template(model: str | None = None, recipe: Mapping[str, Any] | None = None) -> str:
+    """The text of a retrieval.toml that changes nothing but the model's name and the `recipe`'s settings, if given."""
+    given = {**(recipe or {}), **({"model": {"name": model}} if model else {})}
     lines = [*_comment(_HEAD), ""]
     for name, field in Settings.model_fields.items():
-        given = {"name": model} if name == "model" and model else {}
-        lines += _section((name,), _section_class(field), given)
+        lines += _section((name,), _section_class(field), given.get(name, {}))
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -71,9 +71,18 @@ def _section(path: tuple[str, ...], section: type[Section], given: Mapping[str, 
         yield _assignment(name, given[name]) if name in given else _default(name, field.get_default())
     yield ""
     for name, field in nested.items():
-        yield from _section((*path, name), _section_class(field), {})
+        yield from _section((*path, name), _section_class(field), given.get(name, {}))
     if path == ("features",):
+        yield from _features(given)
         yield from _feature_examples()
+
+
+def _features(given: Mapping[str, Any]) -> Iterator[str]:
+    for side in SIDES:
+        for feature in given.get(side, ()):
+            yield f"[[features.{side}]]"
+            yield from (_assignment(name, value) for name, value in feature.items())
+            yield ""
 
 
 def _feature_examples() -> Iterator[str]:

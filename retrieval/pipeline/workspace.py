@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -54,10 +55,13 @@ class Workspace:
     settings: Settings
 
     @classmethod
-    def open(cls, root: Path, overrides: Sequence[str] = ()) -> Workspace:
-        """Read and validate `root`/retrieval.toml, with `section.key=value` overrides. Raises ConfigError."""
+    def open(cls, root: Path, overrides: Sequence[str] = (), *, recipe: Mapping[str, Any] | None = None) -> Workspace:
+        """Read and validate `root`/retrieval.toml, with `section.key=value` overrides, over a `recipe`'s settings.
+
+        Raises ConfigError.
+        """
         root = root.resolve()
-        return cls(root, load_settings(root / FILE_NAME, Settings, flags=overrides))
+        return cls(root, load_settings(root / FILE_NAME, Settings, under=recipe, flags=overrides))
 
     @property
     def model(self) -> str:

@@ -1,0 +1,38 @@
+"""`retrieval recipes`: lists the settings that are shipped, and for what they are."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.syntax import Syntax
+
+from retrieval.cli.console import JsonOption, emit, table
+from retrieval.pipeline.recipes import load_recipe, recipe_names
+
+
+def register(app: typer.Typer) -> None:
+    """Add this noun's commands to the command line."""
+    app.command("recipes")(recipes)
+
+
+def recipes(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show this one whole.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the recipes: settings measured on known data, for `retrieval init --recipe` and `retrieval train --recipe`.
+
+    Example: `retrieval recipes ml1m-time`
+    """
+    if name is not None:
+        recipe = load_recipe(name)
+        result = {"name": recipe.name, "summary": recipe.summary, "settings": recipe.settings}
+        emit(result, as_json, lambda console: console.print(Syntax(recipe.text, "toml", word_wrap=True)))
+        return
+    rows = [(each, load_recipe(each).summary) for each in recipe_names()]
+
+    def show(console: Console) -> None:
+        console.print(table("recipes", ["name", "for"], [list(row) for row in rows]))
+
+    emit([{"name": each, "summary": summary} for each, summary in rows], as_json, show)
