@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +35,7 @@ from retrieval.training.loop import HOW_IT_IS_RUN, TrainResult, Validate, train,
 from retrieval.training.vectors import PairVectors
 from retrieval.types import ModelVersion
 
+Watch = Callable[[Mapping[str, float]], None]
 RUNS = "runs"
 """Folder of a workspace in which interrupted runs leave their checkpoints."""
 
@@ -56,11 +57,14 @@ class TrainOutcome:
     run: TrainResult | None
 
 
-def train_version(workspace: Workspace, *, fresh: bool = False, force: bool = False, show: bool = True) -> TrainOutcome:
+def train_version(
+    workspace: Workspace, *, fresh: bool = False, force: bool = False, test: bool = True, show: bool = True
+) -> TrainOutcome:
     """Train, evaluate, export and register a version of the workspace's model, unless one of the same inputs is there.
 
     An interrupted run of the same inputs goes on where it stopped, except with `fresh`; `force` makes a new version
-    even of the same inputs. Raises DataError, ConfigError, ConflictError, ArtifactError.
+    even of the same inputs; without `test` the test targets are left alone, for whoever compares many versions before
+    looking at them. Raises DataError, ConfigError, ConflictError, ArtifactError.
     """
     settings, store = workspace.settings, workspace.store()
     dataset = open_dataset(settings.data, workspace.root, show=show)
@@ -73,9 +77,9 @@ def train_version(workspace: Workspace, *, fresh: bool = False, force: bool = Fa
         run_dir = workspace.root / RUNS / workspace.model / address[:16]
         if fresh or force:
             shutil.rmtree(run_dir, ignore_errors=True)
-        made = _Training(settings, dataset, split, fit_features(settings.features, dataset, split))
+        made = Training(settings, dataset, split, fit_features(settings.features, dataset, split))
         result = made.train(run_dir, show=show)
-        report = made.evaluate(result.pair, workspace.model, show=show)
+        report = made.evaluate(result.pair, workspace.model, show=show) if test else None
         reserved = registry.reserve_version(workspace.model, inputs_hash=address)
         facts = _facts(settings, made, result, report, address)
         extra = [path for path in (run_dir / METRICS, run_dir / CURVES) if path.exists()]
@@ -112,7 +116,7 @@ def code_version() -> str:
 
 
 @dataclass(frozen=True)
-class _Training:
+class Training:
     """One training's inputs, and the steps that need all of them."""
 
     settings: Settings
@@ -121,9 +125,14 @@ class _Training:
     features: Features
 
     def items(self) -> ItemInputs:
+        """What the item tower reads of every item, as of the newest training event."""
         return item_inputs(self.dataset, self.features, training_time(self.dataset, self.split))
 
-    def train(self, run_dir: Path, *, show: bool) -> TrainResult:
+    def train(self, run_dir: Path, *, show: bool, watch: Watch | None = None) -> TrainResult:
+        """Train, going on with what an interrupted run left in `run_dir`; `watch` is told every validation's metrics.
+
+        What `watch` raises ends the run. Raises DataError, ConfigError.
+        """
         return train(
             self.dataset,
             self.split,
@@ -131,12 +140,13 @@ class _Training:
             self.settings.towers,
             self.settings.training,
             run_dir=run_dir,
-            validate=self._validation(),
+            validate=self._validation(watch),
             positive_actions=self.settings.data.positive_actions,
             show=show,
         )
 
     def evaluate(self, pair: TowerPair, name: str, *, show: bool) -> EvaluationReport | None:
+        """Test metrics of the trained towers; None where the split has no test targets."""
         if not len(self.split.test):
             return None
         histories, config = self.dataset.histories, self.settings.evaluation
@@ -159,6 +169,7 @@ class _Training:
     def export(
         self, store: ArtifactStore, version: ModelVersion, pair: TowerPair, facts: Mapping[str, Any], extra: list[Path]
     ) -> Manifest:
+        """Publish the trained towers; what is served is compared with them first. Raises ArtifactError."""
         return export_version(
             store,
             version,
@@ -170,7 +181,7 @@ class _Training:
             check=lambda served: self._check_export(served, pair),
         )
 
-    def _validation(self) -> Validate | None:
+    def _validation(self, watch: Watch | None) -> Validate | None:
         rows, most = self.split.valid, self.settings.training.validation_targets
         if not len(rows):
             return None
@@ -181,7 +192,7 @@ class _Training:
         candidates = candidate_items(self.dataset.histories, config)
 
         def validate(pair: TowerPair) -> Mapping[str, float]:
-            return hit_rate_and_ndcg(
+            metrics = hit_rate_and_ndcg(
                 self.dataset.histories,
                 rows,
                 lambda chosen: vectors.users(pair, chosen),
@@ -189,6 +200,9 @@ class _Training:
                 candidates=candidates,
                 filter_seen=config.filter_seen,
             )
+            if watch is not None:
+                watch(metrics)
+            return metrics
 
         return validate
 
@@ -230,7 +244,7 @@ def _published(store: ArtifactStore, reserved: VersionRow) -> VersionRow:
 
 
 def _facts(
-    settings: Settings, made: _Training, result: TrainResult, report: EvaluationReport | None, address: str
+    settings: Settings, made: Training, result: TrainResult, report: EvaluationReport | None, address: str
 ) -> dict[str, Any]:
     """What the version's manifest says about how it came about."""
     sections = ("data", "features", "towers", "training")
