@@ -118,9 +118,13 @@ def hit_rate_and_ndcg(
     candidates: npt.NDArray[np.bool_],
     k: int = 10,
     filter_seen: bool = True,
+    only_known: bool = False,
 ) -> Mapping[str, float]:
-    """`hr@k`, `ndcg@k` and `mrr`, without baselines or slices: quick enough for validation while training."""
-    task = make_task(histories, targets, candidates, filter_seen=filter_seen)
+    """`hr@k`, `ndcg@k` and `mrr`, without baselines or slices: quick enough for validation while training.
+
+    `only_known`: candidates of a target are those with an event before its time.
+    """
+    task = make_task(histories, targets, candidates, filter_seen=filter_seen, only_known=only_known)
     ranking = rank_targets(task, _inner_products(task, user_vectors, item_vectors))
     return rank_metrics(ranking.ranks, [k])
 
