@@ -23,19 +23,29 @@ def bench_main(
     configure: Callable[[argparse.ArgumentParser], None],
     measure: Callable[[argparse.Namespace], Sequence[Row]],
     arguments: Sequence[str] | None = None,
+    columns: Sequence[str] = (),
 ) -> None:
-    """Parse the bench's flags (`configure` adds its own), run `measure`, print its rows, and write them with --json."""
+    """Parse the bench's flags (`configure` adds its own), run `measure`, print its rows, and write them with --json.
+
+    Of rows with many keys, `columns` are the ones that are printed.
+    """
     parser = argparse.ArgumentParser(description=description)
     configure(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write machine, settings and results as JSON")
     given = parser.parse_args(arguments)
     rows = list(measure(given))
+    show(description, rows, columns)
+    write_report(given, rows)
+
+
+def write_report(given: argparse.Namespace, rows: Sequence[Row]) -> None:
+    """Write the rows so far to the file that --json names, if it does; a long bench does so as it goes."""
+    if not given.json:
+        return
     settings = {name: value for name, value in vars(given).items() if name != "json"}
-    report = {"machine": machine(), "settings": settings, "results": rows}
-    show(description, rows)
-    if given.json:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps(report, indent=1, default=str) + "\n", encoding="utf-8")
+    report = {"machine": machine(), "settings": settings, "results": list(rows)}
+    given.json.parent.mkdir(parents=True, exist_ok=True)
+    given.json.write_text(json.dumps(report, indent=1, default=str) + "\n", encoding="utf-8")
 
 
 def machine() -> Row:
@@ -50,9 +60,10 @@ def machine() -> Row:
     }
 
 
-def show(title: str, rows: Sequence[Row]) -> None:
-    """Print flat rows as one table; a column for every key that any row has."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
+def show(title: str, rows: Sequence[Row], only: Sequence[str] = ()) -> None:
+    """Print flat rows as one table; a column for every key that any row has, or for those of `only`."""
+    there = dict.fromkeys(key for row in rows for key in row)
+    columns = [key for key in only if key in there] or list(there)
     table = Table(title=title, title_justify="left")
     for column in columns:
         numeric = any(isinstance(row.get(column), (int, float)) for row in rows)

@@ -1,0 +1,1 @@
+"""Retrieval quality from shipped recipes, under the protocols that published figures use."""

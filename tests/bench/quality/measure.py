@@ -1,0 +1,70 @@
+"""Measuring one version: exact search over the protocol's candidates, the baselines beside it, new items apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from retrieval.data import Dataset, Split
+from retrieval.evaluation import EvaluationReport
+from retrieval.evaluation.popularity import training_counts
+from retrieval.pipeline.evaluate import evaluate_towers
+from retrieval.pipeline.workspace import Workspace
+from retrieval.towers.runtime import UserTower
+from tests.bench.quality.datasets import DATASETS
+from tests.bench.quality.runs import Run
+from tests.bench.report import Row
+
+Rows = npt.NDArray[np.int64]
+
+
+def measure(
+    job: Run, workspace: Workspace, dataset: Dataset, split: Split, tower: UserTower, vectors: npt.NDArray[np.float32]
+) -> list[Row]:
+    """Rows of kind model, baseline and cold start; baselines only with the first seed (they have none)."""
+    data = DATASETS[job.dataset]
+    names = data.baselines if job.targets == "test" and job.seed == 1 else ()
+    config = workspace.settings.evaluation.model_copy(update={"baselines": names, "slices": ()})
+    targets = spaced(split.test if job.targets == "test" else split.valid, job.most)
+
+    def evaluated(rows: Rows) -> EvaluationReport:
+        chosen = Split(split.name, split.train_end, split.valid, rows)
+        return evaluate_towers(dataset, chosen, tower, vectors, config, show=job.show)
+
+    report = evaluated(targets)
+    rows = _rows(report, "model", data.ks) + _rows(report, "baseline", data.ks)
+    counts = training_counts(dataset.histories, split.train_end)
+    new = targets[counts[dataset.histories.items[targets]] == 0]
+    if data.cold_start and len(new):
+        share = {"share": round(len(new) / len(targets), 4)}
+        cold = evaluated(new)
+        rows += [share | row for row in _rows(cold, "model", data.ks, kind="cold start")]
+        rows += [share | row for row in _rows(cold, "baseline", data.ks, kind="cold start baseline")]
+    return rows
+
+
+def spaced(targets: Rows, most: int) -> Rows:
+    """At most so many of the targets, evenly spaced."""
+    if len(targets) <= most:
+        return targets
+    return targets[np.linspace(0, len(targets) - 1, most).round().astype(np.int64)]
+
+
+def _rows(report: EvaluationReport, of: str, ks: tuple[int, ...], kind: str | None = None) -> list[Row]:
+    scored = [report.model] if of == "model" and report.model else list(report.baselines) if of == "baseline" else []
+    rows = []
+    for scores in scored:
+        row: Row = {"kind": kind or of}
+        if of == "baseline":
+            row["baseline"] = scores.name
+        for k in ks:
+            row[f"HR@{k}"] = round(scores.metrics[f"hr@{k}"], 5)
+            row[f"NDCG@{k}"] = round(scores.metrics[f"ndcg@{k}"], 5)
+        row |= {
+            "MRR": round(scores.metrics["mrr"], 5),
+            "HR@10_error": round(scores.errors["hr@10"], 5),
+            "targets": report.targets,
+            "candidates": report.candidates,
+        }
+        rows.append(row)
+    return rows
