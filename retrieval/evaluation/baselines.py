@@ -1,6 +1,7 @@
 """Baselines that a model has to beat: popularity, recent popularity, item-to-item co-visitation.
 
-Each is a function from what may be learned from (training events only) to a Scorer; one dict names them.
+Each is a function from what may be learned from (training events only; for those in live.py what came before each
+request) to a Scorer; one dict names them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 from retrieval.data.histories import Histories
 from retrieval.evaluation.config import BaselineName, EvaluationConfig
+from retrieval.evaluation.live import live_covisitation, popularity_last_day, popularity_last_hour
 from retrieval.evaluation.metrics import Ints
 from retrieval.evaluation.popularity import last_training_time, training_counts
 from retrieval.evaluation.ranking import Scorer, Scores, Task
@@ -64,6 +66,9 @@ BASELINES: dict[BaselineName, Callable[[Task, Ints, EvaluationConfig], Scorer]] 
     "popularity": popularity,
     "recent_popularity": recent_popularity,
     "covisitation": covisitation,
+    "popularity_last_hour": popularity_last_hour,
+    "popularity_last_day": popularity_last_day,
+    "live_covisitation": live_covisitation,
 }
 
 

@@ -8,7 +8,14 @@ from pydantic import Field, field_validator
 
 from retrieval.config import Section
 
-BaselineName = Literal["popularity", "recent_popularity", "covisitation"]
+BaselineName = Literal[
+    "popularity",
+    "recent_popularity",
+    "covisitation",
+    "popularity_last_hour",
+    "popularity_last_day",
+    "live_covisitation",
+]
 
 
 class EvaluationConfig(Section):
@@ -25,7 +32,9 @@ class EvaluationConfig(Section):
         100_000, ge=1, description="Targets that are measured; evenly spaced ones are taken where there are more."
     )
     baselines: tuple[BaselineName, ...] = Field(
-        ("popularity", "recent_popularity", "covisitation"), description="What is measured beside the model."
+        ("popularity", "recent_popularity", "covisitation"),
+        description="What is measured beside the model; those of the last hour or day and the live one go on "
+        "counting up to each request.",
     )
     recent_days: float = Field(
         7.0, gt=0, description="Window of recent popularity: the last days before the training events end."
