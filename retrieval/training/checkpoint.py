@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from retrieval.errors import ArtifactError
 from retrieval.storage import verify, write_manifest
+from retrieval.training.ema import WeightMean
 
 KIND = "checkpoint"
 _STATE, _PROGRESS = "state.safetensors", "progress.json"
@@ -46,10 +47,18 @@ class Progress:
     finished: bool = False
 
 
-def save_checkpoint(run_dir: Path, model: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress) -> Path:
+def save_checkpoint(
+    run_dir: Path,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    progress: Progress,
+    mean: WeightMean | None = None,
+) -> Path:
     """Write a checkpoint and let go of the older ones."""
     state = {f"model.{name}": value for name, value in model.state_dict().items()}
     state.update(_optimiser_tensors(optimiser))
+    if mean is not None:
+        state.update({f"mean.{name}": value for name, value in mean.state().items()})
     target = run_dir / f"{_PREFIX}{progress.total_steps:010d}"
     _write(target, state, progress)
     for older in _checkpoints(run_dir)[:-1]:
@@ -58,9 +67,13 @@ def save_checkpoint(run_dir: Path, model: nn.Module, optimiser: torch.optim.Opti
 
 
 def load_checkpoint(
-    run_dir: Path, model: nn.Module, optimiser: torch.optim.Optimizer, signature: str
+    run_dir: Path,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    signature: str,
+    mean: WeightMean | None = None,
 ) -> Progress | None:
-    """Load the newest whole checkpoint into model and optimiser; None where there is none of this signature."""
+    """Load the newest whole checkpoint into model, optimiser and mean; None where there is none of this signature."""
     for folder in reversed(_checkpoints(run_dir)):
         try:
             progress, state = _read(folder)
@@ -68,8 +81,10 @@ def load_checkpoint(
             continue  # killed before it was whole, or damaged since: the one before it serves
         if progress.signature != signature:
             continue
-        model.load_state_dict({k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")})
+        model.load_state_dict(_part(state, "model."))
         _restore_optimiser(optimiser, state)
+        if mean is not None:
+            mean.restore(_part(state, "mean."))
         return progress
     return None
 
@@ -111,6 +126,10 @@ def _read(folder: Path) -> tuple[Progress, dict[str, Tensor]]:
     except (ValueError, TypeError) as error:
         raise ArtifactError(f"{folder / _PROGRESS}: not a run's progress: {error}") from error
     return progress, load_file(folder / _STATE)
+
+
+def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
 def _checkpoints(run_dir: Path) -> list[Path]:

@@ -48,6 +48,9 @@ class TrainingConfig(Section):
     warmup: float = Field(0.02, ge=0.0, le=0.5, description="Share of the steps in which the rate rises to its peak.")
     final_rate: float = Field(0.05, ge=0.0, le=1.0, description="Rate at the end of the cosine decay, as a share.")
     clip: float = Field(1.0, gt=0.0, description="Largest norm of the gradient.")
+    ema: float = Field(
+        0.0, ge=0.0, lt=1.0, description="Decay per step of a running mean of the weights, the one that counts; 0: off."
+    )
     precision: Literal["float32", "bf16"] = Field(
         "bf16", description="Precision inside matrix products; weights and sums are always float32."
     )

@@ -11,6 +11,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from retrieval.towers.offline import SideInputs, item_inputs
 from retrieval.towers.pair import TowerPair, build_pair
 from retrieval.training.checkpoint import Progress, load_best, load_checkpoint, save_best, save_checkpoint
 from retrieval.training.config import TrainingConfig
+from retrieval.training.ema import WeightMean
 from retrieval.training.journal import Journal, draw_curves
 from retrieval.training.machine import chosen_device, cpu_threads, limit_kernel_cache, matrix_precision, return_memory
 from retrieval.training.optimiser import make_optimiser, rate_at, set_rate
@@ -72,6 +74,7 @@ class _Run:
     objective: Objective
     pair: TowerPair
     optimiser: torch.optim.AdamW
+    mean: WeightMean | None
     run_dir: Path
     progress: Progress
     journal: Journal
@@ -114,6 +117,8 @@ def train(
             _epochs(run, validate, show)
         if validate is not None:
             load_best(run_dir, run.pair, run.progress.signature)
+        elif run.mean is not None:
+            run.mean.apply()
     run.pair.eval()
     progress = run.progress
     return TrainResult(
@@ -164,7 +169,8 @@ def _prepare(
     optimiser = make_optimiser(pair, config)
     signature = _signature(dataset, split, features, towers, config)
     run_dir.mkdir(parents=True, exist_ok=True)
-    progress = load_checkpoint(run_dir, pair, optimiser, signature) or Progress(signature)
+    mean = WeightMean(pair, config.ema) if config.ema else None
+    progress = load_checkpoint(run_dir, pair, optimiser, signature, mean) or Progress(signature)
     return _Run(
         config=config,
         device=device,
@@ -176,6 +182,7 @@ def _prepare(
         objective=Objective(config, inputs, device),
         pair=pair,
         optimiser=optimiser,
+        mean=mean,
         run_dir=run_dir,
         progress=progress,
         journal=Journal(run_dir, progress.total_steps),
@@ -190,7 +197,7 @@ def _epochs(run: _Run, validate: Validate | None, show: bool) -> None:
             _epoch(run, tracker, started)
             _end_epoch(run, validate)
             run.progress.seconds = time.monotonic() - started
-            save_checkpoint(run.run_dir, run.pair, run.optimiser, run.progress)
+            save_checkpoint(run.run_dir, run.pair, run.optimiser, run.progress, run.mean)
             return_memory()
 
 
@@ -213,7 +220,7 @@ def _epoch(run: _Run, tracker: Tracker, started: float) -> None:
         tracker.advance(examples, f"epoch {progress.epoch + 1}, loss {loss:.3f}, {rate:,.0f} examples/s")
         if now - saved >= config.checkpoint_seconds and step + 1 < len(batches):
             progress.seconds = now - started
-            save_checkpoint(run.run_dir, run.pair, run.optimiser, progress)
+            save_checkpoint(run.run_dir, run.pair, run.optimiser, progress, run.mean)
             saved = time.monotonic()
 
 
@@ -232,6 +239,8 @@ def _step(run: _Run, windows: Windows, chosen: np.ndarray, step: int) -> tuple[i
     loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(run.pair.parameters(), run.config.clip)
     run.optimiser.step()
+    if run.mean is not None:
+        run.mean.update(run.progress.total_steps + 1)
     return batch.examples, loss.item()
 
 
@@ -252,10 +261,11 @@ def _end_epoch(run: _Run, validate: Validate | None) -> None:
     last = progress.epoch >= config.epochs
     if validate is not None and (last or progress.epoch % config.validate_every == 0):
         run.pair.eval()
-        with torch.no_grad():
-            metrics = dict(validate(run.pair))
-        run.journal.write({**row, "kind": "validation", "metrics": metrics})
-        _compare(run, metrics)
+        with nullcontext() if run.mean is None else run.mean.applied():
+            with torch.no_grad():
+                metrics = dict(validate(run.pair))
+            run.journal.write({**row, "kind": "validation", "metrics": metrics})
+            _compare(run, metrics)
     progress.finished = last or progress.stale >= config.patience
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from retrieval.data import Dataset, Split, leave_one_out
 from retrieval.errors import ConfigError, DataError
@@ -162,7 +163,7 @@ def train_in(root: Path, folder: str) -> TrainResult:
         split,
         fit_features(TINY_FEATURES, dataset, split),
         TINY_TOWERS,
-        settings(epochs=3, min_batches=16, checkpoint_seconds=0.0),
+        settings(epochs=3, min_batches=16, checkpoint_seconds=0.0, ema=0.95),
         run_dir=root / folder,
         validate=lambda pair: {"ndcg@10": float(pair.special.abs().sum())},
         show=False,
@@ -208,3 +209,24 @@ def test_the_rate_warms_up_and_decays() -> None:
     assert rate_at(1.0, config) == pytest.approx(0.001)
     rates = [rate_at(p, config) for p in np.linspace(0.1, 1, 50)]
     assert rates == sorted(rates, reverse=True)
+
+
+def test_with_a_mean_of_the_weights_it_is_what_counts(run) -> None:  # type: ignore[no-untyped-def]
+    """Validated, kept as best, and handed on; the weights themselves go their way as without it."""
+    seen: list[dict[str, torch.Tensor]] = []
+
+    def validate(pair: TowerPair) -> dict[str, float]:
+        seen.append(fingerprint(pair))
+        return {"ndcg@10": float(len(seen))}
+
+    plain = run(folder="plain")
+    mean = run(settings(ema=0.9), folder="mean")
+    assert not same(fingerprint(mean.pair), fingerprint(plain.pair))
+    validated = run(settings(ema=0.9), folder="validated", validate=validate)
+    assert same(fingerprint(validated.pair), fingerprint(mean.pair))
+    assert same(fingerprint(validated.pair), seen[-1])
+    state = load_file(next((validated.curves.parent).glob("checkpoint-*")) / "state.safetensors")
+    weights = {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
+    assert same(weights, fingerprint(plain.pair))
+    # a finished run, asked for again
+    assert same(fingerprint(run(settings(ema=0.9), folder="mean").pair), fingerprint(mean.pair))
