@@ -21,6 +21,7 @@ from retrieval.cli import (
     serve,
     status,
     train,
+    tune,
     users,
     workspace,
 )
@@ -44,6 +45,7 @@ def build_app() -> typer.Typer:
         recipes,
         data,
         train,
+        tune,
         evaluate,
         index,
         users,
