@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -25,6 +25,16 @@ KIND = "checkpoint"
 _STATE, _PROGRESS = "state.safetensors", "progress.json"
 _PREFIX = "checkpoint-"
 BEST = "best"
+
+
+class Remembers(Protocol):
+    """What goes on from its own past: memory of negatives, streaming estimates."""
+
+    def state(self) -> Mapping[str, Tensor]:
+        """All of it, by name."""
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take it up again."""
 
 
 @dataclass
@@ -53,12 +63,15 @@ def save_checkpoint(
     optimiser: torch.optim.Optimizer,
     progress: Progress,
     mean: WeightMean | None = None,
+    objective: Remembers | None = None,
 ) -> Path:
     """Write a checkpoint and let go of the older ones."""
     state = {f"model.{name}": value for name, value in model.state_dict().items()}
     state.update(_optimiser_tensors(optimiser))
     if mean is not None:
         state.update({f"mean.{name}": value for name, value in mean.state().items()})
+    if objective is not None:
+        state.update({f"objective.{name}": value for name, value in objective.state().items()})
     target = run_dir / f"{_PREFIX}{progress.total_steps:010d}"
     _write(target, state, progress)
     for older in _checkpoints(run_dir)[:-1]:
@@ -72,8 +85,9 @@ def load_checkpoint(
     optimiser: torch.optim.Optimizer,
     signature: str,
     mean: WeightMean | None = None,
+    objective: Remembers | None = None,
 ) -> Progress | None:
-    """Load the newest whole checkpoint into model, optimiser and mean; None where there is none of this signature."""
+    """Load the newest whole checkpoint into what is given; None where there is none of this signature."""
     for folder in reversed(_checkpoints(run_dir)):
         try:
             progress, state = _read(folder)
@@ -85,6 +99,8 @@ def load_checkpoint(
         _restore_optimiser(optimiser, state)
         if mean is not None:
             mean.restore(_part(state, "mean."))
+        if objective is not None:
+            objective.restore(_part(state, "objective."))
         return progress
     return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -10,18 +10,37 @@ from retrieval.config import Section
 
 
 class NegativesConfig(Section):
-    """`[training.negatives]`: what the sampled softmax compares the positives with."""
+    """`[training.negatives]`: what the positives are compared with."""
 
     in_batch: int = Field(1024, ge=0, description="Positives of the same batch, shared as negatives (0: none).")
     uniform: int = Field(2048, ge=0, description="Items drawn uniformly from those seen in training (0: none).")
-    correction: Literal["counts", "none"] = Field(
-        "counts", description="Popularity correction (logQ): from counts in the training window, or none (collapses)."
+    memory: int = Field(0, ge=0, description="Positives of earlier batches, drawn from a memory of them (0: none).")
+    memory_size: int = Field(16_384, ge=1, description="memory: how many positives of earlier batches are remembered.")
+    correction: Literal["counts", "streaming", "none"] = Field(
+        "counts",
+        description="Popularity correction (logQ): from counts in the training window, from a streaming estimate "
+        "(moving average of the gap between an item's appearances), or none (in-batch negatives then collapse).",
+    )
+    streaming_rate: float = Field(
+        0.05, gt=0.0, le=1.0, description="streaming: weight of a new gap in the moving average (alpha)."
+    )
+    streaming_buckets: int = Field(
+        131_072, ge=2, le=2**28, description="streaming: places that items are hashed into, a power of two."
+    )
+    streaming_hashes: int = Field(
+        2, ge=1, le=16, description="streaming: hashes; the least crowded of an item's places gives its estimate."
     )
 
     @model_validator(mode="after")
     def _some(self) -> NegativesConfig:
-        if self.in_batch + self.uniform == 0:
-            raise ValueError("in_batch and uniform are both 0: there is nothing to compare the positives with")
+        if self.in_batch + self.uniform + self.memory == 0:
+            raise ValueError("in_batch, uniform and memory are all 0: there is nothing to compare the positives with")
+        if self.memory > self.memory_size:
+            raise ValueError(
+                f"memory = {self.memory} negatives can't be drawn from memory_size = {self.memory_size} remembered ones"
+            )
+        if self.streaming_buckets & (self.streaming_buckets - 1):
+            raise ValueError(f"streaming_buckets must be a power of two, found {self.streaming_buckets}")
         return self
 
 
@@ -32,10 +51,22 @@ class TrainingConfig(Section):
     epochs: int = Field(16, ge=1, description="At most so many passes over the training events.")
     patience: int = Field(4, ge=1, description="Stop after so many validations without a better one.")
     validate_every: int = Field(2, ge=1, description="Epochs between two validations; the best checkpoint is kept.")
-    loss: Literal["sampled_softmax", "full_softmax"] = Field(
-        "sampled_softmax", description="Full softmax compares with every item seen in training: for small corpora."
+    loss: Literal["sampled_softmax", "corrected_softmax", "logq_softmax", "full_softmax", "gbce"] = Field(
+        "sampled_softmax",
+        description="sampled_softmax: logQ with the positive as it is; corrected_softmax: negatives given that they "
+        "aren't the positive; logq_softmax: logQ on the positive too, as often published; full_softmax: every item seen "
+        "in training, for small corpora (negatives are not used); gbce: generalised binary cross-entropy.",
     )
-    negatives: NegativesConfig = Field(NegativesConfig(), description="Negatives of the sampled softmax.")
+    gbce_t: float = Field(
+        0.75, ge=0.0, le=1.0, description="gbce: calibration; 0: plain binary cross-entropy, 1: overconfidence undone."
+    )
+    action_weights: dict[str, Annotated[float, Field(ge=0.0, allow_inf_nan=False)]] = Field(
+        {}, description="How much a target counts by its action, 1 unless given; 0: history only, never a target."
+    )
+    sample_weight_column: str = Field(
+        "", description="Column of numbers among data.context_columns that each target's weight is multiplied with."
+    )
+    negatives: NegativesConfig = Field(NegativesConfig(), description="What the positives are compared with.")
     windows: Literal["all", "last"] = Field(
         "all", description="Long histories: cut into windows that cover everything, or the last window only."
     )
@@ -61,3 +92,11 @@ class TrainingConfig(Section):
         10_000, ge=1, description="Validation targets measured while training, evenly spaced where there are more."
     )
     checkpoint_seconds: float = Field(60.0, ge=0.0, description="Seconds between two checkpoints.")
+
+    @model_validator(mode="after")
+    def _loss_fits(self) -> TrainingConfig:
+        if self.loss in {"corrected_softmax", "logq_softmax"} and self.negatives.correction == "none":
+            raise ValueError(
+                f'loss = "{self.loss}" is a way of correcting: it needs negatives.correction = "counts" or "streaming"'
+            )
+        return self

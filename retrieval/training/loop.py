@@ -29,6 +29,7 @@ from retrieval.training.checkpoint import Progress, load_best, load_checkpoint, 
 from retrieval.training.config import TrainingConfig
 from retrieval.training.ema import WeightMean
 from retrieval.training.journal import Journal, draw_curves
+from retrieval.training.labels import Labels, target_actions
 from retrieval.training.machine import chosen_device, cpu_threads, limit_kernel_cache, matrix_precision, return_memory
 from retrieval.training.optimiser import make_optimiser, rate_at, set_rate
 from retrieval.training.popularity import count_items
@@ -70,7 +71,6 @@ class _Run:
     offsets: np.ndarray
     window: int
     reader: SequenceReader
-    items: np.ndarray
     objective: Objective
     pair: TowerPair
     optimiser: torch.optim.AdamW
@@ -153,7 +153,8 @@ def _prepare(
     positive_actions: Sequence[str],
 ) -> _Run:
     histories = dataset.histories
-    counts = count_items(histories, split, positive_actions)
+    wanted = target_actions(histories, positive_actions, config.action_weights)
+    counts = count_items(histories, split, wanted)
     if np.count_nonzero(counts) < 2:
         raise DataError(
             f"training needs events of at least 2 different items, found {np.count_nonzero(counts)}; "
@@ -164,22 +165,23 @@ def _prepare(
         SideInputs(dataset, features),
         features,
         counts,
+        Labels(histories, config.action_weights, config.sample_weight_column),
     )
     pair = build_pair(towers, features, config.seed).to(device)
     optimiser = make_optimiser(pair, config)
     signature = _signature(dataset, split, features, towers, config)
     run_dir.mkdir(parents=True, exist_ok=True)
     mean = WeightMean(pair, config.ema) if config.ema else None
-    progress = load_checkpoint(run_dir, pair, optimiser, signature, mean) or Progress(signature)
+    objective = Objective(config, inputs, device)
+    progress = load_checkpoint(run_dir, pair, optimiser, signature, mean, objective) or Progress(signature)
     return _Run(
         config=config,
         device=device,
         split=split,
         offsets=np.asarray(histories.offsets),
         window=features.spec.history.length + 1,
-        reader=SequenceReader(histories, features, positive_actions),
-        items=histories.items,
-        objective=Objective(config, inputs, device),
+        reader=SequenceReader(histories, features, wanted),
+        objective=objective,
         pair=pair,
         optimiser=optimiser,
         mean=mean,
@@ -197,7 +199,7 @@ def _epochs(run: _Run, validate: Validate | None, show: bool) -> None:
             _epoch(run, tracker, started)
             _end_epoch(run, validate)
             run.progress.seconds = time.monotonic() - started
-            save_checkpoint(run.run_dir, run.pair, run.optimiser, run.progress, run.mean)
+            save_checkpoint(run.run_dir, run.pair, run.optimiser, run.progress, run.mean, run.objective)
             return_memory()
 
 
@@ -220,7 +222,7 @@ def _epoch(run: _Run, tracker: Tracker, started: float) -> None:
         tracker.advance(examples, f"epoch {progress.epoch + 1}, loss {loss:.3f}, {rate:,.0f} examples/s")
         if now - saved >= config.checkpoint_seconds and step + 1 < len(batches):
             progress.seconds = now - started
-            save_checkpoint(run.run_dir, run.pair, run.optimiser, progress, run.mean)
+            save_checkpoint(run.run_dir, run.pair, run.optimiser, progress, run.mean, run.objective)
             saved = time.monotonic()
 
 
@@ -231,10 +233,9 @@ def _step(run: _Run, windows: Windows, chosen: np.ndarray, step: int) -> tuple[i
     batch = run.reader.read(windows, chosen)
     if not batch.examples:
         return 0, float("nan")
-    targets = np.asarray(run.items[batch.target], np.int64)
     with torch.random.fork_rng(devices=[] if run.device.type == "cpu" else [run.device]):
         torch.manual_seed(int(rng.integers(2**62)))
-        loss = run.objective(run.pair, batch, targets, rng)
+        loss = run.objective(run.pair, batch, rng)
     run.optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(run.pair.parameters(), run.config.clip)

@@ -45,6 +45,8 @@ class Batch:
     items, actions, gaps: int64 [B, L] codes. times, asked: int64 µs [B, L], of the token and of its target (padding:
     anything). users: int64 [B]. Of the P positions that count: row and column in [B, L]
     (int64 [P]), and the event rows of target and of the event before it (-1 where there is none).
+    wanted: event rows of what is to be predicted, int64 [Q]; wanted_position: from which of the P positions, int64 [Q]
+    (None: Q = P, one from each).
     """
 
     items: Ints
@@ -57,6 +59,8 @@ class Batch:
     position_column: Ints
     target: Ints
     previous: Ints
+    wanted: Ints
+    wanted_position: Ints | None = None
 
     @property
     def examples(self) -> int:
@@ -144,7 +148,7 @@ class SequenceReader:
         asked = self._histories.timestamps[np.where(real, rows, start[:, None])]
         times = np.concatenate([asked[:, :1], asked[:, :-1]], 1)  # BOS has the time of the oldest event
         gaps = self._gaps(times, token)
-        return Batch(items, actions, gaps, times, asked, windows.user[chosen], row, col, target, previous)
+        return Batch(items, actions, gaps, times, asked, windows.user[chosen], row, col, target, previous, target)
 
     def _gaps(self, times: Ints, token: npt.NDArray[np.bool_]) -> Ints:
         gaps = np.zeros_like(times)

@@ -5,20 +5,26 @@ B windows, L longest of them, P positions, K negatives, M candidates (negatives 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from retrieval.errors import ArtifactError
 from retrieval.features import ITEM_ID, Features
 from retrieval.towers.offline import ItemInputs, SideInputs
 from retrieval.towers.pair import TowerPair
-from retrieval.training.config import TrainingConfig
-from retrieval.training.losses import LOSSES
-from retrieval.training.negatives import SOURCES, Candidates, all_items, mix
+from retrieval.training.config import NegativesConfig, TrainingConfig
+from retrieval.training.labels import Labels
+from retrieval.training.losses import LOSSES, Comparison
+from retrieval.training.negatives import Candidates, NegativeSource, all_items, make_sources, mix
 from retrieval.training.negatives.base import Ints
+from retrieval.training.popularity import Counts, Popularity, Streaming
 from retrieval.training.sequences import Batch
+
+_LEAST_WEIGHT = 1e-12  # a batch whose weights are all 0 adds nothing
 
 
 @dataclass(frozen=True)
@@ -29,44 +35,84 @@ class StepInputs:
     sides: SideInputs
     features: Features
     counts: Ints
+    labels: Labels
 
 
 class Objective:
-    """The loss of a batch, by the settings."""
+    """The loss of a batch, by the settings. It may remember (memory, streaming estimates): see `state`."""
 
     def __init__(self, config: TrainingConfig, inputs: StepInputs, device: torch.device) -> None:
-        numbers = config.negatives.model_dump()
-        self._loss = LOSSES[config.loss]
-        self._everything = all_items(inputs.counts) if config.loss == "full_softmax" else None
-        self._sources = [make(inputs.counts, numbers[name]) for name, make in SOURCES.items() if numbers[name]]
-        self._corrected = config.negatives.correction == "counts"
+        negatives = config.negatives
+        counts = Counts(inputs.counts)
+        streaming = negatives.correction == "streaming" and config.loss != "full_softmax"
+        self._popularity: Popularity = _streaming(counts.seen, negatives) if streaming else counts
+        self._loss = LOSSES[config.loss](config)
+        self._everything = all_items(counts.seen) if config.loss == "full_softmax" else None
+        self._sources = {} if self._everything else make_sources(self._popularity, negatives)
+        self._corrected = negatives.correction != "none" or self._everything is not None
         self._inputs = inputs
+        self._seen = len(counts.seen)
         self._device = device
 
     def candidates(self, targets: Ints, rng: np.random.Generator) -> Candidates:
-        """Negatives for a batch with these target items [P]."""
+        """Negatives for a whole batch with these target items [P]; what remembers, remembers the batch."""
+        self._popularity.observe(targets)
         if self._everything is not None:
             return self._everything
-        return mix(self._sources, targets, rng, corrected=self._corrected)
+        return mix(list(self._sources.values()), targets, rng, corrected=self._corrected)
 
-    def __call__(self, pair: TowerPair, batch: Batch, targets: Ints, rng: np.random.Generator) -> Tensor:
-        """Mean loss over the P positions of a batch whose target items are `targets` [P]."""
-        drawn = self.candidates(targets, rng)
-        wanted = np.union1d(drawn.items, targets)
+    def __call__(self, pair: TowerPair, batch: Batch, rng: np.random.Generator, whole: Batch | None = None) -> Tensor:
+        """Mean loss, weighted, over a step's positions.
+
+        Where several processes share a step, each gives its part of it as `batch` and all of it as `whole`: candidates
+        and the sum of weights are those of the whole, so that losses and gradients of all parts add up to the step's.
+        """
+        labels = self._inputs.labels
+        rows = batch.wanted if whole is None else whole.wanted
+        everyone = labels.items(rows)
+        drawn = self.candidates(everyone, rng)
+        wanted = np.union1d(drawn.items, everyone)
         vectors = pair.item(self._item_rows(pair, self._tensor(wanted), rng))  # [M, D]
         negatives = (
             vectors[self._tensor(np.searchsorted(wanted, drawn.items))] if len(wanted) > len(drawn.items) else vectors
         )
         users = self._users(pair, batch, rng) * torch.exp(-pair.log_temperature)  # [P, D]
+        if batch.wanted_position is not None:  # several targets of one position, or none
+            users = torch.nn.functional.embedding(self._tensor(batch.wanted_position), users)
+        targets, weights = labels.items(batch.wanted), labels.weights(batch.wanted)
+        total = weights.sum() if whole is None else labels.weights(rows).sum()
         own = torch.nn.functional.embedding(self._tensor(np.searchsorted(wanted, targets)), vectors)
         return self._loss(
-            users,
-            negatives,
-            self._tensor(drawn.bias),
-            (users * own).sum(-1),
-            self._tensor(drawn.position_of(targets)),
-            torch.full((len(targets),), 1.0 / len(targets), device=self._device),
+            Comparison(
+                users=users,
+                negatives=negatives,
+                bias=self._tensor(drawn.bias),
+                positives=(users * own).sum(-1),
+                hits=self._tensor(drawn.position_of(targets)),
+                weights=self._tensor((weights / max(float(total), _LEAST_WEIGHT)).astype(np.float32)),
+                own_bias=self._tensor(drawn.own_bias(targets)),
+                others=self._tensor(drawn.others(targets)),
+                draws=drawn.draws,
+                items=self._seen,
+                corrected=self._corrected,
+            )
         )
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint must hold so that a resumed run goes on exactly; empty for most settings."""
+        parts = {f"{name}.{key}": value for name, part in self._parts().items() for key, value in part.state().items()}
+        return {name: torch.from_numpy(value.copy()) for name, value in parts.items()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take up what `state` gave. Raises ArtifactError where it is of other settings."""
+        for name, part in self._parts().items():
+            own = {key.removeprefix(f"{name}."): v.numpy() for key, v in state.items() if key.startswith(f"{name}.")}
+            if own.keys() != part.state().keys():
+                raise ArtifactError(f"the checkpoint holds no state of {name}; train with --fresh")
+            part.restore(own)
+
+    def _parts(self) -> dict[str, NegativeSource | Popularity]:
+        return {"popularity": self._popularity, **self._sources}
 
     def _item_rows(self, pair: TowerPair, rows: Tensor, rng: np.random.Generator) -> dict[str, Tensor]:
         encoded = self._inputs.items.items(rows)
@@ -107,3 +153,9 @@ class Objective:
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self._device)
+
+
+def _streaming(seen: Ints, config: NegativesConfig) -> Streaming:
+    return Streaming(
+        seen, alpha=config.streaming_rate, buckets=config.streaming_buckets, hashes=config.streaming_hashes
+    )

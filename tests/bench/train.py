@@ -31,7 +31,7 @@ from retrieval.training import loop
 from retrieval.training.config import NegativesConfig, TrainingConfig
 from retrieval.training.machine import cpu_threads, limit_kernel_cache, matrix_precision
 from retrieval.training.negatives import InBatch, Uniform, mix
-from retrieval.training.popularity import count_items
+from retrieval.training.popularity import Counts, count_items
 from tests.bench.report import Row, bench_main
 
 LENGTH, DIM, HEADS, BLOCKS, DROPOUT = 200, 64, 2, 2, 0.2
@@ -85,7 +85,7 @@ def plain_steps(dataset: Dataset, split: Split, features: Features, users_at_onc
     known = features.history_inputs()
     model = PlainModel(known.items_cardinality).train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=0.001, weight_decay=0.01)
-    counts = count_items(histories, split)
+    counts = Counts(count_items(histories, split))
     sources = [InBatch(counts, IN_BATCH), Uniform(counts, UNIFORM)]
     rng = np.random.default_rng(0)
 

@@ -16,19 +16,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from retrieval.training.losses.comparison import Comparison
+
 _CHUNK_ELEMENTS = 1 << 20
 
 
-def sampled_softmax(  # noqa: PLR0917  # every loss takes these six
-    users: Tensor, negatives: Tensor, bias: Tensor, positives: Tensor, hits: Tensor, weights: Tensor
-) -> Tensor:
-    """Σ_p weights_p · loss_p, a scalar.
+def sampled_softmax(c: Comparison) -> Tensor:
+    """Σ_p weights_p · loss_p, a scalar. A position all of whose negatives are hits adds 0."""
+    return softmax_sum(c, c.positives)
 
-    users [P, D], already divided by the temperature; negatives [K, D]; bias [K], b above; positives [P], the logits s⁺;
-    hits int64 [P], the negative that is the positive itself (an accidental hit, left out) or -1; weights [P].
-    A position all of whose negatives are hits adds 0.
-    """
-    total: Tensor = _SampledSoftmax.apply(users, negatives, bias, positives, hits, weights)  # type: ignore[no-untyped-call]
+
+def softmax_sum(c: Comparison, positives: Tensor) -> Tensor:
+    """The same with other logits [P] for the positives."""
+    total: Tensor = _SampledSoftmax.apply(c.users, c.negatives, c.bias, positives, c.hits, c.weights)  # type: ignore[no-untyped-call]
     return total
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+from retrieval.training.popularity.base import Floats, Ints, State
+
+__all__ = ["Floats", "Ints", "NegativeSource", "State", "without_repeats"]
 
 
 class NegativeSource(Protocol):
@@ -19,3 +19,16 @@ class NegativeSource(Protocol):
 
     def expected(self, items: Ints, drawn: int) -> Floats:
         """How many times each of `items` is expected among `drawn` draws of this source."""
+
+    def state(self) -> State:
+        """What a checkpoint must hold; empty where a source remembers nothing."""
+
+    def restore(self, state: State) -> None:
+        """Take up what `state` gave."""
+
+
+def without_repeats(items: Ints, number: int, rng: np.random.Generator) -> Ints:
+    """`number` of `items` [n], no place taken twice; all, where there are fewer."""
+    if len(items) <= number:
+        return items
+    return items[rng.choice(len(items), number, replace=False, shuffle=False)]

@@ -8,22 +8,28 @@ from __future__ import annotations
 
 import numpy as np
 
-from retrieval.training.negatives.base import Floats, Ints
+from retrieval.training.negatives.base import Floats, Ints, State, without_repeats
+from retrieval.training.popularity import Popularity
 
 
 class Uniform:
     """Draws `number` different items (all, where there are fewer)."""
 
-    def __init__(self, counts: Ints, number: int) -> None:
-        self._seen = np.flatnonzero(counts)
+    def __init__(self, popularity: Popularity, number: int) -> None:
+        self._seen = popularity.seen
         self._number = number
 
     def draw(self, targets: Ints, rng: np.random.Generator) -> Ints:  # noqa: ARG002  # a source may look at the batch
         """Items without repetition, [n]."""
-        if len(self._seen) <= self._number:
-            return self._seen
-        return self._seen[rng.choice(len(self._seen), self._number, replace=False, shuffle=False)]
+        return without_repeats(self._seen, self._number, rng)
 
     def expected(self, items: Ints, drawn: int) -> Floats:
         """The same for all: draws over items; 1 where every item is drawn."""
         return np.full(len(items), drawn / max(len(self._seen), 1))
+
+    def state(self) -> State:
+        """Nothing."""
+        return {}
+
+    def restore(self, state: State) -> None:
+        """Nothing."""

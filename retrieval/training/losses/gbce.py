@@ -1,0 +1,60 @@
+"""gBCE, generalised binary cross-entropy (Petrov and Macdonald 2023, gSASRec, eqs. 19 and 26).
+
+    loss_p = -1 / (n + 1) · ( β log σ(s_p⁺) + Σ_k w_k log(1 - σ(s_pk)) ),   β = α (t (1 - 1/α) + 1/α) = 1 - t (1 - α)
+
+α = n / (items - 1) is the share of the other items that n uniform draws are. Sampling makes positives α⁻¹ times too
+frequent, which plain binary cross-entropy (t = 0, β = 1) learns as overconfidence; t = 1 (β = α) undoes it wholly.
+
+w_k = α exp(b_k): the sum over the shared candidates, whatever drew them, estimates what n uniform draws would add,
+α Σ_all log(1 - σ(s)). Without correction w_k is the number of draws, as if they had been uniform.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from retrieval.training.losses.comparison import Comparison
+
+_CHUNK_ELEMENTS = 1 << 20
+
+
+def gbce(c: Comparison, t: float) -> Tensor:
+    """Σ_p weights_p · loss_p, a scalar; calibration t from 0 to 1. A hit is left out of the negatives."""
+    alpha = min(c.draws / max(c.items - 1, 1), 1.0)
+    number = alpha * (c.items - 1) if c.corrected else c.draws
+    rates = c.bias.exp() * (alpha if c.corrected else 1.0)
+    scale = c.weights / (number + 1.0)
+    own: Tensor = ((1.0 - t * (1.0 - alpha)) * softplus(-c.positives) * scale).sum()
+    rest: Tensor = _Negatives.apply(c.users, c.negatives, rates, c.hits, scale)  # type: ignore[no-untyped-call]
+    return own + rest
+
+
+class _Negatives(torch.autograd.Function):
+    """Σ_p scale_p Σ_k rates_k softplus(s_pk), hits left out, chunk by chunk."""
+
+    @staticmethod
+    def forward(ctx: Any, users: Tensor, negatives: Tensor, rates: Tensor, hits: Tensor, scale: Tensor) -> Tensor:  # noqa: PLR0917
+        across = negatives.t().contiguous()
+        grad_users, grad_negatives = torch.empty_like(users), torch.zeros_like(negatives)
+        total = users.new_zeros((), dtype=torch.float64)
+        rows = max(1, _CHUNK_ELEMENTS // max(negatives.shape[0], 1))
+        for start in range(0, users.shape[0], rows):
+            chunk = slice(start, start + rows)
+            logits = users[chunk] @ across  # [c, K]
+            hit = (hits[chunk] >= 0).nonzero()[:, 0]
+            logits[hit, hits[chunk][hit]] = -torch.inf
+            total += ((softplus(logits) @ rates) * scale[chunk]).sum(dtype=torch.float64)
+            shares = torch.sigmoid_(logits).mul_(rates).mul_(scale[chunk, None])
+            torch.mm(shares, negatives, out=grad_users[chunk])
+            grad_negatives.addmm_(shares.t(), users[chunk])
+        ctx.save_for_backward(grad_users, grad_negatives)
+        return total.to(users.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        users, negatives = ctx.saved_tensors
+        return users * gradients[0], negatives * gradients[0], None, None, None

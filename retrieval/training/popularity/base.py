@@ -1,0 +1,33 @@
+"""What the popularity correction needs to know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+State = Mapping[str, npt.NDArray[Any]]
+
+
+class Popularity(Protocol):
+    """How likely each item is to be the target of a training example."""
+
+    @property
+    def seen(self) -> Ints:
+        """Catalogue items with a target in the training window, ascending."""
+
+    def share(self, items: Ints) -> Floats:
+        """Probability that the target of one example is the item, for each of `items`."""
+
+    def observe(self, targets: Ints) -> None:
+        """Take note of a whole batch's target items [P], in order."""
+
+    def state(self) -> State:
+        """What a checkpoint must hold, so that a resumed run goes on exactly; empty where there is nothing."""
+
+    def restore(self, state: State) -> None:
+        """Take up what `state` gave."""
