@@ -79,8 +79,8 @@ def position_buckets(steps: Tensor) -> Tensor:
 def time_buckets(microseconds: Tensor) -> Tensor:
     """int64 µs of any shape -> int32 buckets, two an octave of seconds; negative ones count as 0.
 
-    Of whole seconds, and rounded to the nearest bucket: so they stay off the borders, where ONNX Runtime's logarithm and
-    torch's might differ.
+    Of whole seconds, and rounded to the nearest bucket: so they stay off the borders, where ONNX Runtime's logarithm
+    and torch's might differ.
     """
     # not clamped before it is float32: ONNX Runtime's Clip of int64 makes 0 of what lies between 2³¹ and 2³²
     seconds = torch.div(microseconds, 1_000_000, rounding_mode="trunc").float().clamp(min=0)
