@@ -1,5 +1,6 @@
 """Events, users and items: reading, checking, splitting, and turning logs of any size into histories."""
 
+from retrieval.data.activity import Activity, item_activity
 from retrieval.data.build import build_histories
 from retrieval.data.config import DataConfig, SplitConfig
 from retrieval.data.dataset import Dataset, open_dataset
@@ -7,6 +8,7 @@ from retrieval.data.histories import ContextColumn, Histories, open_histories
 from retrieval.data.splits import Split, by_time, leave_one_out, make_split
 
 __all__ = [
+    "Activity",
     "ContextColumn",
     "DataConfig",
     "Dataset",
@@ -15,6 +17,7 @@ __all__ = [
     "SplitConfig",
     "build_histories",
     "by_time",
+    "item_activity",
     "leave_one_out",
     "make_split",
     "open_dataset",

@@ -7,6 +7,7 @@ move what was learned with the model version. NumPy and Arrow only.
 from retrieval.features.features import LAST_EVENT, Features
 from retrieval.features.fit import fit_features
 from retrieval.features.inputs import EncodedHistory, FeatureInput, HistoryInputs
+from retrieval.features.moving import has_moving, moving_columns
 from retrieval.features.spec import ITEM_ID, FeatureSpec, HistorySpec, Side
 
 __all__ = [
@@ -20,4 +21,6 @@ __all__ = [
     "HistorySpec",
     "Side",
     "fit_features",
+    "has_moving",
+    "moving_columns",
 ]

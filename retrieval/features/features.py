@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,7 +17,7 @@ from retrieval.features.inputs import EncodedHistory, FeatureInput, HistoryInput
 from retrieval.features.kinds import Transform
 from retrieval.features.kinds.age import GAPS_CARDINALITY, gap_codes
 from retrieval.features.kinds.category import Category
-from retrieval.features.spec import ITEM_ID, SIDES, FeatureSpec, Side, SinceLastFeature, TimeFeature
+from retrieval.features.spec import ITEM_ID, MOVING, SIDES, FeatureSpec, Side, SinceLastFeature, TimeFeature
 from retrieval.features.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Features:
 
     @cached_property
     def _inputs(self) -> dict[Side, tuple[FeatureInput, ...]]:
-        return {side: tuple(i for made in self.transforms[side] for i in made.inputs(side)) for side in SIDES}
+        return {side: tuple(i for made in self.transforms[side] for i in _made_inputs(made, side)) for side in SIDES}
 
     def inputs(self, side: Side) -> tuple[FeatureInput, ...]:
         """The tower inputs of one side; `encode` gives an array for each, under its name."""
@@ -149,6 +149,11 @@ class Features:
         from retrieval.features.saving import load
 
         return load(folder)
+
+
+def _made_inputs(made: Transform, side: Side) -> tuple[FeatureInput, ...]:
+    moving = isinstance(made.declaration, MOVING)
+    return tuple(replace(one, moving=moving) for one in made.inputs(side))
 
 
 def _source(made: Transform) -> str | None:

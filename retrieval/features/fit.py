@@ -15,6 +15,7 @@ from retrieval.features.features import Features
 from retrieval.features.kinds import KINDS, Transform
 from retrieval.features.spec import (
     ITEM_ID,
+    MOVING,
     SIDES,
     AnyFeature,
     FeatureSpec,
@@ -102,6 +103,8 @@ def _item_vocabulary(declaration: IdFeature, ids: pa.Array, counts: Ints) -> Voc
 
 
 def _table_blocks(made: AnyFeature, side: Side, *, table: pa.Table, ids: pa.Array, rows: Ints) -> Iterator[Column]:
+    if isinstance(made, MOVING):  # read from the log as of a moment; nothing to learn
+        return
     if made.source in table.column_names:
         values: pa.Array | pa.ChunkedArray = table.column(made.source)
     elif made.source == f"{side}_id":

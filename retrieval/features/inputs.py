@@ -31,6 +31,8 @@ class FeatureInput:
     cardinality: int
     width: int
     dim: int | None
+    moving: bool = False
+    """Its value for an item changes with time (see `spec.MOVING`)."""
 
 
 @dataclass(frozen=True, slots=True)

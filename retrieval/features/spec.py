@@ -14,6 +14,9 @@ from retrieval.config import Section
 ITEM_ID = "item_id"
 """Name of the id feature that the item side always has; histories share its vocabulary."""
 
+FIRST_EVENT = "first_event_at"
+"""Reserved item column: time in µs of an item's first event before the moment asked about, None where there is none."""
+
 Side = Literal["user", "item", "context"]
 SIDES: tuple[Side, ...] = ("user", "item", "context")
 TimePart = Literal["minute", "hour", "weekday", "hour_of_week", "day", "month", "year"]
@@ -94,6 +97,33 @@ class SinceLastFeature(Declaration):
     kind: Literal["since_last"] = "since_last"
 
 
+class ActivityFeature(Declaration):
+    """An item's share of all events in the last `hours`, as seen at the training example's (or index) time.
+
+    Read from the log itself, so it has no column. It moves: indexing reads it anew, so an index is as fresh as its
+    build. History tokens leave it out. In training it needs `training.windows = "by_time"`.
+    """
+
+    kind: Literal["activity"] = "activity"
+    hours: float = Field(24.0, gt=0, le=24 * 366, description="Length of the trailing window")
+
+    @property
+    def source(self) -> str:
+        """The reserved raw column that holds the share."""
+        return f"activity:{self.hours:g}h"
+
+
+class FirstSeenFeature(Declaration):
+    """How long ago an item had its first event, in logarithmic buckets; moves, and is read from the log, as above."""
+
+    kind: Literal["first_seen"] = "first_seen"
+
+    @property
+    def source(self) -> str:
+        """The reserved raw column that holds the time of the first event in µs."""
+        return FIRST_EVENT
+
+
 class VectorFeature(Declaration):
     """A dense vector that another model made, e.g. a content embedding."""
 
@@ -118,10 +148,16 @@ AnyFeature = Annotated[
     | TimeFeature
     | AgeFeature
     | SinceLastFeature
+    | ActivityFeature
+    | FirstSeenFeature
     | VectorFeature
     | TextFeature,
     Field(discriminator="kind"),
 ]
+
+
+MOVING = (ActivityFeature, FirstSeenFeature)
+"""Kinds whose value for an item changes with time."""
 
 
 class HistorySpec(Section):
@@ -164,6 +200,11 @@ class FeatureSpec(Section):
             raise ValueError(f"{where} must be of kind 'id', found {feature.kind!r}")
         if isinstance(feature, SinceLastFeature) and (side != "context" or not self.history.time):
             raise ValueError(f"{where}: kind 'since_last' is for context, with features.history.time = true")
+        if isinstance(feature, MOVING):
+            if side != "item":
+                raise ValueError(f"{where}: kind {feature.kind!r} is for items")
+            if feature.column is not None:
+                raise ValueError(f"{where}: kind {feature.kind!r} is read from the log, it has no column")
         if isinstance(feature, TimeFeature) and feature.column is None and side != "context":
             raise ValueError(f"{where}: kind 'time' needs a column here; only context has the request's own time")
 

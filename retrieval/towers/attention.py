@@ -49,30 +49,28 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor, bias: Bias = NO_BIAS, *, p
         return scaled_dot_product_attention(q, k, v, is_causal=True)
     L, C = q.shape[-2:]
     later = torch.full((L, L), _FAR, dtype=q.dtype, device=q.device).triu_(1)
-    scores = (q * C**-0.5) @ k.transpose(-1, -2) + later
+    scores: Tensor = (q * C**-0.5) @ k.transpose(-1, -2) + later
     if bias.position is not None:
         scores = scores + bias.position
     if bias.times is not None and bias.buckets is not None:
         scores = scores + torch.nn.functional.embedding(bias.buckets, bias.times).permute(0, 3, 1, 2)
-    if not pointwise:
-        return scores.softmax(-1) @ v
-    return silu(scores) @ v / _seen(q)[:, None]
+    shares = silu(scores) / _seen(q)[:, None] if pointwise else scores.softmax(-1)
+    return shares @ v
 
 
 def last_attention(
     q: Tensor, k: Tensor, v: Tensor, lengths: Tensor, bias: Bias = NO_BIAS, *, pointwise: bool
 ) -> Tensor:
     """The same for one query a history: q [B, H, 1, C] at the last of `lengths` [B] real positions -> [B, H, 1, C]."""
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # [B, H, 1, L]
+    scores: Tensor = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # [B, H, 1, L]
     if bias.position is not None:
         scores = scores + bias.position.transpose(0, 1)[:, :, None]
     if bias.times is not None and bias.buckets is not None:
         scores = scores + torch.nn.functional.embedding(bias.buckets, bias.times).transpose(1, 2)[:, :, None]
     padding = torch.arange(k.shape[2], device=q.device) >= lengths[:, None]
     scores = scores.masked_fill(padding[:, None, None], _FAR)
-    if not pointwise:
-        return scores.softmax(-1) @ v
-    return silu(scores) @ v / lengths[:, None, None, None].to(v.dtype)
+    shares = silu(scores) / lengths[:, None, None, None].to(v.dtype) if pointwise else scores.softmax(-1)
+    return shares @ v
 
 
 def _seen(like: Tensor) -> Tensor:

@@ -21,12 +21,17 @@ class ItemNetwork(nn.Module):
 
     def __init__(self, features: Sequence[FeatureInput], config: TowerConfig) -> None:
         super().__init__()
-        rest = {feature.name: feature for feature in features}
+        rest = {feature.name: feature for feature in features if not feature.moving}
+        moving = {feature.name: feature for feature in features if feature.moving}
         self.id = FeatureEmbedding(rest.pop(ITEM_ID), config.dim)
-        self.has_features = bool(rest)
+        self.has_features = bool(rest or moving)
+        self.has_fixed, self.has_moving = bool(rest), bool(moving)
         if rest:
             self.features = FeatureSet(rest)
             self.mix = mixer(self.features.width, config.dim)
+        if moving:
+            self.moving = FeatureSet(moving)
+            self.mix_moving = mixer(config.dim + self.moving.width, config.dim)
 
     @property
     def codes(self) -> int:
@@ -34,15 +39,18 @@ class ItemNetwork(nn.Module):
         return int(self.id.table.weight.shape[0])
 
     def represent(self, encoded: Mapping[str, Tensor], *, with_features: bool = True) -> Tensor:
-        """Encoded item features (`item_id` and the others), n rows -> [n, D], not normalised."""
+        """Encoded item features (`item_id` and those that don't move with time), n rows -> [n, D], not normalised."""
         rows: Tensor = self.id(encoded[ITEM_ID])
-        if self.has_features and with_features:
+        if self.has_fixed and with_features:
             rows = rows + self.mix(self.features(encoded))
         return rows
 
     def forward(self, encoded: Mapping[str, Tensor]) -> Tensor:
         """Encoded item features, n rows -> unit vectors [n, D]."""
-        return unit(self.represent(encoded))
+        rows = self.represent(encoded)
+        if self.has_moving:
+            rows = rows + self.mix_moving(torch.cat([rows, self.moving(encoded)], dim=-1))
+        return unit(rows)
 
 
 def unit(x: Tensor) -> Tensor:

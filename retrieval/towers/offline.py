@@ -14,8 +14,8 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from retrieval.data import Dataset, Histories
-from retrieval.features import ITEM_ID, LAST_EVENT, FeatureInput, Features
+from retrieval.data import Activity, Dataset, Histories, item_activity
+from retrieval.features import ITEM_ID, LAST_EVENT, FeatureInput, Features, has_moving, moving_columns
 from retrieval.towers.artifact import input_key
 
 Ints = npt.NDArray[np.int64]
@@ -23,18 +23,38 @@ _ROWS_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
+class MovingInputs:
+    """Encoded item features that change with time, read from the log as of any moment."""
+
+    features: Features
+    activity: Activity
+
+    def items(self, rows: Ints, at_us: int) -> dict[str, Tensor]:
+        """Inputs of some catalogue rows, int64 [n], from what happened before `at_us`."""
+        columns = moving_columns(self.features.spec, self.activity, rows, at_us)
+        encoded = self.features.encode("item", columns, len(rows), np.full(len(rows), at_us))
+        return tensors({one.name: encoded[one.name] for one in self.features.inputs("item") if one.moving})
+
+
+@dataclass(frozen=True)
 class ItemInputs:
     """Encoded features of all items: by catalogue row [N], and by code of the item_id vocabulary [V].
 
-    A code that stands for no single item (missing, unknown) has no other features.
+    A code that stands for no single item (missing, unknown) has no other features. Features that move with time are
+    in here as of one moment; `moving` gives them as of others, None where no feature moves.
     """
 
     by_item: Mapping[str, Tensor]
     by_code: Mapping[str, Tensor]
+    moving: MovingInputs | None = None
 
-    def items(self, rows: Tensor) -> dict[str, Tensor]:
-        """Inputs of some catalogue rows, int64 [n]."""
-        return {name: values[rows] for name, values in self.by_item.items()}
+    def items(self, rows: Tensor, at_us: int | None = None) -> dict[str, Tensor]:
+        """Inputs of some catalogue rows, int64 [n]; those that move as of `at_us`, where it is given."""
+        encoded = {name: values[rows] for name, values in self.by_item.items()}
+        if self.moving is None or at_us is None:
+            return encoded
+        moved = self.moving.items(rows.cpu().numpy(), at_us)
+        return {**encoded, **{name: values.to(rows.device) for name, values in moved.items()}}
 
     def codes(self, codes: Tensor) -> dict[str, Tensor]:
         """Inputs of some codes, int64 [n]."""
@@ -42,12 +62,14 @@ class ItemInputs:
 
     def to(self, device: torch.device) -> ItemInputs:
         """The same on another device."""
-        return ItemInputs(_moved(self.by_item, device), _moved(self.by_code, device))
+        return ItemInputs(_moved(self.by_item, device), _moved(self.by_code, device), self.moving)
 
 
 def item_inputs(dataset: Dataset, features: Features, at_us: int) -> ItemInputs:
     """Encode the whole catalogue as seen at `at_us`."""
-    by_item = encode_items(features, dataset.items, dataset.histories.item_ids, at_us)
+    activity = item_activity(dataset.histories) if has_moving(features.spec) else None
+    table = with_moving(dataset.items, features, activity, at_us)
+    by_item = encode_items(features, table, dataset.histories.item_ids, at_us)
     vocabulary = features.item_vocabulary
     missing = features.encode("item", {}, 1, np.array([at_us]))
     by_code = {name: np.repeat(values, vocabulary.cardinality, 0) for name, values in missing.items()}
@@ -56,7 +78,18 @@ def item_inputs(dataset: Dataset, features: Features, at_us: int) -> ItemInputs:
     for name, values in by_item.items():
         by_code[name][codes[known]] = values[known]
     by_code[ITEM_ID] = np.arange(vocabulary.cardinality)
-    return ItemInputs(tensors(by_item), tensors(by_code))
+    moving = None if activity is None else MovingInputs(features, activity)
+    return ItemInputs(tensors(by_item), tensors(by_code), moving)
+
+
+def with_moving(items: pa.Table, features: Features, activity: Activity | None, at_us: int) -> pa.Table:
+    """The catalogue's table with a raw column for each feature that moves, as of `at_us`; itself where none does."""
+    if activity is None:
+        return items
+    rows = np.arange(items.num_rows)
+    for name, column in moving_columns(features.spec, activity, rows, at_us).items():
+        items = items.append_column(name, column)
+    return items
 
 
 def encode_items(

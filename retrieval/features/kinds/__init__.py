@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from retrieval.features.kinds.activity import ActivityShare
 from retrieval.features.kinds.age import Age
 from retrieval.features.kinds.category import Category
 from retrieval.features.kinds.multi import Bag
@@ -22,6 +23,8 @@ KINDS: dict[str, Any] = {
     "time": TimeParts,
     "age": Age,
     "since_last": Age,
+    "activity": ActivityShare,
+    "first_seen": Age,
     "vector": Vector,
     "text": Words,
 }

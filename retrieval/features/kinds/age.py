@@ -1,4 +1,4 @@
-"""Kinds `age` and `since_last`: how long before the request something was, in logarithmic buckets."""
+"""Kinds `age`, `since_last` and `first_seen`: how long before the request something was, in logarithmic buckets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from retrieval.features.columns import Column, Ints
 from retrieval.features.inputs import Encoded, FeatureInput
 from retrieval.features.kinds.transform import State, codes_input, required_times
-from retrieval.features.spec import AgeFeature, Side, SinceLastFeature
+from retrieval.features.spec import AgeFeature, FirstSeenFeature, Side, SinceLastFeature
 
 GAP_EDGES: Ints = np.array([round(1_000_000 * 2 ** (half / 2)) for half in range(60)], np.int64)
 """Edges between buckets in µs: 1 s, then a factor of √2 each, up to 24 years."""
@@ -31,15 +31,15 @@ def gap_codes(deltas: Ints) -> Ints:
 class Age:
     """The bucket of (request time − column); 0 = missing."""
 
-    declaration: AgeFeature | SinceLastFeature
+    declaration: AgeFeature | SinceLastFeature | FirstSeenFeature
 
     @classmethod
-    def fit(cls, declaration: AgeFeature | SinceLastFeature, columns: Iterator[Column]) -> Self:  # noqa: ARG003
+    def fit(cls, declaration: AgeFeature | SinceLastFeature | FirstSeenFeature, columns: Iterator[Column]) -> Self:  # noqa: ARG003
         """Nothing to learn."""
         return cls(declaration)
 
     @classmethod
-    def restore(cls, declaration: AgeFeature | SinceLastFeature, state: State) -> Self:  # noqa: ARG003
+    def restore(cls, declaration: AgeFeature | SinceLastFeature | FirstSeenFeature, state: State) -> Self:  # noqa: ARG003
         """Nothing was learned."""
         return cls(declaration)
 
@@ -50,7 +50,7 @@ class Age:
     def encode(self, column: Column, at: Ints | None) -> Encoded:
         """int64 [n]."""
         made = self.declaration
-        micros, known = column.times("us" if isinstance(made, SinceLastFeature) else made.unit)
+        micros, known = column.times(made.unit if isinstance(made, AgeFeature) else "us")
         now = required_times(column, at) if known.any() else micros
         return {made.name: np.where(known, gap_codes(now - micros), 0)}
 

@@ -23,6 +23,10 @@ _TIME_BUCKETS = 64
 _TIMES_PER_OCTAVE = 2.0  # of seconds: 64 buckets reach 100 years
 
 
+Clock = tuple[Tensor, Tensor]
+"""Times of each token and of what it predicts: int64 µs [B, L] each."""
+
+
 @dataclass(frozen=True, slots=True)
 class Distances:
     """Buckets of every query and key: of positions int64 [L, L], of times int32 [B, L, L] (None without time).
@@ -50,23 +54,25 @@ class RelativeBias(nn.Module):
         return Bias(position, self.times, distances.times if self.times is not None else None)
 
 
-def all_distances(times: Tensor | None, asked: Tensor | None, length: int, device: torch.device) -> Distances:
-    """Of every position to those before it. times, asked: int64 µs [B, L], of each token and of what it predicts."""
+def all_distances(clock: Clock | None, length: int, device: torch.device) -> Distances:
+    """Of every position to those before it."""
     steps = torch.arange(length, device=device)
     back = position_buckets(steps)
     positions = back[(steps[:, None] - steps[None, :]).clamp(min=0)]
-    if times is None or asked is None:
+    if clock is None:
         return Distances(positions, None)
+    times, asked = clock
     return Distances(positions, time_buckets(asked[:, :, None] - times[:, None, :]))
 
 
-def last_distances(times: Tensor | None, asked: Tensor | None, lengths: Tensor, length: int) -> Distances:
-    """Of the last real position to all; times [B, L], asked [B, L], lengths [B]."""
+def last_distances(clock: Clock | None, lengths: Tensor, length: int) -> Distances:
+    """Of the last real position, at lengths [B] - 1, to all `length` positions."""
     at = lengths - 1
     steps = torch.arange(length, device=lengths.device)
     positions = position_buckets((at[:, None] - steps[None, :]).clamp(min=0))
-    if times is None or asked is None:
+    if clock is None:
         return Distances(positions, None)
+    times, asked = clock
     return Distances(positions, time_buckets(asked.gather(1, at[:, None]) - times))
 
 

@@ -36,16 +36,14 @@ class HstuEncoder(nn.Module):
     def last(self, tokens: Tensor, lengths: Tensor, times: Tensor, asked: Tensor) -> Tensor:
         """tokens [B, L, D], lengths int64 [B] -> states [B, D]; the last block runs for one query only."""
         x = self._through(self.blocks[:-1], tokens, times, asked)
-        clock = (times, asked) if self.time_bias else (None, None)
-        distances = last_distances(*clock, lengths, tokens.shape[1])
+        distances = last_distances((times, asked) if self.time_bias else None, lengths, tokens.shape[1])
         state: Tensor = self.norm(self.blocks[-1].last(x, lengths, distances))  # type: ignore[operator]
         return state
 
     def _through(self, blocks: nn.ModuleList, x: Tensor, times: Tensor, asked: Tensor) -> Tensor:
         if not len(blocks):
             return x
-        clock = (times, asked) if self.time_bias else (None, None)
-        distances = all_distances(*clock, x.shape[1], x.device)
+        distances = all_distances((times, asked) if self.time_bias else None, x.shape[1], x.device)
         for block in blocks:
             x = block(x, distances)
         return x
@@ -67,7 +65,7 @@ class HstuBlock(nn.Module):
     def forward(self, x: Tensor, distances: Distances) -> Tensor:
         """x [B, L, D] -> [B, L, D]."""
         B, L, D = x.shape
-        u, v, q, k = silu(self.uvqk(self.norm(x))).split(D, -1)
+        u, v, q, k = silu(self.uvqk(self.norm(x))).chunk(4, -1)
         v, q, k = (part.view(B, L, self.heads, -1).transpose(1, 2) for part in (v, q, k))
         mixed = causal_attention(q, k, v, self.bias(distances), pointwise=True).transpose(1, 2).reshape(B, L, D)
         return self._gated(x, u, mixed)
@@ -78,7 +76,7 @@ class HstuBlock(nn.Module):
         here = x[torch.arange(B, device=x.device), lengths - 1]  # [B, D]
         weight, bias = self.uvqk.weight, self.uvqk.bias
         normed, at = self.norm(x), self.norm(here)
-        u, _, q, _ = silu(self.uvqk(at)).split(D, -1)
+        u, _, q, _ = silu(self.uvqk(at)).chunk(4, -1)
         v = silu(linear(normed, weight[D : 2 * D], bias[D : 2 * D]))
         k = silu(linear(normed, weight[3 * D :], bias[3 * D :]))
         v, k = (part.view(B, L, self.heads, -1).transpose(1, 2) for part in (v, k))

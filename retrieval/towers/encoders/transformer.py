@@ -42,7 +42,7 @@ class TransformerEncoder(nn.Module):
         """tokens [B, L, D], lengths int64 [B] -> states [B, D]; the last block runs for one query only."""
         rotary = self._rotary(tokens)
         x = self._through(self.blocks[:-1], tokens, rotary, times, asked)
-        distances = last_distances(times, asked, lengths, tokens.shape[1]) if self.time_bias else None
+        distances = last_distances((times, asked), lengths, tokens.shape[1]) if self.time_bias else None
         state: Tensor = self.norm(self.blocks[-1].last(x, lengths, rotary, distances))  # type: ignore[operator]
         return state
 
@@ -52,7 +52,7 @@ class TransformerEncoder(nn.Module):
     def _through(self, blocks: nn.ModuleList, x: Tensor, rotary: Rotary, times: Tensor, asked: Tensor) -> Tensor:
         distances = None
         if self.time_bias and len(blocks):
-            distances = all_distances(times, asked, x.shape[1], x.device)
+            distances = all_distances((times, asked), x.shape[1], x.device)
         for block in blocks:
             x = block(x, rotary, distances)
         return x
@@ -101,7 +101,7 @@ class Block(nn.Module):
         return self._feed(self._attended(here, mixed.view(B, D)))
 
     def _attended(self, x: Tensor, mixed: Tensor) -> Tensor:
-        added = self.drop(self.out(mixed))
+        added: Tensor = self.drop(self.out(mixed))
         if self.gated:
             added = added * torch.sigmoid(self.attention_gate(x))
         return x + added

@@ -1,0 +1,89 @@
+"""Item features that move with time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pydantic import ValidationError
+
+from retrieval.data import Activity
+from retrieval.features import Features, FeatureSpec, has_moving, moving_columns
+from retrieval.features.columns import Column
+from retrieval.features.kinds import KINDS, Transform
+from retrieval.features.kinds.activity import CARDINALITY, ActivityShare
+from retrieval.features.spec import ActivityFeature, FirstSeenFeature
+from retrieval.features.vocabulary import Counter, Vocabulary
+
+HOUR = 3_600_000_000
+SPEC = FeatureSpec(
+    item=(ActivityFeature(name="hour", hours=1.0), ActivityFeature(name="day"), FirstSeenFeature(name="born"))
+)
+
+
+def activity() -> Activity:
+    """Item 0: events at hours 1, 2, 3; item 1: at hour 3 five times; item 2: none."""
+    times = np.array([1, 2, 3, 3, 3, 3, 3, 3]) * HOUR
+    return Activity(np.array([0, 3, 8, 8]), times, np.array([1, 2, 3]) * HOUR, np.array([0, 1, 2, 8]))
+
+
+def test_columns_are_shares_of_what_happened_before() -> None:
+    columns = moving_columns(SPEC, activity(), np.arange(3), int(3.5 * HOUR))
+    assert columns["activity:1h"].to_pylist() == pytest.approx([1 / 6, 5 / 6, 0.0])
+    assert columns["activity:24h"].to_pylist() == pytest.approx([3 / 8, 5 / 8, 0.0])
+    assert columns["first_event_at"].to_pylist() == [HOUR, 3 * HOUR, None]
+    earlier = moving_columns(SPEC, activity(), np.arange(3), 3 * HOUR)
+    assert earlier["activity:1h"].to_pylist() == [1.0, 0.0, 0.0]
+    assert earlier["first_event_at"].to_pylist() == [HOUR, None, None]
+
+
+def test_before_the_log_begins_nothing_is_known() -> None:
+    columns = moving_columns(SPEC, activity(), np.arange(3), HOUR)
+    assert all(column.null_count == 3 for column in columns.values())
+
+
+def test_buckets_double_with_four_steps_and_tell_none_from_unknown() -> None:
+    made = ActivityShare(ActivityFeature(name="hour"))
+    shares = pa.array([None, 0.0, 1e-12, 2.0**-24, 2.0**-23, 0.25, 0.5, 1.0])
+    codes = made.encode(Column.of("hour", shares, 8), None)["hour"].tolist()
+    assert codes[:3] == [0, 1, 2]
+    assert codes[4] - codes[3] == 4
+    assert codes[6] - codes[5] == 4
+    assert codes[7] == CARDINALITY - 1
+
+
+def test_inputs_that_move_say_so_and_survive_saving(tmp_path: Path) -> None:
+    features = Features(SPEC, {"user": (), "context": (), "item": _fitted()}, _vocabulary())
+    moving = {one.name: one.moving for one in features.inputs("item")}
+    assert moving == {"item_id": False, "hour": True, "day": True, "born": True}
+    features.save(tmp_path)
+    again = Features.load(tmp_path)
+    assert again.inputs("item") == features.inputs("item")
+    assert again.fingerprint == features.fingerprint
+    assert has_moving(again.spec)
+
+
+@pytest.mark.parametrize(
+    ("side", "feature", "message"),
+    [
+        ("user", ActivityFeature(name="hour"), "is for items"),
+        ("context", FirstSeenFeature(name="born"), "is for items"),
+        ("item", ActivityFeature(name="hour", column="clicks"), "it has no column"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(side: str, feature: object, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        FeatureSpec.model_validate({side: (feature,)})
+
+
+def _vocabulary() -> Vocabulary:
+    counter = Counter()
+    counter.add({"a": 2, "b": 1})
+    return counter.vocabulary(min_count=1, max_size=None, oov_buckets=1)
+
+
+def _fitted() -> tuple[Transform, ...]:
+    made = [KINDS["id"](SPEC.declared("item")[0], _vocabulary())]
+    return tuple(made) + tuple(KINDS[one.kind].fit(one, iter(())) for one in SPEC.item)
