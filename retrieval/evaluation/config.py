@@ -27,6 +27,12 @@ class EvaluationConfig(Section):
         description="Items that are ranked: engaged = those with any event; catalog = all; "
         "known = those with an event before the target's own time.",
     )
+    reindex_minutes: float = Field(
+        0.0,
+        ge=0.0,
+        description="Items are encoded anew this often, as an index that is rebuilt while the model stays: each target "
+        "meets the newest one before its time, without items that came later; 0 = once, at the end of training.",
+    )
     filter_seen: bool = Field(True, description="Leave out what the user engaged with before, as serving does.")
     max_targets: int = Field(
         100_000, ge=1, description="Targets that are measured; evenly spaced ones are taken where there are more."

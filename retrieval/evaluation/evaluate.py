@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from itertools import chain
 
 import numpy as np
@@ -27,13 +28,17 @@ from retrieval.observability import track
 Vectors = npt.NDArray[np.float32]
 UserVectors = Vectors | Callable[[Ints], Vectors]
 """float32 [T, D] in the order of the targets, or a function from event rows [b] to float32 [b, D]."""
+ItemVectors = Vectors | Callable[[int], Vectors]
+"""float32 [N, D], or a function from a moment in µs to those as an index built then holds them."""
+_MINUTE_US = 60_000_000
+_INDEXES_HELD = 64
 
 
 def evaluate_vectors(
     histories: Histories,
     targets: Ints,
     user_vectors: UserVectors,
-    item_vectors: Vectors,
+    item_vectors: ItemVectors,
     *,
     candidates: npt.NDArray[np.bool_],
     train_end: Ints,
@@ -46,6 +51,8 @@ def evaluate_vectors(
 ) -> EvaluationReport:
     """Measure user vectors against item vectors (float32 [N, D]) by inner product, with baselines and slices beside.
 
+    Item vectors that are a function of time are those of an index that is rebuilt every `config.reindex_minutes`: each
+    target is ranked by the newest one before its time, and what that one could not know yet is not found.
     `targets` are event rows int64 [T]; `candidates` bool [N] are the items ranked; `train_end` int64 [U] says what
     baselines may learn from. Tables give columns to slice by. Raises DataError or ConfigError on what does not fit.
     """
@@ -61,7 +68,7 @@ def evaluate_vectors(
     sources = SliceSources(histories, task.targets, train_end, users, items)
     columns = (column_slices(sources, column, config.slice_values) for column in config.slices)
     slices = list(chain(standard_slices(sources), *columns))
-    scorer = _inner_products(task, vectors, item_vectors)
+    scorer = _inner_products(task, vectors, item_vectors, config.reindex_minutes)
     counts = training_counts(histories, train_end)[task.columns]
     with track("evaluation", len(task.targets), unit="targets", show=show) as tracker:
         ranking = rank_targets(task, scorer, config.ks, tracker=tracker)
@@ -113,19 +120,20 @@ def hit_rate_and_ndcg(
     histories: Histories,
     targets: Ints,
     user_vectors: UserVectors,
-    item_vectors: Vectors,
+    item_vectors: ItemVectors,
     *,
     candidates: npt.NDArray[np.bool_],
     k: int = 10,
     filter_seen: bool = True,
     only_known: bool = False,
+    reindex_minutes: float = 0.0,
 ) -> Mapping[str, float]:
     """`hr@k`, `ndcg@k` and `mrr`, without baselines or slices: quick enough for validation while training.
 
     `only_known`: candidates of a target are those with an event before its time.
     """
     task = make_task(histories, targets, candidates, filter_seen=filter_seen, only_known=only_known)
-    ranking = rank_targets(task, _inner_products(task, user_vectors, item_vectors))
+    ranking = rank_targets(task, _inner_products(task, user_vectors, item_vectors, reindex_minutes))
     return rank_metrics(ranking.ranks, [k])
 
 
@@ -162,20 +170,57 @@ def _spaced(targets: Ints, most: int) -> Ints:
     return np.linspace(0, len(targets) - 1, most).round().astype(np.int64)
 
 
-def _inner_products(task: Task, user_vectors: UserVectors, item_vectors: Vectors) -> Scorer:
-    if item_vectors.ndim != 2 or len(item_vectors) != len(task.column_of):
-        raise DataError(f"evaluation: expected {len(task.column_of)} item vectors, found {list(item_vectors.shape)}")
-    corpus = np.ascontiguousarray(item_vectors[task.columns], np.float32)
+def _inner_products(task: Task, user_vectors: UserVectors, item_vectors: ItemVectors, reindex_minutes: float) -> Scorer:
+    index_of = _indexes(task, item_vectors, reindex_minutes)
 
     def score(part: slice) -> Vectors:
-        queries = user_vectors(task.targets[part]) if callable(user_vectors) else user_vectors[part]
-        if queries.ndim != 2 or queries.shape[1] != corpus.shape[1]:
-            raise DataError(
-                f"evaluation: user vectors {list(queries.shape)} and item vectors {list(corpus.shape)} differ in width"
-            )
-        return np.asarray(queries, np.float32) @ corpus.T
+        rows = task.targets[part]
+        queries = np.asarray(user_vectors(rows) if callable(user_vectors) else user_vectors[part], np.float32)
+        out = np.empty((len(rows), len(task.columns)), np.float32)
+        for lines, corpus, unknown in index_of(rows):
+            if queries.ndim != 2 or queries.shape[1] != corpus.shape[1]:
+                raise DataError(
+                    f"evaluation: user vectors {list(queries.shape)} and item vectors {list(corpus.shape)} "
+                    "differ in width"
+                )
+            out[lines] = queries[lines] @ corpus.T
+            if unknown is not None:
+                out[np.ix_(lines, unknown)] = -np.inf
+        return out
 
     return score
+
+
+_Index = tuple[Ints, Vectors, Ints | None]
+"""Lines of a block, the vectors [C, D] that they are ranked by, and the candidates that those don't hold."""
+
+
+def _indexes(task: Task, item_vectors: ItemVectors, minutes: float) -> Callable[[Ints], Iterable[_Index]]:
+    """A function from event rows to the indexes that their requests meet."""
+    if not callable(item_vectors):
+        corpus = _corpus(task, item_vectors)
+        return lambda rows: [(np.arange(len(rows)), corpus, None)]
+    if not minutes:
+        raise DataError("evaluation: item vectors of more than one moment, but evaluation.reindex_minutes is 0")
+    step = round(minutes * _MINUTE_US)
+
+    @lru_cache(_INDEXES_HELD)
+    def built(at_us: int) -> tuple[Vectors, Ints | None]:
+        unknown = None if task.known_from is None else np.flatnonzero(task.known_from >= at_us)
+        return _corpus(task, item_vectors(at_us)), unknown
+
+    def of(rows: Ints) -> Iterable[_Index]:
+        moments = task.histories.timestamps[rows] // step * step
+        for at_us in np.unique(moments).tolist():
+            yield np.flatnonzero(moments == at_us), *built(at_us)
+
+    return of
+
+
+def _corpus(task: Task, item_vectors: Vectors) -> Vectors:
+    if item_vectors.ndim != 2 or len(item_vectors) != len(task.column_of):
+        raise DataError(f"evaluation: expected {len(task.column_of)} item vectors, found {list(item_vectors.shape)}")
+    return np.ascontiguousarray(item_vectors[task.columns], np.float32)
 
 
 def _scores(name: str, ranking: Ranking, counts: Ints, config: EvaluationConfig) -> ModelScores:
