@@ -63,6 +63,7 @@ def save_checkpoint(
     optimiser: torch.optim.Optimizer,
     progress: Progress,
     mean: WeightMean | None = None,
+    *,
     objective: Remembers | None = None,
 ) -> Path:
     """Write a checkpoint and let go of the older ones."""
@@ -85,6 +86,7 @@ def load_checkpoint(
     optimiser: torch.optim.Optimizer,
     signature: str,
     mean: WeightMean | None = None,
+    *,
     objective: Remembers | None = None,
 ) -> Progress | None:
     """Load the newest whole checkpoint into what is given; None where there is none of this signature."""

@@ -53,9 +53,9 @@ class TrainingConfig(Section):
     validate_every: int = Field(2, ge=1, description="Epochs between two validations; the best checkpoint is kept.")
     loss: Literal["sampled_softmax", "corrected_softmax", "logq_softmax", "full_softmax", "gbce"] = Field(
         "sampled_softmax",
-        description="sampled_softmax: logQ with the positive as it is; corrected_softmax: negatives given that they "
-        "aren't the positive; logq_softmax: logQ on the positive too, as often published; full_softmax: every item seen "
-        "in training, for small corpora (negatives are not used); gbce: generalised binary cross-entropy.",
+        description="sampled_softmax: logQ on negatives, the positive as it is; corrected_softmax: the same, given "
+        "that negatives aren't the positive; logq_softmax: logQ on the positive too, as often published; full_softmax: "
+        "every item seen in training, for small corpora (negatives unused); gbce: generalised binary cross-entropy.",
     )
     gbce_t: float = Field(
         0.75, ge=0.0, le=1.0, description="gbce: calibration; 0: plain binary cross-entropy, 1: overconfidence undone."

@@ -26,7 +26,7 @@ class Labels:
         given = action_weights or {}
         _known_actions(histories, given)
         self._by_action = np.array([given.get(name, 1.0) for name in histories.action_names], np.float64)
-        self._column = histories.context[sample_weight_column] if sample_weight_column in histories.context else None
+        self._column = histories.context.get(sample_weight_column)
         if sample_weight_column and (self._column is None or self._column.kind == "codes"):
             numbers = ", ".join(name for name, c in histories.context.items() if c.kind != "codes") or "none"
             raise ConfigError(
@@ -50,7 +50,8 @@ class Labels:
                 f"training.sample_weight_column: {self._column.name!r} holds {column[wrong][0]}; "
                 "weights are finite and not negative"
             )
-        return weights * column
+        weighted: Floats = weights * column
+        return weighted
 
 
 def target_actions(

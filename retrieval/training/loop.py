@@ -173,7 +173,7 @@ def _prepare(
     run_dir.mkdir(parents=True, exist_ok=True)
     mean = WeightMean(pair, config.ema) if config.ema else None
     objective = Objective(config, inputs, device)
-    progress = load_checkpoint(run_dir, pair, optimiser, signature, mean, objective) or Progress(signature)
+    progress = load_checkpoint(run_dir, pair, optimiser, signature, mean, objective=objective) or Progress(signature)
     return _Run(
         config=config,
         device=device,
@@ -199,7 +199,7 @@ def _epochs(run: _Run, validate: Validate | None, show: bool) -> None:
             _epoch(run, tracker, started)
             _end_epoch(run, validate)
             run.progress.seconds = time.monotonic() - started
-            save_checkpoint(run.run_dir, run.pair, run.optimiser, run.progress, run.mean, run.objective)
+            save_checkpoint(run.run_dir, run.pair, run.optimiser, run.progress, run.mean, objective=run.objective)
             return_memory()
 
 
@@ -222,7 +222,7 @@ def _epoch(run: _Run, tracker: Tracker, started: float) -> None:
         tracker.advance(examples, f"epoch {progress.epoch + 1}, loss {loss:.3f}, {rate:,.0f} examples/s")
         if now - saved >= config.checkpoint_seconds and step + 1 < len(batches):
             progress.seconds = now - started
-            save_checkpoint(run.run_dir, run.pair, run.optimiser, progress, run.mean, run.objective)
+            save_checkpoint(run.run_dir, run.pair, run.optimiser, progress, run.mean, objective=run.objective)
             saved = time.monotonic()
 
 

@@ -23,8 +23,8 @@ class Popularity(Protocol):
     def share(self, items: Ints) -> Floats:
         """Probability that the target of one example is the item, for each of `items`."""
 
-    def observe(self, targets: Ints) -> None:
-        """Take note of a whole batch's target items [P], in order."""
+    def observe(self, targets: Ints, at_us: int | None = None) -> None:
+        """Take note of a whole batch's target items [P], in order, and of when its period began, if it has one."""
 
     def state(self) -> State:
         """What a checkpoint must hold, so that a resumed run goes on exactly; empty where there is nothing."""

@@ -5,11 +5,11 @@ hashed into, so that nothing grows with the number of items. Two items that shar
 item; with several hashes the largest B, from the emptiest of an item's buckets, is the estimate (their Algorithm 3).
 
 Two things are settled differently here. *Time is counted in examples, not in batches*: the paper's 1 / B is the
-probability that a batch holds the item, which for batches of thousands of examples is 1 for every popular item, while the
-correction needs the expected number of draws. In a batch of n examples an item that comes c times updates B once, by
-its mean gap and with the weight of c updates, 1 - (1 - α)^c; one example a batch gives the paper's recursion. *The first
-appearances are averaged plainly*: the weight is at least c over the appearances so far, so that the estimate starts
-at what was seen and not at an arbitrary B.
+probability that a batch holds the item, which for batches of thousands of examples is 1 for every popular item, while
+the correction needs the expected number of draws. In a batch of n examples an item that comes c times updates B once,
+by its mean gap and with the weight of c updates, 1 - (1 - α)^c; one example a batch gives the paper's recursion. *The
+first appearances are averaged plainly*: the weight is at least c over the appearances so far, so that the estimate
+starts at what was seen and not at an arbitrary B.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Streaming:
         share: Floats = 1.0 / np.maximum(longest, 1.0)
         return share
 
-    def observe(self, targets: Ints) -> None:
+    def observe(self, targets: Ints, at_us: int | None = None) -> None:  # noqa: ARG002
         """Take in a batch's targets [P], in order."""
         if not len(targets):
             return

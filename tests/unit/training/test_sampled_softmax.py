@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from retrieval.training.config import TrainingConfig
-from retrieval.training.losses import LOSSES, sampled_softmax
-from retrieval.training.negatives import Candidates, InBatch, Uniform, all_items, mix
+from retrieval.training.losses import Comparison, sampled_softmax
+from retrieval.training.negatives import Candidates, Uniform, all_items, mix
+from retrieval.training.popularity import Counts
 
 N, D, P = 30, 6, 40
 
@@ -37,16 +37,24 @@ def reference(users: Tensor, items: Tensor, targets: np.ndarray) -> Tensor:
     return total / len(targets)
 
 
-def sampled(users: Tensor, items: Tensor, targets: np.ndarray, candidates: object) -> Tensor:
+def sampled(users: Tensor, items: Tensor, targets: np.ndarray, candidates: Candidates) -> Tensor:
     """Mean sampled loss with these candidates."""
     own = items[torch.from_numpy(targets)]
-    return sampled_softmax(
+    return softmax(
         users,
-        items[torch.from_numpy(candidates.items)],  # type: ignore[attr-defined]
-        torch.from_numpy(candidates.bias).double(),  # type: ignore[attr-defined]
+        items[torch.from_numpy(candidates.items)],
+        torch.from_numpy(candidates.bias).double(),
         (users * own).sum(1),
-        torch.from_numpy(candidates.position_of(targets)),  # type: ignore[attr-defined]
+        torch.from_numpy(candidates.position_of(targets)),
         torch.full((len(targets),), 1 / len(targets), dtype=torch.float64),
+    )
+
+
+def softmax(users: Tensor, negatives: Tensor, bias: Tensor, positives: Tensor, hits: Tensor, weights: Tensor) -> Tensor:
+    """The loss of these; what only other losses look at is left empty."""
+    nothing = torch.zeros_like(positives)
+    return sampled_softmax(
+        Comparison(users, negatives, bias, positives, hits, weights, nothing, nothing, draws=0, items=0, corrected=True)
     )
 
 
@@ -59,8 +67,8 @@ def test_all_items_with_probability_one_are_the_full_softmax(world: tuple) -> No
     users.requires_grad_()
     items.requires_grad_()
     want = reference(users, items, targets)
-    uniform = mix([Uniform(counts, N)], targets, np.random.default_rng(0), corrected=True)
-    for candidates in (all_items(counts), uniform):
+    uniform = mix([Uniform(Counts(counts), N)], targets, np.random.default_rng(0), corrected=True)
+    for candidates in (all_items(Counts(counts).seen), uniform):
         have = sampled(users, items, targets, candidates)
         torch.testing.assert_close(have, want, rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(
@@ -76,22 +84,22 @@ def test_gradients_are_right_with_hits_bias_and_weights() -> None:
     inputs = (users.requires_grad_(), negatives.requires_grad_(), positives.requires_grad_())
 
     def loss(u: Tensor, v: Tensor, p: Tensor) -> Tensor:
-        return sampled_softmax(u, v, bias, p, hits, weights)
+        return softmax(u, v, bias, p, hits, weights)
 
     assert torch.autograd.gradcheck(loss, inputs)
 
 
 def test_chunks_do_not_change_the_result(world: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
     users, items, targets, counts = world
-    want = sampled(users, items, targets, all_items(counts))
+    want = sampled(users, items, targets, all_items(Counts(counts).seen))
     monkeypatch.setattr(sys.modules[sampled_softmax.__module__], "_CHUNK_ELEMENTS", 3 * (N + 1))
-    torch.testing.assert_close(sampled(users, items, targets, all_items(counts)), want, rtol=1e-12, atol=0)
+    torch.testing.assert_close(sampled(users, items, targets, all_items(Counts(counts).seen)), want, rtol=1e-12, atol=0)
 
 
 def test_one_negative_written_out() -> None:
     users = torch.tensor([[2.0, 0.0]], dtype=torch.float64)
     negative, bias = torch.tensor([[0.5, 9.0]], dtype=torch.float64), torch.tensor([0.7], dtype=torch.float64)
-    loss = sampled_softmax(
+    loss = softmax(
         users, negative, bias, torch.tensor([1.5], dtype=torch.float64), torch.tensor([-1]), torch.ones(1).double()
     )
     assert float(loss) == pytest.approx(math.log(1 + math.exp(1.0 + 0.7 - 1.5)), abs=1e-12)
@@ -102,7 +110,7 @@ def test_negatives_that_are_all_accidental_hits_add_nothing() -> None:
     negatives = torch.randn(1, 2, dtype=torch.float64, requires_grad=True)
     positives = torch.randn(3, dtype=torch.float64, requires_grad=True)
     hits, weights = torch.zeros(3, dtype=torch.int64), torch.ones(3, dtype=torch.float64)
-    loss = sampled_softmax(users, negatives, torch.zeros(1, dtype=torch.float64), positives, hits, weights)
+    loss = softmax(users, negatives, torch.zeros(1, dtype=torch.float64), positives, hits, weights)
     assert float(loss.detach()) == 0.0
     assert all(float(g.abs().max()) == 0 for g in torch.autograd.grad(loss, [users, negatives, positives]))
 
@@ -110,58 +118,6 @@ def test_negatives_that_are_all_accidental_hits_add_nothing() -> None:
 def test_extreme_logits_stay_finite() -> None:
     positives = torch.tensor([-900.0, 900.0, 0.0])
     users = torch.tensor([[900.0], [-900.0], [0.0]], requires_grad=True)
-    loss = sampled_softmax(
-        users, torch.ones(2, 1), torch.zeros(2), positives, torch.tensor([-1, -1, -1]), torch.ones(3)
-    )
+    loss = softmax(users, torch.ones(2, 1), torch.zeros(2), positives, torch.tensor([-1, -1, -1]), torch.ones(3))
     assert float(loss.detach()) == pytest.approx(1800 + math.log(2) + 0 + math.log(3), rel=1e-5)
     assert torch.isfinite(torch.autograd.grad(loss, users)[0]).all()
-
-
-def mean_error(world: tuple, number: int, sign: float, draws: int = 400) -> tuple[float, float]:
-    """Relative error of the averaged sampled gradient and of the loss, against the full softmax.
-
-    In-batch negatives only, so that the correction carries everything; a `sign` of -1 adds logQ where it should be
-    taken off.
-    """
-    users, items, targets, counts = world
-    users, items = users.clone().requires_grad_(), items.clone().requires_grad_()
-    want = reference(users, items, targets)
-    want_gradient = gradient(reference(users, items, targets), users, items)
-    rng = np.random.default_rng(number)
-    share = counts / counts.sum()
-    losses, gradients = [], []
-    for _ in range(draws):
-        crowd = rng.choice(N, number, p=share)  # the targets of a batch much larger than the one that is scored
-        source = [InBatch(counts, number)]
-        logq = mix(source, crowd, rng, corrected=False).bias - mix(source, crowd, rng, corrected=True).bias
-        raw = mix(source, crowd, rng, corrected=False)
-        turned = Candidates(raw.items, (raw.bias - sign * logq).astype(np.float32))
-        loss = sampled(users, items, targets, turned)
-        losses.append(float(loss.detach()))
-        gradients.append(gradient(loss, users, items))
-    off = torch.stack(gradients).mean(0) - want_gradient
-    return float(off.norm() / want_gradient.norm()), abs(np.mean(losses) - float(want.detach()))
-
-
-def test_the_correction_converges_to_the_full_softmax_and_the_wrong_sign_does_not(world: tuple) -> None:
-    few, many = mean_error(world, 50, 1.0, 150), mean_error(world, 5000, 1.0, 30)
-    assert many[0] < 0.3 * few[0]
-    assert many[0] < 0.03
-    assert many[1] < 0.01
-    wrong = mean_error(world, 5000, -1.0, 30)
-    assert wrong[0] > 10 * many[0]
-    assert wrong[1] > 0.1
-
-
-def test_raw_in_batch_negatives_do_not_converge(world: tuple) -> None:
-    users, items, targets, counts = world
-    crowd = np.random.default_rng(1).choice(N, 20_000, p=counts / counts.sum())
-    raw = mix([InBatch(counts, 20_000)], crowd, np.random.default_rng(2), corrected=False)
-    corrected = mix([InBatch(counts, 20_000)], crowd, np.random.default_rng(2), corrected=True)
-    want = float(reference(users, items, targets))
-    assert abs(float(sampled(users, items, targets, corrected)) - want) < 0.02
-    assert abs(float(sampled(users, items, targets, raw)) - want) > 1.0
-
-
-def test_every_choice_of_the_settings_has_a_loss() -> None:
-    assert set(LOSSES) == set(TrainingConfig.model_fields["loss"].annotation.__args__)  # type: ignore[union-attr]

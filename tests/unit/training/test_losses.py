@@ -1,0 +1,180 @@
+"""Every other loss against what its paper says, written out in float64."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from retrieval.training.config import NegativesConfig, TrainingConfig
+from retrieval.training.losses import (
+    LOSSES,
+    Comparison,
+    Loss,
+    corrected_softmax,
+    gbce,
+    logq_softmax,
+    sampled_softmax,
+)
+
+P, K, D, ITEMS, DRAWS = 9, 7, 4, 20, 12
+
+
+def comparison(users: Tensor, negatives: Tensor, positives: Tensor, *, corrected: bool = True) -> Comparison:
+    """A batch with accidental hits, unequal weights and corrections."""
+    generator = torch.Generator().manual_seed(2)
+
+    def numbers(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    return Comparison(
+        users=users,
+        negatives=negatives,
+        bias=numbers(K),
+        positives=positives,
+        hits=torch.tensor([-1, 2, 0, -1, 6, 2, -1, 3, -1]),
+        weights=numbers(P).exp() / P,
+        own_bias=numbers(P),
+        others=numbers(P) / 4,
+        draws=DRAWS,
+        items=ITEMS,
+        corrected=corrected,
+    )
+
+
+@pytest.fixture
+def inputs() -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    shapes = ((P, D), (K, D), (P,))
+    drawn = [torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    return drawn[0], drawn[1], drawn[2]
+
+
+def others_of(c: Comparison, p: int) -> list[int]:
+    return [k for k in range(K) if k != int(c.hits[p])]
+
+
+def logq_written_out(c: Comparison) -> Tensor:
+    total = torch.zeros((), dtype=torch.float64)
+    for p in range(P):
+        own = c.positives[p] + c.own_bias[p]
+        rest = sum(torch.exp(c.users[p] @ c.negatives[k] + c.bias[k]) for k in others_of(c, p))
+        total = total + c.weights[p] * (-own + torch.log(own.exp() + rest))
+    return total
+
+
+def corrected_written_out(c: Comparison) -> Tensor:
+    """sg(1 - p⁺)(-s⁺ + log Z), as published."""
+    total = torch.zeros((), dtype=torch.float64)
+    for p in range(P):
+        z = c.others[p].exp() * sum(torch.exp(c.users[p] @ c.negatives[k] + c.bias[k]) for k in others_of(c, p))
+        share = c.positives[p].exp() / (c.positives[p].exp() + z)
+        total = total + c.weights[p] * (1 - share).detach() * (-c.positives[p] + torch.log(z))
+    return total
+
+
+def gbce_written_out(c: Comparison, t: float) -> Tensor:
+    alpha = DRAWS / (ITEMS - 1)
+    beta = alpha * (t * (1 - 1 / alpha) + 1 / alpha)
+    total = torch.zeros((), dtype=torch.float64)
+    for p in range(P):
+        loss = -torch.log(torch.sigmoid(c.positives[p]) ** beta)
+        for k in others_of(c, p):
+            draws = c.bias[k].exp() * (alpha if c.corrected else 1)
+            loss = loss - draws * torch.log(1 - torch.sigmoid(c.users[p] @ c.negatives[k]))
+        total = total + c.weights[p] * loss / (DRAWS + 1)
+    return total
+
+
+def gradients(loss: Tensor, inputs: tuple[Tensor, ...]) -> Tensor:
+    return torch.cat([g.flatten() for g in torch.autograd.grad(loss, inputs)])
+
+
+@pytest.mark.parametrize(
+    ("loss", "written_out"),
+    [
+        (logq_softmax, logq_written_out),
+        (lambda c: gbce(c, 0.75), lambda c: gbce_written_out(c, 0.75)),
+        (lambda c: gbce(c, 0.0), lambda c: gbce_written_out(c, 0.0)),
+        (lambda c: gbce(c, 1.0), lambda c: gbce_written_out(c, 1.0)),
+    ],
+)
+@pytest.mark.parametrize("corrected", [True, False])
+def test_values_and_gradients_are_those_written_out(
+    inputs: tuple[Tensor, Tensor, Tensor], loss: Loss, written_out: Callable[[Comparison], Tensor], corrected: bool
+) -> None:
+    c = comparison(*inputs, corrected=corrected)
+    have, want = loss(c), written_out(c)
+    torch.testing.assert_close(have, want, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(gradients(have, inputs), gradients(want, inputs), rtol=1e-10, atol=1e-12)
+
+
+def test_the_corrected_gradient_is_the_published_one(inputs: tuple[Tensor, Tensor, Tensor]) -> None:
+    c = comparison(*inputs)
+    have, want = corrected_softmax(c), corrected_written_out(c)
+    torch.testing.assert_close(gradients(have, inputs), gradients(want, inputs), rtol=1e-10, atol=1e-12)
+    # its value is what can be compared with other softmax losses: -log p⁺
+    z = [
+        c.others[p].exp() * sum(torch.exp(c.users[p] @ c.negatives[k] + c.bias[k]) for k in others_of(c, p))
+        for p in range(P)
+    ]
+    value = sum(c.weights[p] * -torch.log(c.positives[p].exp() / (c.positives[p].exp() + z[p])) for p in range(P))
+    torch.testing.assert_close(have, torch.as_tensor(value), rtol=1e-12, atol=1e-12)
+
+
+def test_the_three_softmax_losses_differ(inputs: tuple[Tensor, Tensor, Tensor]) -> None:
+    c = comparison(*inputs)
+    found = [gradients(loss(c), inputs) for loss in (sampled_softmax, corrected_softmax, logq_softmax)]
+    assert float((found[0] - found[1]).norm() / found[0].norm()) > 0.02
+    assert float((found[0] - found[2]).norm() / found[0].norm()) > 0.02
+
+
+def test_gbce_over_every_item_is_binary_cross_entropy() -> None:
+    """alpha is 1 and so is beta, whatever t."""
+    torch.manual_seed(0)
+    users, items = torch.randn(3, D, dtype=torch.float64), torch.randn(ITEMS, D, dtype=torch.float64)
+    targets, nothing = torch.tensor([0, 4, 4]), torch.zeros(3, dtype=torch.float64)
+    own, weights = (users * items[targets]).sum(1), torch.full((3,), 1 / 3, dtype=torch.float64)
+    bias = torch.zeros(ITEMS, dtype=torch.float64)
+    c = Comparison(users, items, bias, own, targets, weights, nothing, nothing, ITEMS, ITEMS, corrected=True)
+    truth = torch.nn.functional.one_hot(targets, ITEMS).double()
+    want = torch.nn.functional.binary_cross_entropy_with_logits(users @ items.t(), truth)
+    for t in (0.0, 0.5, 1.0):
+        torch.testing.assert_close(gbce(c, t), want, rtol=1e-12, atol=0)
+
+
+def test_gbce_in_chunks_is_the_same(inputs: tuple[Tensor, Tensor, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    c = comparison(*inputs)
+    whole = gbce(c, 0.5)
+    monkeypatch.setattr(sys.modules[gbce.__module__], "_CHUNK_ELEMENTS", 2 * K)
+    parts = gbce(c, 0.5)
+    torch.testing.assert_close(parts, whole, rtol=1e-12, atol=0)
+    torch.testing.assert_close(gradients(parts, inputs), gradients(whole, inputs), rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_extreme_logits_and_no_negatives_stay_finite(name: str) -> None:
+    loss = LOSSES[name](TrainingConfig())
+    positives = torch.tensor([-900.0, 900.0, 0.0], requires_grad=True)
+    users = torch.tensor([[900.0], [-900.0], [0.0]], requires_grad=True)
+    hits, ones, nothing = torch.tensor([-1, 0, -1]), torch.ones(3), torch.zeros(3)
+    for negatives in (torch.ones(1, 1), torch.ones(0, 1)):
+        hits = hits if len(negatives) else torch.full((3,), -1)
+        bias = torch.zeros(len(negatives))
+        found = loss(Comparison(users, negatives, bias, positives, hits, ones, nothing, nothing, 1, 5, corrected=True))
+        assert math.isfinite(found.item())
+        assert all(torch.isfinite(g).all() for g in torch.autograd.grad(found, [users, positives]))
+
+
+def test_every_choice_of_the_settings_has_a_loss() -> None:
+    assert set(LOSSES) == set(TrainingConfig.model_fields["loss"].annotation.__args__)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("loss", ["corrected_softmax", "logq_softmax"])
+def test_a_correcting_loss_without_correction_is_refused(loss: str) -> None:
+    with pytest.raises(ValueError, match=r'it needs negatives\.correction = "counts" or "streaming"'):
+        TrainingConfig(loss=loss, negatives=NegativesConfig(correction="none"))  # type: ignore[arg-type]
