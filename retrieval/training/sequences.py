@@ -22,12 +22,17 @@ _LENGTH_NOISE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Event rows start[i] … stop[i]-1 of user[i]; `first[i]` where the window starts at the user's first event."""
+    """Event rows start[i] … stop[i]-1 of user[i]; `first[i]` where the window starts at the user's first event.
+
+    Where given, only rows from fresh[i] on are targets, and period[i] is the beginning (µs) of the window's period.
+    """
 
     user: Ints
     start: Ints
     stop: Ints
     first: npt.NDArray[np.bool_]
+    fresh: Ints | None = None
+    period: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.user)
@@ -46,7 +51,7 @@ class Batch:
     anything). users: int64 [B]. Of the P positions that count: row and column in [B, L]
     (int64 [P]), and the event rows of target and of the event before it (-1 where there is none).
     wanted: event rows of what is to be predicted, int64 [Q]; wanted_position: from which of the P positions, int64 [Q]
-    (None: Q = P, one from each).
+    (None: Q = P, one from each). at: the beginning of the windows' period in µs, None where they have none.
     """
 
     items: Ints
@@ -61,11 +66,34 @@ class Batch:
     previous: Ints
     wanted: Ints
     wanted_position: Ints | None = None
+    at: int | None = None
 
     @property
     def examples(self) -> int:
         """P, the targets in this batch."""
         return len(self.target)
+
+    def part(self, number: int, count: int) -> Batch:
+        """Every `count`-th window from `number` on, with its positions: what one of several processes computes."""
+        rows = slice(number, None, count)
+        mine = self.position_row % count == number
+        wanted = mine if self.wanted_position is None else mine[self.wanted_position]
+        renumbered = np.cumsum(mine) - 1
+        return Batch(
+            items=self.items[rows],
+            actions=self.actions[rows],
+            gaps=self.gaps[rows],
+            times=self.times[rows],
+            asked=self.asked[rows],
+            users=self.users[rows],
+            position_row=self.position_row[mine] // count,
+            position_column=self.position_column[mine],
+            target=self.target[mine],
+            previous=self.previous[mine],
+            wanted=self.wanted[wanted],
+            wanted_position=None if self.wanted_position is None else renumbered[self.wanted_position[wanted]],
+            at=self.at,
+        )
 
 
 def cut_windows(offsets: Ints, train_end: Ints, size: int, rng: np.random.Generator, *, everything: bool) -> Windows:
@@ -140,6 +168,8 @@ class SequenceReader:
         actions = np.where(token, self._action_codes[self._histories.actions[before]], 0)
         counted = real.copy()
         counted[:, 0] &= windows.first[chosen]
+        if windows.fresh is not None:
+            counted &= rows >= windows.fresh[chosen][:, None]
         if not self._positive.all():
             counted &= self._positive[self._histories.actions[np.where(real, rows, 0)]]
         row, col = np.nonzero(counted)
@@ -148,7 +178,9 @@ class SequenceReader:
         asked = self._histories.timestamps[np.where(real, rows, start[:, None])]
         times = np.concatenate([asked[:, :1], asked[:, :-1]], 1)  # BOS has the time of the oldest event
         gaps = self._gaps(times, token)
-        return Batch(items, actions, gaps, times, asked, windows.user[chosen], row, col, target, previous, target)
+        at = None if windows.period is None else int(windows.period[chosen].min())
+        user = windows.user[chosen]
+        return Batch(items, actions, gaps, times, asked, user, row, col, target, previous, target, at=at)
 
     def _gaps(self, times: Ints, token: npt.NDArray[np.bool_]) -> Ints:
         gaps = np.zeros_like(times)

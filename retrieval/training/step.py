@@ -19,8 +19,10 @@ from retrieval.towers.pair import TowerPair
 from retrieval.training.config import NegativesConfig, TrainingConfig
 from retrieval.training.labels import Labels
 from retrieval.training.losses import LOSSES, Comparison
+from retrieval.training.machine import tower_precision
 from retrieval.training.negatives import Candidates, NegativeSource, all_items, make_sources, mix
 from retrieval.training.negatives.base import Ints
+from retrieval.training.periods import PeriodShares
 from retrieval.training.popularity import Counts, Popularity, Streaming
 from retrieval.training.sequences import Batch
 
@@ -36,16 +38,20 @@ class StepInputs:
     features: Features
     counts: Ints
     labels: Labels
+    periods: PeriodShares | None = None
+    """Popularity by period, where batches are of one period each."""
 
 
 class Objective:
     """The loss of a batch, by the settings. It may remember (memory, streaming estimates): see `state`."""
 
     def __init__(self, config: TrainingConfig, inputs: StepInputs, device: torch.device) -> None:
+        self._config = config
         negatives = config.negatives
         counts = Counts(inputs.counts)
         streaming = negatives.correction == "streaming" and config.loss != "full_softmax"
-        self._popularity: Popularity = _streaming(counts.seen, negatives) if streaming else counts
+        by_count = inputs.periods or counts
+        self._popularity: Popularity = _streaming(counts.seen, negatives) if streaming else by_count
         self._loss = LOSSES[config.loss](config)
         self._everything = all_items(counts.seen) if config.loss == "full_softmax" else None
         self._sources = {} if self._everything else make_sources(self._popularity, negatives)
@@ -54,9 +60,12 @@ class Objective:
         self._seen = len(counts.seen)
         self._device = device
 
-    def candidates(self, targets: Ints, rng: np.random.Generator) -> Candidates:
-        """Negatives for a whole batch with these target items [P]; what remembers, remembers the batch."""
-        self._popularity.observe(targets)
+    def candidates(self, targets: Ints, rng: np.random.Generator, at_us: int | None = None) -> Candidates:
+        """Negatives for a whole batch with these target items [P]; what remembers, remembers the batch.
+
+        `at_us` is when the batch's period began, where it has one.
+        """
+        self._popularity.observe(targets, at_us)
         if self._everything is not None:
             return self._everything
         return mix(list(self._sources.values()), targets, rng, corrected=self._corrected)
@@ -70,13 +79,17 @@ class Objective:
         labels = self._inputs.labels
         rows = batch.wanted if whole is None else whole.wanted
         everyone = labels.items(rows)
-        drawn = self.candidates(everyone, rng)
+        drawn = self.candidates(everyone, rng, batch.at)
+        if not len(batch.wanted):  # one of several processes, and fewer windows than processes
+            return torch.zeros((), device=self._device)
         wanted = np.union1d(drawn.items, everyone)
-        vectors = pair.item(self._item_rows(pair, self._tensor(wanted), rng))  # [M, D]
+        with tower_precision(self._config, self._device):
+            vectors = pair.item(self._item_rows(pair, self._tensor(wanted), batch.at, rng)).float()  # [M, D]
+            users = self._users(pair, batch, rng).float()
         negatives = (
             vectors[self._tensor(np.searchsorted(wanted, drawn.items))] if len(wanted) > len(drawn.items) else vectors
         )
-        users = self._users(pair, batch, rng) * torch.exp(-pair.log_temperature)  # [P, D]
+        users = users * torch.exp(-pair.log_temperature)  # [P, D]
         if batch.wanted_position is not None:  # several targets of one position, or none
             users = torch.nn.functional.embedding(self._tensor(batch.wanted_position), users)
         targets, weights = labels.items(batch.wanted), labels.weights(batch.wanted)
@@ -98,6 +111,14 @@ class Objective:
             )
         )
 
+    def weight(self, batch: Batch) -> float:
+        """Sum of the weights of a batch's targets: what its mean loss counts for beside other batches."""
+        return float(self._inputs.labels.weights(batch.wanted).sum())
+
+    def weight(self, batch: Batch) -> float:
+        """Sum of the weights of a batch's targets: what its mean loss counts for beside other batches."""
+        return float(self._inputs.labels.weights(batch.wanted).sum())
+
     def state(self) -> dict[str, Tensor]:
         """What a checkpoint must hold so that a resumed run goes on exactly; empty for most settings."""
         parts = {f"{name}.{key}": value for name, part in self._parts().items() for key, value in part.state().items()}
@@ -114,8 +135,10 @@ class Objective:
     def _parts(self) -> dict[str, NegativeSource | Popularity]:
         return {"popularity": self._popularity, **self._sources}
 
-    def _item_rows(self, pair: TowerPair, rows: Tensor, rng: np.random.Generator) -> dict[str, Tensor]:
-        encoded = self._inputs.items.items(rows)
+    def _item_rows(
+        self, pair: TowerPair, rows: Tensor, at_us: int | None, rng: np.random.Generator
+    ) -> dict[str, Tensor]:
+        encoded = self._inputs.items.items(rows, at_us)
         share = pair.config.id_dropout
         if pair.item.has_features and share:
             buckets = self._inputs.features.item_vocabulary.oov_buckets

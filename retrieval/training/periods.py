@@ -1,0 +1,103 @@
+"""Windows by time: each has the targets of one user in one period, and what the user did before as its history.
+
+Batches hold windows of one period. So item features that move with time can be read as of its beginning, negatives
+are what others engaged with at about that time, and the popularity correction knows how popular items were then.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from retrieval.data import Activity, Histories
+from retrieval.features.fit import training_blocks
+from retrieval.training.popularity.base import Floats, State
+from retrieval.training.sequences import Windows, order_batches
+
+Ints = npt.NDArray[np.int64]
+
+
+def cut_periods(
+    histories: Histories, train_end: Ints, size: int, period_us: int, *, offset_us: int, since_us: int
+) -> Windows:
+    """Windows of at most `size` events over the training events from `since_us` on, none of them across periods.
+
+    Periods begin at `offset_us` + any multiple of `period_us`. A window's targets are its events of the period, the
+    ones before them are history alone; a period with more than half of `size` events becomes several windows.
+    """
+    longest = max(1, size // 2)
+    parts = [
+        _segments(histories, rows, period_us, offset_us=offset_us, since_us=since_us, longest=longest)
+        for rows in training_blocks(histories, train_end)
+    ]
+    user, fresh, stop, period = (np.concatenate(part) for part in zip(*parts, strict=True))
+    start = np.maximum(histories.offsets[user], stop - size)
+    return Windows(user, start, stop, start == histories.offsets[user], fresh, offset_us + period * period_us)
+
+
+def _segments(
+    histories: Histories, rows: Ints, period_us: int, *, offset_us: int, since_us: int, longest: int
+) -> tuple[Ints, Ints, Ints, Ints]:
+    """User, first and last (exclusive) target row and period of every run of one user's events in one period."""
+    times = np.asarray(histories.timestamps[rows])
+    rows, times = rows[times >= since_us], times[times >= since_us]
+    period, user = (times - offset_us) // period_us, histories.users_of(rows)
+    change = np.flatnonzero((np.diff(user, prepend=-1) != 0) | (np.diff(period, prepend=-1) != 0))
+    sizes = np.diff(np.append(change, len(rows)))
+    pieces = -(-sizes // longest)
+    first = np.repeat(change, pieces)
+    number = np.arange(len(first)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    first = first + number * longest
+    last = np.minimum(first + longest, np.repeat(change + sizes, pieces))
+    return user[first], rows[first], rows[last - 1] + 1, period[first]
+
+
+def order_periods(windows: Windows, tokens: int, rng: np.random.Generator) -> list[Ints]:
+    """Positions of windows, batch by batch: a batch's windows are of one period and about one length."""
+    assert windows.period is not None
+    order = np.argsort(windows.period, kind="stable")
+    edges = np.flatnonzero(np.diff(windows.period[order])) + 1
+    batches = [
+        members[batch]
+        for members in np.split(order, edges)
+        if len(members)
+        for batch in order_batches(windows.lengths[members], tokens, rng)
+    ]
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+class PeriodShares:
+    """How likely each item is the target of an example of the batch's period: its share of that period's events."""
+
+    def __init__(self, activity: Activity, seen: Ints, period_us: int, until_us: int) -> None:
+        """Events from `until_us` on, when training ends, are not looked at."""
+        self._activity = activity
+        self._seen = seen
+        self._period_us = period_us
+        self._until_us = until_us
+        self._window = (until_us, 1)
+
+    @property
+    def seen(self) -> Ints:
+        """Catalogue items with a target in the training window."""
+        return self._seen
+
+    def share(self, items: Ints) -> Floats:
+        """The items' shares of the period's events."""
+        counts = self._activity.counts(items, *self._window).astype(np.float64)
+        total = self._activity.total(*self._window)
+        shares: Floats = counts / max(total, 1)
+        return shares
+
+    def observe(self, targets: Ints, at_us: int | None = None) -> None:  # noqa: ARG002  # the log is asked, not the batch
+        """Turn to the period that begins at `at_us`."""
+        if at_us is not None:
+            end = min(at_us + self._period_us, self._until_us)
+            self._window = (end, max(end - at_us, 1))
+
+    def state(self) -> State:
+        """Nothing: every batch says its period."""
+        return {}
+
+    def restore(self, state: State) -> None:
+        """Nothing."""

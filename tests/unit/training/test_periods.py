@@ -1,0 +1,57 @@
+"""Windows by time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from retrieval.data import Dataset, Split, item_activity
+from retrieval.features import Features
+from retrieval.training.periods import PeriodShares, cut_periods, order_periods
+from retrieval.training.sequences import SequenceReader
+
+HOUR = 3_600_000_000
+
+
+@pytest.mark.parametrize("size", [2, 5, 40])
+@pytest.mark.parametrize("hours", [1, 48, 10_000])
+def test_every_training_event_is_a_target_once_in_its_own_period(
+    dataset: Dataset, split: Split, features: Features, size: int, hours: int
+) -> None:
+    histories, period = dataset.histories, hours * HOUR
+    windows = cut_periods(histories, split.train_end, size, period, offset_us=17, since_us=0)
+    reader = SequenceReader(histories, features)
+    targets = []
+    for chosen in order_periods(windows, 64, np.random.default_rng(0)):
+        batch = reader.read(windows, chosen)
+        times = histories.timestamps[batch.target]
+        assert batch.at is not None
+        assert ((times >= batch.at) & (times < batch.at + period)).all()
+        assert (batch.items.shape[1] <= size) or len(chosen) == 1
+        targets.append(batch.target)
+    wanted = [row for user, end in enumerate(split.train_end) for row in range(histories.offsets[user], end)]
+    assert sorted(np.concatenate(targets).tolist()) == wanted
+    assert (windows.lengths <= size).all()
+
+
+def test_only_recent_events_are_targets_but_older_ones_stay_history(dataset: Dataset, split: Split) -> None:
+    histories = dataset.histories
+    since = int(np.median(histories.timestamps))
+    windows = cut_periods(histories, split.train_end, 20, 24 * HOUR, offset_us=0, since_us=since)
+    assert windows.fresh is not None
+    assert (histories.timestamps[windows.fresh] >= since).all()
+    assert (histories.timestamps[windows.start] < since).any()
+
+
+def test_shares_are_those_of_the_period_and_end_with_the_training_events(dataset: Dataset) -> None:
+    histories = dataset.histories
+    times, items = np.asarray(histories.timestamps), np.asarray(histories.items)
+    every = np.arange(len(histories.item_ids))
+    until = int(np.quantile(times, 0.7))
+    shares = PeriodShares(item_activity(histories), every, 48 * HOUR, until)
+    for at in (int(times.min()), until - 24 * HOUR):
+        shares.observe(items[:3], at)
+        inside = (times >= at) & (times < min(at + 48 * HOUR, until))
+        counts = np.bincount(items[inside], minlength=len(every))
+        np.testing.assert_allclose(shares.share(every), counts / max(counts.sum(), 1), atol=2e-2)
+        assert shares.share(every).sum() == pytest.approx(1.0, abs=0.05)
