@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.syntax import Syntax
+from rich.table import Table
 
 from retrieval.cli.console import JsonOption, RecipeOption, SetOption, WorkspaceOption, emit, open_workspace, table
 
@@ -125,7 +126,7 @@ def tune(
         raise typer.Exit(INTERRUPTED)
 
 
-def _table(outcome: TuneOutcome) -> Any:
+def _table(outcome: TuneOutcome) -> Table:
     keys = list(outcome.trials[0].values) if outcome.trials else []
     several = any(one.deviation is not None for one in outcome.trials)
     last = [key.rpartition(".")[2] for key in keys]
@@ -144,7 +145,10 @@ def _table(outcome: TuneOutcome) -> Any:
         ]
         for place, one in enumerate(outcome.trials, start=1)
     ]
-    return table(f"Trials, best first: {outcome.about}", columns, rows)
+    made = table(f"Trials, best first: {outcome.about}", columns, rows)
+    for column in made.columns:
+        column.overflow = "fold"  # values are to be read whole, however narrow the terminal
+    return made
 
 
 def _shown(value: Any) -> str:

@@ -63,6 +63,7 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     def train(self: Training, run_dir: Path, *, show: bool, watch: Callable[..., None]) -> TrainResult:
         config, towers = self.settings.training, self.settings.towers
         trained.append({"rate": config.learning_rate, "dim": towers.dim, "seed": config.seed, "epochs": config.epochs})
+        trained[-1]["run"] = run_dir
         score = 1 / (1 + abs(config.learning_rate - 0.003) * 100) + towers.dim / 1000 + config.seed / 10_000
         run_dir.mkdir(parents=True, exist_ok=True)
         watch({"ndcg@10": score})
@@ -105,7 +106,7 @@ def test_an_interrupted_search_goes_on(
 
     def pulled(self: Training, *rest: Any, **more: Any) -> TrainResult:
         if len(scored) == 3:
-            scored.append({"rate": self.settings.training.learning_rate})
+            scored.append({"rate": self.settings.training.learning_rate, "run": rest[0]})
             raise KeyboardInterrupt
         return train(self, *rest, **more)
 
@@ -113,10 +114,10 @@ def test_an_interrupted_search_goes_on(
         patch.setattr(Training, "train", pulled)
         first = tune(Workspace.open(root), wanted, show=False)
     assert (first.interrupted, len(first.trials), first.found) == (True, 3, 0)
-    broken_off = scored.pop()["rate"]
+    broken_off = scored.pop()
     again = tune(Workspace.open(root), wanted, show=False)
     assert (again.interrupted, len(again.trials), again.found) == (False, 6, 3)
-    assert scored[3]["rate"] == broken_off  # what was running comes first
+    assert (scored[3]["rate"], scored[3]["run"]) == (broken_off["rate"], broken_off["run"])  # from its checkpoint
     assert len({one["rate"] for one in scored}) == len(scored) == 6
     assert all(one in again.trials for one in first.trials)
     more = tune(Workspace.open(root), wanted, show=False)
