@@ -133,7 +133,8 @@ def _to_onnx(served: ServedUserTower, side: Sequence[FeatureInput], path: Path) 
     history = [torch.zeros(B, L, dtype=torch.int64) for _ in _HISTORY_INPUTS]
     names = [*_HISTORY_INPUTS, "lengths", *served.names]
     free = {name: {0: "batch", 1: "length"} if name in _HISTORY_INPUTS else {0: "batch"} for name in names}
-    with _quiet():
+    # without gradients: attention has a path of its own for training, which writes in place and can't be traced
+    with _quiet(), torch.no_grad():
         # the tracing exporter: no tower branches on data, and it takes .1 s where dynamo's takes 5
         torch.onnx.export(
             served,
