@@ -1,4 +1,8 @@
-"""The peer's environment: a virtual one, made with pip when it is first asked for, outside the checkout."""
+"""The peer's environment: a virtual one, made with pip when it is first asked for, outside the checkout.
+
+Where another build of torch is wanted (pip's own for Linux brings CUDA along, several GB), make the environment
+yourself, install that build in it, and name it with --peer-env: pip then leaves torch as it is.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ def peer_python(folder: Path | None) -> Path:
     python, stamp = root / "bin" / "python", root / _STAMP
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
         return python
-    sys.stderr.write(f"making the peer's environment in {root} (some hundred MB, a few minutes) ...\n")
+    sys.stderr.write(f"making the peer's environment in {root} (a few minutes) ...\n")
     subprocess.run([sys.executable, "-m", "venv", root], check=True)
     subprocess.run([python, "-m", "pip", "install", "--quiet", "--requirement", REQUIREMENTS], check=True)
     stamp.write_text(wanted, encoding="utf-8")
