@@ -44,6 +44,27 @@ class NegativesConfig(Section):
         return self
 
 
+class TargetsConfig(Section):
+    """`[training.targets]`: what is to be predicted from each position of a history."""
+
+    method: Literal["next", "window"] = Field(
+        "next",
+        description="next: the next event; window: events drawn from what the user does over the next days, so that a "
+        "vector holds for longer (PinnerFormer's dense all action).",
+    )
+    days: float = Field(14.0, gt=0, le=3650, description="window: how far it reaches in time after the next event.")
+    events: int = Field(32, ge=1, le=10_000, description="window: how many events it holds at most.")
+    per_position: int = Field(2, ge=1, le=100, description="window: targets drawn from it, from every position.")
+
+    @model_validator(mode="after")
+    def _enough(self) -> TargetsConfig:
+        if self.method == "window" and self.per_position > self.events:
+            raise ValueError(
+                f"per_position = {self.per_position} targets can't be drawn from a window of events = {self.events}"
+            )
+        return self
+
+
 class TrainingConfig(Section):
     """How the towers are trained."""
 
@@ -60,6 +81,7 @@ class TrainingConfig(Section):
     gbce_t: float = Field(
         0.75, ge=0.0, le=1.0, description="gbce: calibration; 0: plain binary cross-entropy, 1: overconfidence undone."
     )
+    targets: TargetsConfig = Field(TargetsConfig(), description="What is to be predicted from each position.")
     action_weights: dict[str, Annotated[float, Field(ge=0.0, allow_inf_nan=False)]] = Field(
         {}, description="How much a target counts by its action, 1 unless given; 0: history only, never a target."
     )
@@ -67,10 +89,22 @@ class TrainingConfig(Section):
         "", description="Column of numbers among data.context_columns that each target's weight is multiplied with."
     )
     negatives: NegativesConfig = Field(NegativesConfig(), description="What the positives are compared with.")
-    windows: Literal["all", "last"] = Field(
-        "all", description="Long histories: cut into windows that cover everything, or the last window only."
+    windows: Literal["all", "last", "by_time"] = Field(
+        "all",
+        description="Long histories: cut into windows that cover everything, the last window only, or by_time: targets "
+        "of one period to a batch, with negatives, popularity and moving item features as of then.",
+    )
+    period_minutes: float = Field(60.0, gt=0, le=525_600, description="by_time: length of a period.")
+    recent_days: float = Field(
+        0.0, ge=0, description="by_time: only the last so many days hold targets, older events are history; 0: all."
     )
     batch_tokens: int = Field(6_400, ge=16, description="History tokens in a batch, padding included.")
+    accumulate: int = Field(
+        1,
+        ge=1,
+        description="Batches per optimiser step: the gradient is that of the mean over the positions of all of them; "
+        "negatives are each batch's own.",
+    )
     min_batches: int = Field(
         50, ge=1, description="Small logs: batches are made smaller until an epoch has about so many steps."
     )
@@ -86,7 +120,14 @@ class TrainingConfig(Section):
         "bf16", description="Precision inside matrix products; weights and sums are always float32."
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA where there is one.")
-    threads: int = Field(0, ge=0, le=1024, description="CPU threads; 0: as many as there are cores.")
+    processes: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Processes that share every step, on CUDA each with a device of its own; loss and weights don't "
+        "depend on their number. Started by torchrun, its processes are used instead.",
+    )
+    threads: int = Field(0, ge=0, le=1024, description="CPU threads per process; 0: its share of the cores.")
     select: str = Field("ndcg@10", min_length=1, description="Validation metric that chooses the best checkpoint.")
     validation_targets: int = Field(
         10_000, ge=1, description="Validation targets measured while training, evenly spaced where there are more."
@@ -94,9 +135,24 @@ class TrainingConfig(Section):
     checkpoint_seconds: float = Field(60.0, ge=0.0, description="Seconds between two checkpoints.")
 
     @model_validator(mode="after")
+    def _recent_days_by_time(self) -> TrainingConfig:
+        if self.recent_days and self.windows != "by_time":
+            raise ValueError(f'recent_days = {self.recent_days:g} needs windows = "by_time", found "{self.windows}"')
+        return self
+
+    @model_validator(mode="after")
     def _loss_fits(self) -> TrainingConfig:
         if self.loss in {"corrected_softmax", "logq_softmax"} and self.negatives.correction == "none":
             raise ValueError(
                 f'loss = "{self.loss}" is a way of correcting: it needs negatives.correction = "counts" or "streaming"'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _window_targets_of_any_time(self) -> TrainingConfig:
+        if self.targets.method == "window" and self.windows == "by_time":
+            raise ValueError(
+                'targets.method = "window" draws targets of later days, windows = "by_time" wants those of one period; '
+                "choose one of them"
             )
         return self

@@ -7,13 +7,14 @@ B windows of a batch, L its longest window, P real positions in it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from retrieval.data import Histories
 from retrieval.features import Features
+from retrieval.training.window_targets import WindowTargets
 
 Ints = npt.NDArray[np.int64]
 # Windows whose lengths differ by less than this share may end up in one batch.
@@ -143,18 +144,29 @@ def order_batches(lengths: Ints, tokens: int, rng: np.random.Generator) -> list[
 class SequenceReader:
     """Turns windows into batches of codes, reading the memory-mapped histories.
 
-    With `positive_actions`, only events with one of them are targets; all events are history.
+    With `positive_actions`, only events with one of them are targets; all events are history. With `later`, it draws
+    the targets of each position from what comes after it, instead of the next event.
     """
 
-    def __init__(self, histories: Histories, features: Features, positive_actions: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        histories: Histories,
+        features: Features,
+        positive_actions: Sequence[str] = (),
+        later: WindowTargets | None = None,
+    ) -> None:
         self._histories = histories
+        self._later = later
         self._positive = histories.action_codes(positive_actions)
         self._features = features
         self._history_inputs = features.history_inputs()
         self._item_codes, self._action_codes = features.history_codes(histories)
 
-    def read(self, windows: Windows, chosen: Ints) -> Batch:
-        """The batch of the windows at `chosen`. The target after BOS counts only where the history really starts."""
+    def read(self, windows: Windows, chosen: Ints, seed: Sequence[int] = (0,)) -> Batch:
+        """The batch of the windows at `chosen`. The target after BOS counts only where the history really starts.
+
+        What `later` draws depends on `seed`.
+        """
         start, stop = windows.start[chosen], windows.stop[chosen]
         size = stop - start
         L = int(size.max())
@@ -170,7 +182,7 @@ class SequenceReader:
         counted[:, 0] &= windows.first[chosen]
         if windows.fresh is not None:
             counted &= rows >= windows.fresh[chosen][:, None]
-        if not self._positive.all():
+        if self._later is None and not self._positive.all():
             counted &= self._positive[self._histories.actions[np.where(real, rows, 0)]]
         row, col = np.nonzero(counted)
         target = rows[row, col]
@@ -180,10 +192,26 @@ class SequenceReader:
         gaps = self._gaps(times, token)
         at = None if windows.period is None else int(windows.period[chosen].min())
         user = windows.user[chosen]
-        return Batch(items, actions, gaps, times, asked, user, row, col, target, previous, target, at=at)
+        batch = Batch(items, actions, gaps, times, asked, user, row, col, target, previous, target, at=at)
+        return batch if self._later is None else _with_later(batch, self._later, np.random.default_rng(tuple(seed)))
 
     def _gaps(self, times: Ints, token: npt.NDArray[np.bool_]) -> Ints:
         gaps = np.zeros_like(times)
         inner = token[:, 2:]  # BOS and the oldest event have no gap
         gaps[:, 2:][inner] = self._features.gap_codes((times[:, 2:] - times[:, 1:-1])[inner])
         return gaps
+
+
+def _with_later(batch: Batch, later: WindowTargets, rng: np.random.Generator) -> Batch:
+    """The batch with targets drawn from what follows; positions that nothing follows are left out."""
+    wanted, position = later.draw(batch.users[batch.position_row], batch.position_row, batch.target, rng)
+    kept = np.unique(position)
+    return replace(
+        batch,
+        position_row=batch.position_row[kept],
+        position_column=batch.position_column[kept],
+        target=batch.target[kept],
+        previous=batch.previous[kept],
+        wanted=wanted,
+        wanted_position=np.searchsorted(kept, position),
+    )

@@ -115,10 +115,6 @@ class Objective:
         """Sum of the weights of a batch's targets: what its mean loss counts for beside other batches."""
         return float(self._inputs.labels.weights(batch.wanted).sum())
 
-    def weight(self, batch: Batch) -> float:
-        """Sum of the weights of a batch's targets: what its mean loss counts for beside other batches."""
-        return float(self._inputs.labels.weights(batch.wanted).sum())
-
     def state(self) -> dict[str, Tensor]:
         """What a checkpoint must hold so that a resumed run goes on exactly; empty for most settings."""
         parts = {f"{name}.{key}": value for name, part in self._parts().items() for key, value in part.state().items()}

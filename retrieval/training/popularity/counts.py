@@ -29,7 +29,7 @@ class Counts:
         share: Floats = self._share[items]
         return share
 
-    def observe(self, targets: Ints, at_us: int | None = None) -> None:  # noqa: ARG002
+    def observe(self, targets: Ints, at_us: int | None = None) -> None:
         """Nothing: all is known beforehand."""
 
     def state(self) -> State:
