@@ -3,7 +3,7 @@
 from retrieval.data.activity import Activity, item_activity
 from retrieval.data.build import build_histories
 from retrieval.data.config import DataConfig, SplitConfig
-from retrieval.data.dataset import Dataset, open_dataset
+from retrieval.data.dataset import Dataset, open_dataset, read_dataset
 from retrieval.data.histories import ContextColumn, Histories, open_histories
 from retrieval.data.splits import Split, by_time, leave_one_out, make_split
 
@@ -22,4 +22,5 @@ __all__ = [
     "make_split",
     "open_dataset",
     "open_histories",
+    "read_dataset",
 ]

@@ -40,7 +40,17 @@ def open_dataset(config: DataConfig, root: Path, *, show: bool = True) -> Datase
         snapshot = snapshot_of(config, root, tracker=tracker)
     path = root / HISTORIES / snapshot
     histories = _open_or_none(path) or build_histories(config, root, path, snapshot=snapshot, show=show)
-    return Dataset(histories, read_arrow(path / "users.arrow"), read_arrow(path / "items.arrow"), snapshot)
+    return _with_tables(histories)
+
+
+def read_dataset(path: Path) -> Dataset:
+    """The dataset whose histories lie built at `path`. Raises ArtifactError where they don't, or are damaged."""
+    return _with_tables(open_histories(path))
+
+
+def _with_tables(histories: Histories) -> Dataset:
+    users, items = (read_arrow(histories.path / name) for name in ("users.arrow", "items.arrow"))
+    return Dataset(histories, users, items, histories.snapshot)
 
 
 def _open_or_none(path: Path) -> Histories | None:

@@ -6,7 +6,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
 import torch
 
@@ -14,20 +14,31 @@ from retrieval.errors import ConfigError
 from retrieval.training.config import TrainingConfig
 
 
-def chosen_device(config: TrainingConfig) -> torch.device:
-    """The device that the settings name. Raises ConfigError where it isn't there."""
-    if config.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if config.device == "cuda" and not torch.cuda.is_available():
+def chosen_device(config: TrainingConfig, number: int | None = None) -> torch.device:
+    """The device that the settings name; of several CUDA devices that with the number, where one is given.
+
+    Raises ConfigError where it isn't there.
+    """
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if config.device == "cpu" or (config.device == "auto" and not found):
+        return torch.device("cpu")
+    if not found:
         raise ConfigError("training.device is 'cuda', but torch finds no CUDA device; use 'auto' or 'cpu'")
-    return torch.device(config.device)
+    if number is None:
+        return torch.device("cuda")
+    if number >= found:
+        raise ConfigError(
+            f"training.processes: process {number + 1} has no CUDA device of its own, torch finds {found}; "
+            "use as many processes as devices, or training.device = 'cpu'"
+        )
+    return torch.device("cuda", number)
 
 
 @contextmanager
-def cpu_threads(config: TrainingConfig) -> Iterator[None]:
-    """As many CPU threads as the settings say, while the block runs."""
+def cpu_threads(config: TrainingConfig, processes: int = 1) -> Iterator[None]:
+    """As many CPU threads as the settings say, or this one's share of the cores, while the block runs."""
     before = torch.get_num_threads()
-    torch.set_num_threads(config.threads or os.cpu_count() or 1)
+    torch.set_num_threads(config.threads or max(1, (os.cpu_count() or 1) // processes))
     try:
         yield
     finally:
@@ -43,6 +54,16 @@ def matrix_precision(config: TrainingConfig) -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def tower_precision(config: TrainingConfig, device: torch.device) -> AbstractContextManager[object]:
+    """bf16 inside the towers on a GPU (autocast): activations take half the memory. Weights and sums stay float32.
+
+    Losses belong outside it. On a CPU bf16 is for matrix products only, and `matrix_precision` sees to it.
+    """
+    if config.precision == "bf16" and device.type == "cuda":
+        return torch.autocast("cuda", torch.bfloat16)
+    return nullcontext()
 
 
 def limit_kernel_cache() -> None:

@@ -36,11 +36,12 @@ from torch import Tensor, nn
 from retrieval.data import DataConfig, Dataset, Split, leave_one_out, open_dataset
 from retrieval.features import Features, FeatureSpec, HistorySpec, fit_features
 from retrieval.towers.config import TowerConfig
-from retrieval.training import loop
 from retrieval.training.config import NegativesConfig, TrainingConfig
+from retrieval.training.epoch import plan_epoch, take_step
 from retrieval.training.machine import cpu_threads, limit_kernel_cache, matrix_precision
 from retrieval.training.negatives import InBatch, Uniform, mix
 from retrieval.training.popularity import Counts, count_items
+from retrieval.training.run import TrainingInputs, prepare_run
 from tests.bench.peers import compare as peers
 from tests.bench.report import Row, bench_main
 
@@ -136,17 +137,15 @@ def plain_steps(dataset: Dataset, split: Split, features: Features, users_at_onc
 def our_steps(dataset: Dataset, split: Split, features: Features, config: TrainingConfig, folder: Path) -> Step:
     """A step of the package's own loop, reading, negatives and optimiser included."""
     towers = TowerConfig(dim=DIM, heads=HEADS, blocks=BLOCKS, dropout=DROPOUT)
-    run = loop._prepare(
-        dataset, split, features, towers, config, run_dir=folder, device=torch.device("cpu"), positive_actions=()
-    )
+    run = prepare_run(TrainingInputs(dataset, split, features, towers, config, folder), torch.device("cpu"))
     run.pair.train()
-    windows, batches = loop._plan(run, 0)
+    windows, steps = plan_epoch(run, 0)
     done = 0
 
     def step() -> int:
         nonlocal done
         with matrix_precision(config):
-            examples, _ = loop._step(run, windows, batches[done % len(batches)], done)
+            examples, _ = take_step(run, windows, steps[done % len(steps)], done)
         done += 1
         return examples
 

@@ -1,0 +1,152 @@
+"""A training run: its parts, made from its inputs or found again in a checkpoint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from retrieval.data import Dataset, Split
+from retrieval.errors import DataError
+from retrieval.features import Features
+from retrieval.towers.config import TowerConfig
+from retrieval.towers.offline import SideInputs, item_inputs
+from retrieval.towers.pair import TowerPair, build_pair
+from retrieval.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from retrieval.training.config import TrainingConfig
+from retrieval.training.ema import WeightMean
+from retrieval.training.journal import Journal
+from retrieval.training.labels import Labels, target_actions
+from retrieval.training.optimiser import make_optimiser
+from retrieval.training.popularity import count_items
+from retrieval.training.ranks import Ranks
+from retrieval.training.sequences import SequenceReader
+from retrieval.training.step import Objective, StepInputs
+from retrieval.training.window_targets import WindowTargets
+
+HOW_IT_IS_RUN = {"checkpoint_seconds", "threads", "device", "processes"}
+"""Settings that don't decide what is learned."""
+
+
+@dataclass(frozen=True)
+class TrainingInputs:
+    """What a training is made from."""
+
+    dataset: Dataset
+    split: Split
+    features: Features
+    towers: TowerConfig
+    config: TrainingConfig
+    run_dir: Path
+    positive_actions: tuple[str, ...] = ()
+
+
+@dataclass
+class Run:
+    """The parts of one run, in one of its processes."""
+
+    config: TrainingConfig
+    device: torch.device
+    ranks: Ranks
+    split: Split
+    offsets: np.ndarray
+    window: int
+    reader: SequenceReader
+    objective: Objective
+    pair: TowerPair
+    optimiser: torch.optim.AdamW
+    mean: WeightMean | None
+    run_dir: Path
+    progress: Progress
+    journal: Journal | None
+    """Only the first process keeps one."""
+    losses: list[float] = field(default_factory=list)
+
+    @property
+    def trained(self) -> list[torch.nn.Parameter]:
+        """The weights that are trained."""
+        return [weight for weight in self.pair.parameters() if weight.requires_grad]
+
+    def write(self, row: dict[str, object]) -> None:
+        """Write a row into the journal, where there is one."""
+        if self.journal is not None:
+            self.journal.write(row)
+
+    def save(self) -> None:
+        """Write a checkpoint; the first process does it for all."""
+        if self.ranks.first:
+            save_checkpoint(self.run_dir, self.pair, self.optimiser, self.progress, self.mean, objective=self.objective)
+
+
+def prepare_run(inputs: TrainingInputs, device: torch.device, ranks: Ranks | None = None) -> Run:
+    """Make the parts of a run, or take them up where its newest checkpoint left them.
+
+    Raises DataError where there is nothing to train on.
+    """
+    ranks = ranks or Ranks()
+    config, features = inputs.config, inputs.features
+    histories = inputs.dataset.histories
+    wanted = target_actions(histories, inputs.positive_actions, config.action_weights)
+    counts = count_items(histories, inputs.split, wanted)
+    if np.count_nonzero(counts) < 2:
+        raise DataError(
+            f"training needs events of at least 2 different items, found {np.count_nonzero(counts)}; "
+            "check the split and data.positive_actions"
+        )
+    given = StepInputs(
+        item_inputs(inputs.dataset, features, training_time(inputs.dataset, inputs.split)).to(device),
+        SideInputs(inputs.dataset, features),
+        features,
+        counts,
+        Labels(histories, config.action_weights, config.sample_weight_column),
+    )
+    pair = build_pair(inputs.towers, features, config.seed).to(device)
+    optimiser = make_optimiser(pair, config)
+    mean = WeightMean(pair, config.ema) if config.ema else None
+    objective = Objective(config, given, device)
+    later = None
+    if config.targets.method == "window":
+        later = WindowTargets(histories, histories.action_codes(wanted), inputs.split.train_end, config.targets)
+    signature = _signature(inputs)
+    inputs.run_dir.mkdir(parents=True, exist_ok=True)
+    found = load_checkpoint(inputs.run_dir, pair, optimiser, signature, mean, objective=objective)
+    progress = found or Progress(signature)
+    ranks.check_equal(list(pair.parameters()), progress.total_steps)
+    return Run(
+        config=config,
+        device=device,
+        ranks=ranks,
+        split=inputs.split,
+        offsets=np.asarray(histories.offsets),
+        window=features.spec.history.length + 1,
+        reader=SequenceReader(histories, features, wanted, later),
+        objective=objective,
+        pair=pair,
+        optimiser=optimiser,
+        mean=mean,
+        run_dir=inputs.run_dir,
+        progress=progress,
+        journal=Journal(inputs.run_dir, progress.total_steps) if ranks.first else None,
+    )
+
+
+def training_time(dataset: Dataset, split: Split) -> int:
+    """Time of the newest training event in µs: what item features are seen as of."""
+    histories = dataset.histories
+    ends = split.train_end[split.train_end > histories.offsets[:-1]]
+    return int(histories.timestamps[ends - 1].max()) if len(ends) else 0
+
+
+def _signature(inputs: TrainingInputs) -> str:
+    """Hash of all that decides the weights; how it is run (threads, device, processes, checkpoints) doesn't."""
+    digest = hashlib.sha256()
+    settings = json.dumps(inputs.config.model_dump(exclude=HOW_IT_IS_RUN))
+    towers = inputs.towers.model_dump_json()
+    for part in (inputs.dataset.snapshot, inputs.split.name, inputs.features.fingerprint, towers, settings):
+        digest.update(part.encode() + b"\0")
+    digest.update(np.ascontiguousarray(inputs.split.train_end).tobytes())
+    return digest.hexdigest()
