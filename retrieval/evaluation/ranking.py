@@ -21,6 +21,8 @@ Scores = npt.NDArray[np.float32]
 Scorer = Callable[[slice], Scores]
 """Scores float32 [B, C], writable and the caller's own, of the targets at these positions."""
 
+NEVER = np.iinfo(np.int64).max
+"""Time of the first event of an item that has none."""
 _HISTORY_EVENTS = 1 << 23
 
 
@@ -93,8 +95,8 @@ def rank_targets(task: Task, scorer: Scorer, ks: Sequence[int] = (), *, tracker:
 
 
 def first_times(histories: Histories) -> Ints:
-    """Time of each item's first event in µs, int64 [N]; the largest int64 where it has none."""
-    first = np.full(len(histories.item_ids), np.iinfo(np.int64).max)
+    """Time of each item's first event in µs, int64 [N]; NEVER where it has none."""
+    first = np.full(len(histories.item_ids), NEVER)
     for start in range(0, len(histories.items), 1 << 22):
         rows = slice(start, start + (1 << 22))
         np.minimum.at(first, histories.items[rows], histories.timestamps[rows])

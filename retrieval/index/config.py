@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from retrieval.config import Section
+from retrieval.data.config import parse_moment
 
 
 class IndexConfig(Section):
@@ -35,3 +36,15 @@ class IndexConfig(Section):
     active_days: float | None = Field(
         None, gt=0, description="Index only items with an event in this many days before the last; all when left out."
     )
+    as_of: str = Field(
+        "",
+        description="Encode items as seen at this moment (ISO 8601, UTC), without those whose first event is later, "
+        "as if the index had been built then; empty = after the last event.",
+    )
+
+    @field_validator("as_of")
+    @classmethod
+    def _is_moment(cls, text: str) -> str:
+        if text:
+            parse_moment(text)
+        return text

@@ -13,6 +13,7 @@ import pyarrow as pa
 from retrieval.data import Dataset, Split, make_split, open_dataset
 from retrieval.errors import NotFoundError
 from retrieval.evaluation import EvaluationConfig, EvaluationReport, candidate_items, evaluate_vectors
+from retrieval.evaluation.evaluate import ItemVectors
 from retrieval.evaluation.popularity import last_training_time
 from retrieval.features import ITEM_ID
 from retrieval.pipeline.user_inputs import inputs_at
@@ -55,13 +56,13 @@ def evaluate_towers(
     dataset: Dataset,
     split: Split,
     tower: UserTower,
-    items: Vectors,
+    items: ItemVectors,
     config: EvaluationConfig,
     *,
     targets: Targets = "test",
     show: bool = True,
 ) -> EvaluationReport:
-    """Measure a served user tower against item vectors float32 [N, D] of the same space."""
+    """Measure a served user tower against item vectors float32 [N, D] (or such as of any moment) of the same space."""
     rows = split.test if targets == "test" else split.valid
     return evaluate_vectors(
         dataset.histories,
@@ -91,13 +92,23 @@ def user_vectors(dataset: Dataset, tower: UserTower, rows: npt.NDArray[np.int64]
     return vectors
 
 
-def item_vectors(workspace: Workspace, version: ModelVersion, dataset: Dataset, split: Split) -> Vectors:
-    """The item tower's vectors of the whole catalog, float32 [N, D], as seen at the end of training."""
+def item_vectors(workspace: Workspace, version: ModelVersion, dataset: Dataset, split: Split) -> ItemVectors:
+    """The item tower's vectors of the whole catalog, float32 [N, D], as seen at the end of training.
+
+    Where `evaluation.reindex_minutes` has the index rebuilt, a function from a moment in µs to those seen then.
+    """
     from retrieval.towers.loading import load_item_tower
+    from retrieval.towers.offline import catalog_at
 
     tower = load_item_tower(workspace.store(), version, device=workspace.settings.training.device)
     table = with_item_ids(dataset)
-    return tower.encode(table, last_training_time(dataset.histories, split.train_end))
+
+    def seen_at(at_us: int) -> Vectors:
+        return tower.encode(catalog_at(table, dataset.histories, tower.features, at_us), at_us)
+
+    if workspace.settings.evaluation.reindex_minutes:
+        return seen_at
+    return seen_at(last_training_time(dataset.histories, split.train_end))
 
 
 def with_item_ids(dataset: Dataset) -> pa.Table:

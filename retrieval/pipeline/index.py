@@ -11,7 +11,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from retrieval.data import Dataset, Histories, make_split, open_dataset
+from retrieval.data.config import parse_moment
 from retrieval.errors import ArtifactError, ConfigError, GateError, NotFoundError
+from retrieval.evaluation.ranking import NEVER, first_times
+from retrieval.features import Features
 from retrieval.index import ExpectedShard, IndexConfig, ShardMetadata, shard_folder, verify_build
 from retrieval.index.build import BuildReport, build_index
 from retrieval.index.corpus import Corpus, inputs_hash, make_corpus
@@ -64,7 +67,7 @@ def build_version_index(
         if tower.space_id != row.space_id:
             raise ArtifactError(f"{row.id}: its item tower is of space {tower.space_id}, registered is {row.space_id}")
         dataset = open_dataset(workspace.settings.data, workspace.root, show=show)
-        corpus = _corpus(dataset, config)
+        corpus = _corpus(dataset, tower.features, config)
         address = inputs_hash(tower, corpus, config)
         found = registry.find_build_by_inputs(row.model, address)
         if found is not None and store.exists(found.key):
@@ -124,22 +127,31 @@ def _config(config: IndexConfig, shards: int | None) -> IndexConfig:
 # -- what is indexed, and whom it is measured with
 
 
-def _corpus(dataset: Dataset, config: IndexConfig) -> Corpus:
+def _corpus(dataset: Dataset, features: Features, config: IndexConfig) -> Corpus:
+    from retrieval.towers.offline import catalog_at
+
     histories = dataset.histories
-    items = with_item_ids(dataset)
+    at_us = parse_moment(config.as_of) if config.as_of else histories.last_us
+    items = catalog_at(with_item_ids(dataset), histories, features, at_us)
+    kept = np.ones(items.num_rows, np.bool_)
+    if config.as_of:
+        first = first_times(histories)
+        kept = (first < at_us) | (first == NEVER)
     if config.active_days is not None:
-        items = items.filter(pa.array(_active(histories, config.active_days)))
-    hidden = dataset.items.column_names[:1]  # the id under its own name; nobody filters on it
-    return make_corpus(items, config, snapshot=dataset.snapshot, at_us=histories.last_us, hidden=hidden)
+        kept &= _active(histories, config.active_days, at_us)
+    # the id under its own name, and what is known of an item's events: nobody filters on them
+    hidden = [*dataset.items.column_names[:1], *(set(items.column_names) - set(dataset.items.column_names) - {ITEM_ID})]
+    return make_corpus(items.filter(pa.array(kept)), config, snapshot=dataset.snapshot, at_us=at_us, hidden=hidden)
 
 
-def _active(histories: Histories, days: float) -> npt.NDArray[np.bool_]:
-    """bool [N]: items with an event in the last `days` days before the last event of all."""
+def _active(histories: Histories, days: float, at_us: int) -> npt.NDArray[np.bool_]:
+    """bool [N]: items with an event in the `days` days before a moment (or in it)."""
     active = np.zeros(len(histories.item_ids), dtype=np.bool_)
-    since = histories.last_us - int(days * _DAY_US)
+    since = at_us - int(days * _DAY_US)
     for start in range(0, histories.events, _EVENT_BLOCK):
         part = slice(start, start + _EVENT_BLOCK)
-        active[histories.items[part][histories.timestamps[part] >= since]] = True
+        times = histories.timestamps[part]
+        active[histories.items[part][(times >= since) & (times <= at_us)]] = True
     return active
 
 

@@ -20,6 +20,8 @@ import retrieval
 from retrieval.data import Dataset, Split, make_split, open_dataset
 from retrieval.errors import ArtifactError
 from retrieval.evaluation import EvaluationReport, candidate_items, evaluate_vectors, hit_rate_and_ndcg
+from retrieval.evaluation.config import EvaluationConfig
+from retrieval.evaluation.evaluate import ItemVectors
 from retrieval.features import Features, fit_features
 from retrieval.pipeline.user_inputs import inputs_at
 from retrieval.pipeline.workspace import Settings, Workspace
@@ -155,7 +157,7 @@ class Training:
             histories,
             self.split.test,
             lambda rows: vectors.users(pair, rows),
-            vectors.items(pair),
+            _item_vectors(vectors, pair, config),
             candidates=candidate_items(histories, config),
             train_end=self.split.train_end,
             config=config,
@@ -196,9 +198,11 @@ class Training:
                 self.dataset.histories,
                 rows,
                 lambda chosen: vectors.users(pair, chosen),
-                vectors.items(pair),
+                _item_vectors(vectors, pair, config),
                 candidates=candidates,
                 filter_seen=config.filter_seen,
+                only_known=config.candidates == "known",
+                reindex_minutes=config.reindex_minutes,
             )
             if watch is not None:
                 watch(metrics)
@@ -218,6 +222,11 @@ class Training:
                 f"{tower.version}: the exported user tower differs from the trained one by {off:.2g} "
                 f"(allowed {_GOLDEN_TOLERANCE:g}); it is not published"
             )
+
+
+def _item_vectors(vectors: PairVectors, pair: TowerPair, config: EvaluationConfig) -> ItemVectors:
+    """As seen at the end of training, or at any moment where the index is rebuilt as time goes on."""
+    return (lambda at_us: vectors.items(pair, at_us)) if config.reindex_minutes else vectors.items(pair)
 
 
 def _found(registry: Registry, store: ArtifactStore, model: str, address: str) -> VersionRow | None:

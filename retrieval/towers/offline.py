@@ -82,6 +82,12 @@ def item_inputs(dataset: Dataset, features: Features, at_us: int) -> ItemInputs:
     return ItemInputs(tensors(by_item), tensors(by_code), moving)
 
 
+def catalog_at(items: pa.Table, histories: Histories, features: Features, at_us: int) -> pa.Table:
+    """A table of the whole catalogue with what its items' features read from the log, from before `at_us`."""
+    activity = item_activity(histories) if has_moving(features.spec) else None
+    return with_moving(items, features, activity, at_us)
+
+
 def with_moving(items: pa.Table, features: Features, activity: Activity | None, at_us: int) -> pa.Table:
     """The catalogue's table with a raw column for each feature that moves, as of `at_us`; itself where none does."""
     if activity is None:

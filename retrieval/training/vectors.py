@@ -32,14 +32,14 @@ class PairVectors:
         self._items = items
         self._length = features.spec.history.length
 
-    def items(self, pair: TowerPair) -> Vectors:
-        """Embeddings of the whole catalogue, float32 [N, D]."""
+    def items(self, pair: TowerPair, at_us: int | None = None) -> Vectors:
+        """Embeddings of the whole catalogue, float32 [N, D]; features that move are seen as of `at_us`, if given."""
         device = pair.special.device
         count = len(next(iter(self._items.by_item.values())))
         parts = []
         with torch.no_grad():
             for rows in torch.split(torch.arange(count), _ITEMS_AT_ONCE):
-                encoded = {name: values.to(device) for name, values in self._items.items(rows).items()}
+                encoded = {name: values.to(device) for name, values in self._items.items(rows, at_us).items()}
                 parts.append(pair.item(encoded).float().cpu())
         return np.asarray(torch.cat(parts).numpy())
 
