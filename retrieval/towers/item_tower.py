@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 
 from retrieval.features import ITEM_ID, FeatureInput
 from retrieval.towers.config import TowerConfig
-from retrieval.towers.embedding import FeatureEmbedding, FeatureSet, mixer
+from retrieval.towers.embedding import FeatureEmbedding, FeatureSum
 
 
 class ItemNetwork(nn.Module):
@@ -27,11 +27,9 @@ class ItemNetwork(nn.Module):
         self.has_features = bool(rest or moving)
         self.has_fixed, self.has_moving = bool(rest), bool(moving)
         if rest:
-            self.features = FeatureSet(rest)
-            self.mix = mixer(self.features.width, config.dim)
+            self.features = FeatureSum(rest, config.dim)
         if moving:
-            self.moving = FeatureSet(moving)
-            self.mix_moving = mixer(config.dim + self.moving.width, config.dim)
+            self.moving = FeatureSum(moving, config.dim)
 
     @property
     def codes(self) -> int:
@@ -42,14 +40,14 @@ class ItemNetwork(nn.Module):
         """Encoded item features (`item_id` and those that don't move with time), n rows -> [n, D], not normalised."""
         rows: Tensor = self.id(encoded[ITEM_ID])
         if self.has_fixed and with_features:
-            rows = rows + self.mix(self.features(encoded))
+            rows = rows + self.features(encoded)
         return rows
 
     def forward(self, encoded: Mapping[str, Tensor]) -> Tensor:
         """Encoded item features, n rows -> unit vectors [n, D]."""
         rows = self.represent(encoded)
         if self.has_moving:
-            rows = rows + self.mix_moving(torch.cat([rows, self.moving(encoded)], dim=-1))
+            rows = rows + self.moving(encoded)
         return unit(rows)
 
 

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor, nn
 
 from retrieval.features import FeatureInput, HistoryInputs
 from retrieval.towers.artifact import input_key
 from retrieval.towers.config import TowerConfig
-from retrieval.towers.embedding import FeatureSet, mixer
+from retrieval.towers.embedding import FeatureSum
 from retrieval.towers.encoders import ENCODERS
 from retrieval.towers.item_tower import unit
 
@@ -37,8 +36,7 @@ class UserNetwork(nn.Module):
         side = {input_key(feature): feature for feature in (*profile, *context)}
         self.has_side = bool(side)
         if side:
-            self.side = FeatureSet(side)
-            self.fuse = mixer(config.dim + self.side.width, config.dim)
+            self.side = FeatureSum(side, config.dim)
 
     def tokens(self, table: Tensor, items: Tensor, actions: Tensor, gaps: Tensor) -> Tensor:
         """Token table [V, D] and codes int64 [B, L] of item, action and time gap -> tokens [B, L, D]."""
@@ -56,7 +54,7 @@ class UserNetwork(nn.Module):
     def embed(self, states: Tensor, side: Mapping[str, Tensor]) -> Tensor:
         """States [P, D] and encoded profile and context by `input_key`, P rows each -> unit vectors [P, D]."""
         if self.has_side:
-            states = states + self.fuse(torch.cat([states, self.side(side)], dim=-1))
+            states = states + self.side(side)
         return unit(states)
 
     def forward(

@@ -9,7 +9,6 @@ B batch, L history length, H heads, P distance buckets, T time buckets.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -23,57 +22,54 @@ _TIME_BUCKETS = 64
 _TIMES_PER_OCTAVE = 2.0  # of seconds: 64 buckets reach 100 years
 
 
+_POSITIONS = _NEAR + _FAR_BUCKETS
+_NEVER = -1e9
+
 Clock = tuple[Tensor, Tensor]
 """Times of each token and of what it predicts: int64 µs [B, L] each."""
 
 
-@dataclass(frozen=True, slots=True)
-class Distances:
-    """Buckets of every query and key: of positions int64 [L, L], of times int32 [B, L, L] (None without time).
-
-    For the last position's query only: int64 [B, L] and int32 [B, L].
-    """
-
-    positions: Tensor
-    times: Tensor | None
-
-
 class RelativeBias(nn.Module):
-    """Learned bias by distance and head, zero at first; made of one table each for positions and times."""
+    """Learned bias by head and distance, zero at first: the sum of what the positions and the times say."""
 
     def __init__(self, heads: int, *, positions: bool, times: bool) -> None:
         super().__init__()
-        self.positions = nn.Parameter(torch.zeros(_NEAR + _FAR_BUCKETS, heads)) if positions else None
-        self.times = nn.Parameter(torch.zeros(_TIME_BUCKETS, heads)) if times else None
+        self.positions = nn.Parameter(torch.zeros(heads, _POSITIONS if positions else 1), requires_grad=positions)
+        self.times = nn.Parameter(torch.zeros(heads, _TIME_BUCKETS if times else 1), requires_grad=times)
 
-    def forward(self, distances: Distances) -> Bias:
-        """The bias for these distances; see `Bias` for its shapes."""
-        position = None
-        if self.positions is not None:
-            position = nn.functional.embedding(distances.positions, self.positions).permute(2, 0, 1)
-        return Bias(position, self.times, distances.times if self.times is not None else None)
+    def forward(self, index: Tensor) -> Bias:
+        """The bias at these distances, as the functions below number them; the last entry is for what is not seen."""
+        table = (self.positions[:, :, None] + self.times[:, None, :]).flatten(1)
+        return Bias(torch.cat([table, table.new_full((table.shape[0], 1), _NEVER)], 1), index)
 
 
-def all_distances(clock: Clock | None, length: int, device: torch.device) -> Distances:
-    """Of every position to those before it."""
+def all_distances(length: int, clock: Clock | None, *, positions: bool, device: torch.device) -> Tensor:
+    """Entries of the bias table for every query and key: int32 [B, L, L] ([1, L, L] without a clock)."""
     steps = torch.arange(length, device=device)
-    back = position_buckets(steps)
-    positions = back[(steps[:, None] - steps[None, :]).clamp(min=0)]
-    if clock is None:
-        return Distances(positions, None)
-    times, asked = clock
-    return Distances(positions, time_buckets(asked[:, :, None] - times[:, None, :]))
+    back = steps[:, None] - steps[None, :]
+    by_position = position_buckets(torch.arange(length, device=device)).int()[back.clamp(min=0)][None]
+    index = by_position if positions else torch.zeros_like(by_position)
+    if clock is not None:
+        times, asked = clock
+        index = index * _TIME_BUCKETS + time_buckets(asked[:, :, None] - times[:, None, :])
+    return index.masked_fill(back < 0, _entries(clock, positions=positions))
 
 
-def last_distances(clock: Clock | None, lengths: Tensor, length: int) -> Distances:
-    """Of the last real position, at lengths [B] - 1, to all `length` positions."""
-    at = lengths - 1
-    steps = torch.arange(length, device=lengths.device)
-    positions = position_buckets((at[:, None] - steps[None, :]).clamp(min=0))
-    if clock is None:
-        return Distances(positions, None)
-    times, asked = clock
-    return Distances(positions, time_buckets(asked.gather(1, at[:, None]) - times))
+def last_distances(lengths: Tensor, length: int, clock: Clock | None, *, positions: bool) -> Tensor:
+    """The same for one query a history, its last real position, at lengths [B] - 1: int32 [B, L]."""
+    at = (lengths - 1)[:, None]
+    back = at - torch.arange(length, device=lengths.device)[None, :]
+    by_position = position_buckets(back.clamp(min=0)).int()
+    index = by_position if positions else torch.zeros_like(by_position)
+    if clock is not None:
+        times, asked = clock
+        index = index * _TIME_BUCKETS + time_buckets(asked.gather(1, at) - times)
+    return index.masked_fill(back < 0, _entries(clock, positions=positions))
+
+
+def _entries(clock: Clock | None, *, positions: bool) -> int:
+    """How many distances there are; the entry after them is for what is not seen."""
+    return (_POSITIONS if positions else 1) * (1 if clock is None else _TIME_BUCKETS)
 
 
 def position_buckets(steps: Tensor) -> Tensor:

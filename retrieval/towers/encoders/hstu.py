@@ -14,7 +14,7 @@ from torch.nn.functional import linear, silu
 
 from retrieval.towers.attention import causal_attention, last_attention
 from retrieval.towers.dropout import Dropout
-from retrieval.towers.encoders.bias import Distances, RelativeBias, all_distances, last_distances
+from retrieval.towers.encoders.bias import RelativeBias, all_distances, last_distances
 
 
 class HstuEncoder(nn.Module):
@@ -36,14 +36,16 @@ class HstuEncoder(nn.Module):
     def last(self, tokens: Tensor, lengths: Tensor, times: Tensor, asked: Tensor) -> Tensor:
         """tokens [B, L, D], lengths int64 [B] -> states [B, D]; the last block runs for one query only."""
         x = self._through(self.blocks[:-1], tokens, times, asked)
-        distances = last_distances((times, asked) if self.time_bias else None, lengths, tokens.shape[1])
+        clock = (times, asked) if self.time_bias else None
+        distances = last_distances(lengths, tokens.shape[1], clock, positions=True)
         state: Tensor = self.norm(self.blocks[-1].last(x, lengths, distances))  # type: ignore[operator]
         return state
 
     def _through(self, blocks: nn.ModuleList, x: Tensor, times: Tensor, asked: Tensor) -> Tensor:
         if not len(blocks):
             return x
-        distances = all_distances((times, asked) if self.time_bias else None, x.shape[1], x.device)
+        clock = (times, asked) if self.time_bias else None
+        distances = all_distances(x.shape[1], clock, positions=True, device=x.device)
         for block in blocks:
             x = block(x, distances)
         return x
@@ -62,7 +64,7 @@ class HstuBlock(nn.Module):
         self.out = nn.Linear(dim, dim)
         self.drop = Dropout(dropout)
 
-    def forward(self, x: Tensor, distances: Distances) -> Tensor:
+    def forward(self, x: Tensor, distances: Tensor) -> Tensor:
         """x [B, L, D] -> [B, L, D]."""
         B, L, D = x.shape
         u, v, q, k = silu(self.uvqk(self.norm(x))).chunk(4, -1)
@@ -70,7 +72,7 @@ class HstuBlock(nn.Module):
         mixed = causal_attention(q, k, v, self.bias(distances), pointwise=True).transpose(1, 2).reshape(B, L, D)
         return self._gated(x, u, mixed)
 
-    def last(self, x: Tensor, lengths: Tensor, distances: Distances) -> Tensor:
+    def last(self, x: Tensor, lengths: Tensor, distances: Tensor) -> Tensor:
         """x [B, L, D], lengths [B] -> [B, D]: the block's output at the last real position."""
         B, L, D = x.shape
         here = x[torch.arange(B, device=x.device), lengths - 1]  # [B, D]

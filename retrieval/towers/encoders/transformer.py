@@ -15,7 +15,7 @@ from torch.nn.functional import gelu, linear, silu
 from retrieval.towers.attention import causal_attention, last_attention
 from retrieval.towers.config import TowerConfig
 from retrieval.towers.dropout import Dropout
-from retrieval.towers.encoders.bias import Distances, RelativeBias, all_distances, last_distances
+from retrieval.towers.encoders.bias import RelativeBias, all_distances, last_distances
 
 _ROTARY_BASE = 10_000.0
 Rotary = tuple[Tensor, Tensor]
@@ -42,7 +42,8 @@ class TransformerEncoder(nn.Module):
         """tokens [B, L, D], lengths int64 [B] -> states [B, D]; the last block runs for one query only."""
         rotary = self._rotary(tokens)
         x = self._through(self.blocks[:-1], tokens, rotary, times, asked)
-        distances = last_distances((times, asked), lengths, tokens.shape[1]) if self.time_bias else None
+        clock = (times, asked)
+        distances = last_distances(lengths, tokens.shape[1], clock, positions=False) if self.time_bias else None
         state: Tensor = self.norm(self.blocks[-1].last(x, lengths, rotary, distances))  # type: ignore[operator]
         return state
 
@@ -52,7 +53,7 @@ class TransformerEncoder(nn.Module):
     def _through(self, blocks: nn.ModuleList, x: Tensor, rotary: Rotary, times: Tensor, asked: Tensor) -> Tensor:
         distances = None
         if self.time_bias and len(blocks):
-            distances = all_distances((times, asked), x.shape[1], x.device)
+            distances = all_distances(x.shape[1], (times, asked), positions=False, device=x.device)
         for block in blocks:
             x = block(x, rotary, distances)
         return x
@@ -77,15 +78,15 @@ class Block(nn.Module):
         if gated:
             self.attention_gate, self.feed_gate = nn.Linear(dim, dim), nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor, rotary: Rotary, distances: Distances | None) -> Tensor:
+    def forward(self, x: Tensor, rotary: Rotary, distances: Tensor | None) -> Tensor:
         """x [B, L, D] -> [B, L, D]."""
         B, L, D = x.shape
         q, k, v = self.qkv(self.attention_norm(x)).view(B, L, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
-        bias = () if distances is None else (self.bias(distances),)
-        mixed = causal_attention(rotate(q, rotary), rotate(k, rotary), v, *bias)
+        bias = None if distances is None else self.bias(distances)
+        mixed = causal_attention(rotate(q, rotary), rotate(k, rotary), v, bias)
         return self._feed(self._attended(x, mixed.transpose(1, 2).reshape(B, L, D)))
 
-    def last(self, x: Tensor, lengths: Tensor, rotary: Rotary, distances: Distances | None) -> Tensor:
+    def last(self, x: Tensor, lengths: Tensor, rotary: Rotary, distances: Tensor | None) -> Tensor:
         """x [B, L, D], lengths [B] -> [B, D]: the block's output at the last real position."""
         B, L, D = x.shape
         H, C = self.heads, D // self.heads
@@ -96,8 +97,8 @@ class Block(nn.Module):
         k, v = linear(normed, weight[D:], shift[D:]).view(B, L, 2, H, C).permute(2, 0, 3, 1, 4)  # [B, H, L, C]
         q = linear(self.attention_norm(here), weight[:D], shift[:D]).view(B, H, 1, C)
         q = rotate(q, (rotary[0][at][:, None, None], rotary[1][at][:, None, None]))
-        bias = () if distances is None else (self.bias(distances),)
-        mixed = last_attention(q, rotate(k, rotary), v, lengths, *bias, pointwise=False)
+        bias = None if distances is None else self.bias(distances)
+        mixed = last_attention(q, rotate(k, rotary), v, lengths, bias, pointwise=False)
         return self._feed(self._attended(here, mixed.view(B, D)))
 
     def _attended(self, x: Tensor, mixed: Tensor) -> Tensor:
