@@ -104,7 +104,11 @@ def wait_until(condition: object, timeout_s: float = 60.0, what: str = "") -> No
 
 @contextmanager
 def running_fleet(
-    root: Path, *arguments: str, environment: Mapping[str, str] | None = None, ready: bool = True
+    root: Path,
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    ready: bool = True,
+    patience_s: float = 60.0,
 ) -> Iterator[RunningFleet]:
     """`retrieval serve all` on a workspace while the block runs; it must end cleanly."""
     with (root / "serve.log").open("wb") as out:
@@ -116,10 +120,12 @@ def running_fleet(
         )
     fleet = RunningFleet(process, root / "run")
     try:
-        wait_until(lambda: read_fleet(fleet.run) is not None or process.poll() is not None, what="the fleet's file")
+        wait_until(
+            lambda: read_fleet(fleet.run) is not None or process.poll() is not None, patience_s, what="the fleet's file"
+        )
         assert process.poll() is None, (root / "serve.log").read_text()
         if ready:
-            wait_until(lambda: answers(fleet.address, SERVICE), what=f"the fleet\n{fleet.logs()}")
+            wait_until(lambda: answers(fleet.address, SERVICE), patience_s, what=f"the fleet\n{fleet.logs()}")
         yield fleet
     finally:
         process.send_signal(signal.SIGTERM)

@@ -106,10 +106,10 @@ def make(folder: Path, model: str, importing: Sequence[str], *settings: Settings
 
 
 @contextmanager
-def asked(root: Path, *arguments: str) -> Iterator[Stub]:
+def asked(root: Path, *arguments: str, patience_s: float = 60.0) -> Iterator[Stub]:
     """`retrieval serve all` in the workspace, and a client of its candidate service, while the block runs."""
     with (
-        running_fleet(root, *arguments) as fleet,
+        running_fleet(root, *arguments, patience_s=patience_s) as fleet,
         grpc.insecure_channel(fleet.address, options=CHANNEL_OPTIONS) as channel,
     ):
         yield Stub(channel)

@@ -34,7 +34,21 @@ def popularity(task: Task, train_end: Ints, config: EvaluationConfig) -> Scorer:
 
 def recent_popularity(task: Task, train_end: Ints, config: EvaluationConfig) -> Scorer:
     """Training events of an item in the last `recent_days` of training; all training events break ties."""
-    since = last_training_time(task.histories, train_end) - round(config.recent_days * _DAY_US)
+    return _trailing(task, train_end, config.recent_days)
+
+
+def popularity_day_at_cut(task: Task, train_end: Ints, config: EvaluationConfig) -> Scorer:  # noqa: ARG001
+    """Training events of an item in the last day of training; all training events break ties."""
+    return _trailing(task, train_end, 1.0)
+
+
+def popularity_hour_at_cut(task: Task, train_end: Ints, config: EvaluationConfig) -> Scorer:  # noqa: ARG001
+    """Training events of an item in the last hour of training; all training events break ties."""
+    return _trailing(task, train_end, 1.0 / 24.0)
+
+
+def _trailing(task: Task, train_end: Ints, days: float) -> Scorer:
+    since = last_training_time(task.histories, train_end) - round(days * _DAY_US)
     recent = training_counts(task.histories, train_end, since_us=since)[task.columns]
     overall = training_counts(task.histories, train_end)[task.columns]
     # ordinal, since float32 has no room for two counts in one number
@@ -66,6 +80,8 @@ BASELINES: dict[BaselineName, Callable[[Task, Ints, EvaluationConfig], Scorer]] 
     "popularity": popularity,
     "recent_popularity": recent_popularity,
     "covisitation": covisitation,
+    "popularity_hour_at_cut": popularity_hour_at_cut,
+    "popularity_day_at_cut": popularity_day_at_cut,
     "popularity_last_hour": popularity_last_hour,
     "popularity_last_day": popularity_last_day,
     "live_covisitation": live_covisitation,

@@ -12,6 +12,8 @@ BaselineName = Literal[
     "popularity",
     "recent_popularity",
     "covisitation",
+    "popularity_hour_at_cut",
+    "popularity_day_at_cut",
     "popularity_last_hour",
     "popularity_last_day",
     "live_covisitation",
@@ -39,8 +41,8 @@ class EvaluationConfig(Section):
     )
     baselines: tuple[BaselineName, ...] = Field(
         ("popularity", "recent_popularity", "covisitation"),
-        description="What is measured beside the model; those of the last hour or day and the live one go on "
-        "counting up to each request.",
+        description="What is measured beside the model; those at_cut count up to "
+        "the end of training, those of the last hour or day and the live one up to each request.",
     )
     recent_days: float = Field(
         7.0, gt=0, description="Window of recent popularity: the last days before the training events end."

@@ -29,7 +29,21 @@ from tests.bench.report import Row, bench_main, write_report
 
 _DATA = Path(__file__).resolve().parents[3].parent / "shared" / "data"
 SHOWN = (
-    *("name", "cut", "kind", "seed", "HR@10", "NDCG@10", "HR@50", "HR@100", "HR@200", "NDCG@200", "share", "targets"),
+    *(
+        "name",
+        "cut",
+        "kind",
+        "seed",
+        "HR@10",
+        "NDCG@10",
+        "HR@50",
+        "HR@100",
+        "HR@200",
+        "NDCG@200",
+        "share",
+        "HR@10_exact",
+        "targets",
+    ),
     *("seconds", "examples_per_s", "epochs", "valid_ndcg@10", "measure_seconds", "failed"),
 )
 _FIGURES = ("HR@", "NDCG@", "MRR", "seconds", "examples_per_s", "epochs", "share")
@@ -137,7 +151,7 @@ def finished(runs: Sequence[Run], workers: int) -> Iterator[list[Row]]:
         waiting = {pool.submit(run, one): one for one in runs}
         for done in as_completed(waiting):
             rows = done.result()
-            figures = {key: value for key, value in rows[0].items() if key in {"HR@10", "NDCG@10", "seconds", "failed"}}
+            figures = {key: value for key, value in rows[0].items() if key in ("HR@10", "NDCG@10", "seconds", "failed")}
             sys.stderr.write(f"done: {described(waiting[done])}: {figures}\n")
             yield rows
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.data import Dataset, Split
+from retrieval.data import Dataset, Split, by_time
 from retrieval.evaluation import EvaluationReport
+from retrieval.evaluation.evaluate import ItemVectors
 from retrieval.evaluation.popularity import training_counts
 from retrieval.pipeline.evaluate import evaluate_towers
 from retrieval.pipeline.workspace import Workspace
@@ -19,16 +20,17 @@ Rows = npt.NDArray[np.int64]
 
 
 def measure(
-    job: Run, workspace: Workspace, dataset: Dataset, split: Split, tower: UserTower, vectors: npt.NDArray[np.float32]
+    job: Run, workspace: Workspace, dataset: Dataset, split: Split, tower: UserTower, vectors: ItemVectors
 ) -> list[Row]:
     """Rows of kind model, baseline and cold start; baselines only with the first seed (they have none)."""
     data = DATASETS[job.dataset]
     names = data.baselines if job.targets == "test" and job.seed == 1 else ()
     config = workspace.settings.evaluation.model_copy(update={"baselines": names, "slices": ()})
     targets = spaced(split.test if job.targets == "test" else split.valid, job.most)
+    learned = _until(dataset, split, targets)
 
     def evaluated(rows: Rows) -> EvaluationReport:
-        chosen = Split(split.name, split.train_end, split.valid, rows)
+        chosen = Split(split.name, learned, split.valid, rows)
         return evaluate_towers(dataset, chosen, tower, vectors, config, show=job.show)
 
     report = evaluated(targets)
@@ -41,6 +43,16 @@ def measure(
         rows += [share | row for row in _rows(cold, "model", data.ks, kind="cold start")]
         rows += [share | row for row in _rows(cold, "baseline", data.ks, kind="cold start baseline")]
     return rows
+
+
+def _until(dataset: Dataset, split: Split, targets: Rows) -> Rows:
+    """What baselines may count, by user: of a split by time all that came before the first target, which is more than
+    the model learns from (its validation window lies between).
+    """
+    if split.name != "time":
+        return split.train_end
+    start = int(dataset.histories.timestamps[targets].min())
+    return by_time(dataset.histories, start, start).train_end
 
 
 def spaced(targets: Rows, most: int) -> Rows:

@@ -6,14 +6,23 @@ goes on where it stopped; a measurement that was made is read from the work fold
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tests.bench.report import Row
+
+if TYPE_CHECKING:
+    from retrieval.data import Dataset, Split
+    from retrieval.pipeline.workspace import Workspace
+    from retrieval.towers.runtime import UserTower
+    from retrieval.types import ModelVersion
 
 
 @dataclass(frozen=True)
@@ -66,31 +75,60 @@ def _run(job: Run) -> list[Row]:
     check_track(job.track, workspace.settings.features)
     outcome = train_version(workspace, test=False, show=job.show)
     manifest = read_manifest(workspace.store().open_artifact(outcome.version.key, kind=VERSION_KIND))
-    kept = job.root / "rows" / f"{_key(job, manifest.facts['inputs_hash'], workspace)}.json"
-    if kept.exists():
-        return list(json.loads(kept.read_text(encoding="utf-8")))
-    dataset, started = workspace.dataset(show=False), time.monotonic()
+    dataset = workspace.dataset(show=False)
     split = workspace.split(dataset)
     tower = load_user_tower(workspace.store(), outcome.version.id, threads=job.threads)
-    vectors = item_vectors(workspace, outcome.version.id, dataset, split)
-    found = measure(job, workspace, dataset, split, tower, vectors)
-    trained = manifest.facts["training"]
-    rows = [{**_named(job), **row} for row in found]
-    for row in rows:
-        if row["kind"] in {"model", "cold start"}:
-            row |= {
-                "device": _device(workspace),
-                "seconds": trained["seconds"],
-                "examples_per_s": round(trained["examples"] / max(trained["seconds"], 1e-9)),
-                "epochs": trained["epochs"],
-                "best_epoch": trained["best_epoch"],
-                "valid_ndcg@10": round(manifest.facts["validation"].get("ndcg@10", float("nan")), 4),
-                "measure_seconds": round(time.monotonic() - started, 1),
-                "version": str(outcome.version.id),
-            }
-    kept.parent.mkdir(exist_ok=True)
-    kept.write_text(json.dumps(rows), encoding="utf-8")
-    return rows
+    key = _key(job, manifest.facts["inputs_hash"], workspace)
+    kept = job.root / "rows" / f"{key}.json"
+    if not kept.exists():
+        started = time.monotonic()
+        vectors = item_vectors(workspace, outcome.version.id, dataset, split)
+        rows = [{**_named(job), **row} for row in measure(job, workspace, dataset, split, tower, vectors)]
+        for row in rows:
+            if row["kind"] in {"model", "cold start"}:
+                row.update(_training(manifest.facts, workspace))
+                row.update(measure_seconds=round(time.monotonic() - started, 1), version=str(outcome.version.id))
+        _keep(kept, rows)
+    rows = json.loads(kept.read_text(encoding="utf-8"))
+    return [*rows, _served(job, workspace, outcome.version.id, dataset, split, tower, key)] if job.served else rows
+
+
+def _served(
+    job: Run, workspace: Workspace, version: ModelVersion, dataset: Dataset, split: Split, tower: UserTower, key: str
+) -> Row:
+    """The row of the served system; what goes wrong in it is said there, and costs nothing of the rest."""
+    from tests.bench.quality.served import serve_and_measure
+
+    kept = job.root / "rows" / f"{key}-served.json"
+    if not kept.exists():
+        try:
+            with (job.root / "serving.lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # one fleet at a time in a workspace
+                found = serve_and_measure(job, workspace, version, dataset, split, tower)
+        except Exception as error:
+            return {**_named(job), "kind": "served", "failed": f"{type(error).__name__}: {error}"[:500]}
+        _keep(kept, {**_named(job), **found, "version": str(version)})
+    row: Row = json.loads(kept.read_text(encoding="utf-8"))
+    return row
+
+
+def _training(facts: Mapping[str, Any], workspace: Workspace) -> Row:
+    trained = facts["training"]
+    return {
+        "device": _device(workspace),
+        "seconds": trained["seconds"],
+        "examples_per_s": round(trained["examples"] / max(trained["seconds"], 1e-9)),
+        "epochs": trained["epochs"],
+        "best_epoch": trained["best_epoch"],
+        "valid_ndcg@10": round(facts["validation"].get("ndcg@10", float("nan")), 4),
+    }
+
+
+def _keep(path: Path, content: object) -> None:
+    path.parent.mkdir(exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content), encoding="utf-8")
+    partial.replace(path)
 
 
 def _named(job: Run) -> Row:
@@ -102,19 +140,19 @@ def _named(job: Run) -> Row:
     return named | {"kind": "model"}
 
 
-def _key(job: Run, inputs: str, workspace: object) -> str:
+def _key(job: Run, inputs: str, workspace: Workspace) -> str:
     """What decides a measurement, as a hash: the version's inputs, and how it is measured."""
-    evaluation = workspace.settings.evaluation.model_dump(mode="json")  # type: ignore[attr-defined]
-    how = {"targets": job.targets, "evaluation": evaluation, "named": _named(job), "served": job.served}
+    evaluation = workspace.settings.evaluation.model_dump(mode="json")
+    how = {"targets": job.targets, "evaluation": evaluation, "named": _named(job)}
     return hashlib.sha256(json.dumps([inputs, how], sort_keys=True).encode()).hexdigest()[:24]
 
 
-def _device(workspace: object) -> str:
+def _device(workspace: Workspace) -> str:
     import torch
 
     from retrieval.training.machine import chosen_device
 
-    device = chosen_device(workspace.settings.training)  # type: ignore[attr-defined]
+    device = chosen_device(workspace.settings.training)
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
