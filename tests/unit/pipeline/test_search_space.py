@@ -103,7 +103,7 @@ def test_values_that_are_valid_only_together_are_allowed() -> None:
 def test_settings_become_toml_and_are_read_back() -> None:
     data = {
         "name": 'say "ä"',
-        "training": {"rate": 1e-05, "on": True, "select": None, "negatives": {"uniform": 3}},
+        "training": {"rate": 1e-05, "on": True, "select": None, "negatives": {"uniform": 3, "a b": 2}},
         "features": {"history": {"length": 9}, "user": [{"name": "a", "parts": ["x", "y"]}, {"name": "b"}], "item": []},
     }
     text = toml_text(data)
