@@ -107,7 +107,7 @@ def measure(given: argparse.Namespace) -> list[Row]:
     ]
     rows: list[Row] = []
     note = {"note": data.notes[given.track]} if given.track in data.notes else {}
-    for made in finished(runs, given.workers):
+    for _, made in finished(runs, given.workers):
         rows += [row | note for row in made]
         write_report(given, in_order(rows))
     every = [*in_order(rows), *summary(rows), *published(given.dataset, given.track)]
@@ -136,8 +136,8 @@ def threads_of(given: argparse.Namespace) -> int:
     return given.threads or max(1, cores // given.workers)
 
 
-def finished(runs: Sequence[Run], workers: int) -> Iterator[list[Row]]:
-    """The rows of each run as it finishes. Each run is a fresh process, so that threads and memory are its own."""
+def finished(runs: Sequence[Run], workers: int) -> Iterator[tuple[Run, list[Row]]]:
+    """Each run and its rows, as it finishes. Each run is a fresh process, so that threads and memory are its own."""
     if not runs:
         return
     # inherited by the processes, and read there when torch is loaded
@@ -153,7 +153,7 @@ def finished(runs: Sequence[Run], workers: int) -> Iterator[list[Row]]:
             rows = done.result()
             figures = {key: value for key, value in rows[0].items() if key in ("HR@10", "NDCG@10", "seconds", "failed")}
             sys.stderr.write(f"done: {described(waiting[done])}: {figures}\n")
-            yield rows
+            yield waiting[done], rows
 
 
 @contextmanager
