@@ -16,11 +16,13 @@ from torch import Tensor
 
 from retrieval.observability import Tracker
 from retrieval.training.optimiser import rate_at, set_rate
+from retrieval.training.periods import cut_periods, order_periods
 from retrieval.training.run import Run
 from retrieval.training.sequences import Batch, Windows, cut_windows, order_batches
 
 Ints = npt.NDArray[np.int64]
 _SMALLEST_BATCH = 64  # tokens
+_MINUTE_US, _DAY_US = 60_000_000, 86_400_000_000
 _ORDER, _STEP, _TARGETS = 0, 1, 2  # what a generator is for; part of its seed
 
 
@@ -28,11 +30,29 @@ def plan_epoch(run: Run, epoch: int) -> tuple[Windows, list[list[Ints]]]:
     """The epoch's windows, and which of them each optimiser step takes, batch by batch."""
     config = run.config
     rng = np.random.default_rng((config.seed, epoch, 0, _ORDER))
-    windows = cut_windows(run.offsets, run.split.train_end, run.window, rng, everything=config.windows == "all")
+    windows = cut_epoch(run, rng)
     fewest = int(windows.lengths.sum()) // (config.min_batches * config.accumulate)
     tokens = max(min(config.batch_tokens, fewest), _SMALLEST_BATCH)
-    batches = order_batches(windows.lengths, tokens, rng)
+    by_time = windows.period is not None
+    batches = order_periods(windows, tokens, rng) if by_time else order_batches(windows.lengths, tokens, rng)
     return windows, [batches[at : at + config.accumulate] for at in range(0, len(batches), config.accumulate)]
+
+
+def cut_epoch(run: Run, rng: np.random.Generator) -> Windows:
+    """An epoch's windows over the training events, as the settings want them cut."""
+    config = run.config
+    if config.windows != "by_time":
+        offsets = np.asarray(run.histories.offsets)
+        return cut_windows(offsets, run.split.train_end, run.window, rng, everything=config.windows == "all")
+    period_us = round(config.period_minutes * _MINUTE_US)
+    return cut_periods(
+        run.histories,
+        run.split.train_end,
+        run.window,
+        period_us,
+        offset_us=int(rng.integers(period_us)),  # so that no moment of the hour is always seen at the same age
+        since_us=run.newest - round(config.recent_days * _DAY_US) if config.recent_days else 0,
+    )
 
 
 def train_epoch(run: Run, tracker: Tracker, started: float) -> None:

@@ -16,7 +16,7 @@ from retrieval.towers.config import TowerConfig
 from retrieval.towers.pair import TowerPair
 from retrieval.training.checkpoint import load_best
 from retrieval.training.config import TrainingConfig
-from retrieval.training.epoch import train_epoch
+from retrieval.training.epoch import cut_epoch, train_epoch
 from retrieval.training.journal import CURVES, draw_curves
 from retrieval.training.machine import cpu_threads, limit_kernel_cache, matrix_precision, return_memory
 from retrieval.training.processes import processes_of
@@ -116,5 +116,6 @@ def _trained(inputs: TrainingInputs, ranks: Ranks, validate: Validate | None, *,
 
 def _epoch_examples(run: Run) -> int:
     """About how many targets an epoch has."""
-    counts = run.split.train_end - run.offsets[:-1]
-    return int(counts.sum() if run.config.windows == "all" else np.minimum(counts, run.window).sum())
+    windows = cut_epoch(run, np.random.default_rng(0))
+    first = windows.start if windows.fresh is None else windows.fresh
+    return int((windows.stop - first).sum())

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from retrieval.data import Dataset, Split
-from retrieval.errors import DataError
+from retrieval.data import Dataset, Histories, Split, item_activity
+from retrieval.errors import ConfigError, DataError
 from retrieval.features import Features
 from retrieval.towers.config import TowerConfig
 from retrieval.towers.offline import SideInputs, item_inputs
@@ -22,12 +22,14 @@ from retrieval.training.ema import WeightMean
 from retrieval.training.journal import Journal
 from retrieval.training.labels import Labels, target_actions
 from retrieval.training.optimiser import make_optimiser
+from retrieval.training.periods import PeriodShares
 from retrieval.training.popularity import count_items
 from retrieval.training.ranks import Ranks
 from retrieval.training.sequences import SequenceReader
 from retrieval.training.step import Objective, StepInputs
 from retrieval.training.window_targets import WindowTargets
 
+_MINUTE_US = 60_000_000
 HOW_IT_IS_RUN = {"checkpoint_seconds", "threads", "device", "processes"}
 """Settings that don't decide what is learned."""
 
@@ -53,7 +55,9 @@ class Run:
     device: torch.device
     ranks: Ranks
     split: Split
-    offsets: np.ndarray
+    histories: Histories
+    newest: int
+    """Time of the newest training event in µs."""
     window: int
     reader: SequenceReader
     objective: Objective
@@ -89,6 +93,7 @@ def prepare_run(inputs: TrainingInputs, device: torch.device, ranks: Ranks | Non
     """
     ranks = ranks or Ranks()
     config, features = inputs.config, inputs.features
+    _check_moving(config, features)
     histories = inputs.dataset.histories
     wanted = target_actions(histories, inputs.positive_actions, config.action_weights)
     counts = count_items(histories, inputs.split, wanted)
@@ -97,12 +102,18 @@ def prepare_run(inputs: TrainingInputs, device: torch.device, ranks: Ranks | Non
             f"training needs events of at least 2 different items, found {np.count_nonzero(counts)}; "
             "check the split and data.positive_actions"
         )
+    newest = training_time(inputs.dataset, inputs.split)
+    periods = None
+    if config.windows == "by_time":
+        period_us = round(config.period_minutes * _MINUTE_US)
+        periods = PeriodShares(item_activity(histories), np.flatnonzero(counts), period_us, newest + 1)
     given = StepInputs(
-        item_inputs(inputs.dataset, features, training_time(inputs.dataset, inputs.split)).to(device),
+        item_inputs(inputs.dataset, features, newest).to(device),
         SideInputs(inputs.dataset, features),
         features,
         counts,
         Labels(histories, config.action_weights, config.sample_weight_column),
+        periods,
     )
     pair = build_pair(inputs.towers, features, config.seed).to(device)
     optimiser = make_optimiser(pair, config)
@@ -121,7 +132,8 @@ def prepare_run(inputs: TrainingInputs, device: torch.device, ranks: Ranks | Non
         device=device,
         ranks=ranks,
         split=inputs.split,
-        offsets=np.asarray(histories.offsets),
+        histories=histories,
+        newest=newest,
         window=features.spec.history.length + 1,
         reader=SequenceReader(histories, features, wanted, later),
         objective=objective,
@@ -132,6 +144,16 @@ def prepare_run(inputs: TrainingInputs, device: torch.device, ranks: Ranks | Non
         progress=progress,
         journal=Journal(inputs.run_dir, progress.total_steps) if ranks.first else None,
     )
+
+
+def _check_moving(config: TrainingConfig, features: Features) -> None:
+    """Raises ConfigError where item features that move with time would be seen as of one moment only."""
+    moving = [one.name for one in features.inputs("item") if one.moving]
+    if moving and config.windows != "by_time":
+        raise ConfigError(
+            f"features.item: {', '.join(moving)} move with time, so training must see them as of each example's: set "
+            f'training.windows = "by_time" (it is "{config.windows}")'
+        )
 
 
 def training_time(dataset: Dataset, split: Split) -> int:

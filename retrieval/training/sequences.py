@@ -121,7 +121,7 @@ def cut_windows(offsets: Ints, train_end: Ints, size: int, rng: np.random.Genera
 
 
 def order_batches(lengths: Ints, tokens: int, rng: np.random.Generator) -> list[Ints]:
-    """Positions of windows, batch by batch, in the order of training.
+    """Positions of windows of these lengths, batch by batch, in the order of training.
 
     Windows of about the same length share a batch, so that little is padding; a batch holds at most `tokens` tokens,
     padding included (a longer window is a batch of its own).
