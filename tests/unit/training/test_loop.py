@@ -163,7 +163,7 @@ def train_in(root: Path, folder: str) -> TrainResult:
         split,
         fit_features(TINY_FEATURES, dataset, split),
         TINY_TOWERS,
-        settings(epochs=3, min_batches=16, checkpoint_seconds=0.0, ema=0.95),
+        settings(epochs=3, min_batches=16, checkpoint_seconds=0.0, ema=0.95, accumulate=2),
         run_dir=root / folder,
         validate=lambda pair: {"ndcg@10": float(pair.special.abs().sum())},
         show=False,
