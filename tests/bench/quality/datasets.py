@@ -200,9 +200,9 @@ DATASETS: dict[str, BenchData] = {
         make=_globo,
         protocol=("evaluation.candidates=known", "evaluation.filter_seen=true"),
         cuts={
-            "evening, 9 Oct 22:00": _six_hours("2017-10-09T22:00", "2017-10-10T04:00"),
-            "afternoon, 10 Oct 16:00": _six_hours("2017-10-10T16:00", "2017-10-10T22:00"),
-            "morning, 11 Oct 10:00": _six_hours("2017-10-11T10:00", "2017-10-11T16:00"),
+            "evening": _six_hours("2017-10-09T22:00", "2017-10-10T04:00"),
+            "afternoon": _six_hours("2017-10-10T16:00", "2017-10-10T22:00"),
+            "morning": _six_hours("2017-10-11T10:00", "2017-10-11T16:00"),
         },
         ks=(10, 50, 100, 200),
         # those that stop counting at the cut, as the model stops learning there; then those that go on to each request

@@ -83,7 +83,10 @@ def _run(job: Run) -> list[Row]:
     if not kept.exists():
         started = time.monotonic()
         vectors = item_vectors(workspace, outcome.version.id, dataset, split)
-        rows = [{**_named(job), **row} for row in measure(job, workspace, dataset, split, tower, vectors)]
+        rows = [
+            {**_named(job), **_window(workspace), **row}
+            for row in measure(job, workspace, dataset, split, tower, vectors)
+        ]
         for row in rows:
             if row["kind"] in {"model", "cold start"}:
                 row.update(_training(manifest.facts, workspace))
@@ -110,6 +113,11 @@ def _served(
         _keep(kept, {**_named(job), **found, "version": str(version)})
     row: Row = json.loads(kept.read_text(encoding="utf-8"))
     return row
+
+
+def _window(workspace: Workspace) -> Row:
+    split = workspace.settings.data.split
+    return {"test_from": split.test_from, "test_until": split.test_until} if split.test_from else {}
 
 
 def _training(facts: Mapping[str, Any], workspace: Workspace) -> Row:
