@@ -90,6 +90,21 @@ def test_the_loss_is_the_weighted_mean_over_positions(world: World) -> None:
     assert abs(want - np.mean(each)) > 1e-3
 
 
+def test_several_targets_of_a_position_are_each_its_own_example(world: World) -> None:
+    batch = world.batch()
+    objective = world.objective(settings(loss="full_softmax"))
+    P = batch.examples
+    other = np.roll(batch.target, 5)
+    wanted, position = np.concatenate([batch.target, other]), np.tile(np.arange(P), 2)
+    order = np.random.default_rng(0).permutation(2 * P)[: P + 3]  # some positions with two targets, some with none
+    have = objective(world.pair, replace(batch, wanted=wanted[order], wanted_position=position[order]), rng())
+    each = [
+        objective(world.pair, replace(some(batch, position[[one]]), wanted=wanted[[one]]), rng()).detach()
+        for one in order
+    ]
+    assert float(have.detach()) == pytest.approx(float(torch.stack(each).mean()), rel=1e-4)
+
+
 def gradients(pair: TowerPair) -> dict[str, torch.Tensor]:
     return {name: weight.grad.clone() for name, weight in pair.named_parameters() if weight.grad is not None}
 
