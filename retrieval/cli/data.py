@@ -90,6 +90,10 @@ def import_(
     write_settings: Annotated[
         bool, typer.Option("--write-settings", help=f"Put the suggested settings into {FILE_NAME}.")
     ] = False,
+    keep_features: Annotated[
+        bool,
+        typer.Option("--keep-features", help="With --write-settings: [data] only; features stay those of a recipe."),
+    ] = False,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -136,7 +140,7 @@ def import_(
     )
     done = IMPORTERS[importer](request)
     if write_settings:
-        _write_settings(opened, done.suggestion)
+        _write_settings(opened, done.suggestion, features=not keep_features)
     result = asdict(done) | {"suggestion": done.suggestion.as_toml(), "settings_written": write_settings}
     emit(result, as_json, lambda console: _show_import(console, done, opened, write_settings))
 
@@ -252,11 +256,13 @@ def _character(text: str) -> str:
     return found
 
 
-def _write_settings(workspace: Workspace, suggestion: Suggestion) -> None:
+def _write_settings(workspace: Workspace, suggestion: Suggestion, *, features: bool = True) -> None:
     """Merge the suggestion into retrieval.toml; the file is only replaced by one that is valid."""
     path = workspace.root / FILE_NAME
     partial = path.with_name(f".{FILE_NAME}.partial")
-    partial.write_text(merge_settings(path.read_text(encoding="utf-8"), suggestion), encoding="utf-8")
+    partial.write_text(
+        merge_settings(path.read_text(encoding="utf-8"), suggestion, features=features), encoding="utf-8"
+    )
     load_settings(partial, Settings, environment={})
     partial.replace(path)
 

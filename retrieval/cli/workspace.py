@@ -33,7 +33,10 @@ def init(
 ) -> None:
     """Make a workspace: write a commented retrieval.toml with every setting and its default, or that of a recipe.
 
-    Example: `retrieval init shop --model homefeed --recipe online-retail`
+    Example: `retrieval init shop --model homefeed`
+
+    With a recipe, import with `--write-settings --keep-features`, so that its features stay:
+    `retrieval init films --recipe ml1m-time`
     """
     if model is not None and not MODEL_NAME.fullmatch(model):
         raise ConfigError(f"--model {model!r}: expected lower-case letters, digits and _, a letter first, 63 at most")

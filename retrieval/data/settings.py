@@ -9,16 +9,17 @@ from retrieval.data.importers.suggest import Suggestion, toml_value
 _TABLE = re.compile(r"\s*(\[\[?)\s*([^\]]+?)\s*\]\]?\s*(#.*)?$")
 
 
-def merge_settings(text: str, suggestion: Suggestion) -> str:
+def merge_settings(text: str, suggestion: Suggestion, *, features: bool = True) -> str:
     """The text of a retrieval.toml with [data], [data.split] and the features replaced by the suggested ones.
 
-    A key that is there, live or commented out, is set in its place; features that were declared go.
+    A key that is there, live or commented out, is set in its place; features that were declared go, except without
+    `features`: then they stay, and the suggested ones are left out (a recipe has its own).
     """
-    lines = _without_features(text.splitlines())
+    lines = _without_features(text.splitlines()) if features else text.splitlines()
     for table, keys in (("data", suggestion.data), ("data.split", suggestion.split)):
         for key, value in keys.items():
             lines = _set(lines, table, key, toml_value(value))
-    return "\n".join([*lines, *suggestion.feature_lines()]) + "\n"
+    return "\n".join([*lines, *(suggestion.feature_lines() if features else ())]) + "\n"
 
 
 def _without_features(lines: list[str]) -> list[str]:

@@ -74,3 +74,13 @@ def test_features_are_told_from_types() -> None:
         {"kind": "categorical", "name": "f_9lives", "column": "9lives"},
         {"kind": "numeric", "name": "count", "method": "quantile"},
     ]
+
+
+def test_features_may_stay_as_a_recipe_has_them() -> None:
+    text = '[data]\n[[features.item]]\nkind = "text"\nname = "title"\n'
+    merged = merge_settings(
+        text,
+        Suggestion(data={"items": "data/items.parquet"}, features={"item": ({"kind": "id", "name": "x"},)}),
+        features=False,
+    )
+    assert merged == '[data]\nitems = "data/items.parquet"\n[[features.item]]\nkind = "text"\nname = "title"\n'
