@@ -9,7 +9,6 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
-import sys
 import tempfile
 import threading
 import time
@@ -19,6 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import torch.distributed as dist
@@ -33,7 +33,7 @@ from retrieval.training.ranks import Ranks, joined_from_environment, joined_on_t
 from retrieval.training.run import TrainingInputs
 
 _FEATURES, _SPLIT, _MEETING = "features", "split", "meeting"
-_LAST_WORDS = 10.0  # seconds that a process which broke the connection has to say why
+_LAST_WORDS = 30.0  # seconds that a process which broke the connection has to end, on a busy machine
 
 
 Follow = Callable[[TrainingInputs, Ranks], None]
@@ -110,12 +110,22 @@ def _main(handed: _Handed, follow: Follow, number: int, count: int) -> None:
         device = chosen_device(handed.config, number)
         (handed.folder / f"here-{number}").touch()
         with joined_on_this_machine(device, handed.folder / _MEETING, number, count) as ranks:
-            follow(inputs, ranks)
+            try:
+                follow(inputs, ranks)
+            except BaseException as error:  # noqa: BLE001
+                _leave(handed, number, error)
     except BaseException as error:  # noqa: BLE001  # whatever it is, the first process tells it
-        said = str(error) if isinstance(error, RetrievalError) else traceback.format_exc()
-        with suppress(OSError):
-            (handed.folder / f"error-{number}").write_text(said, encoding="utf-8")
-        sys.exit(1)
+        _leave(handed, number, error)
+
+
+def _leave(handed: _Handed, number: int, error: BaseException) -> NoReturn:
+    """Say why, then go at once: nobody is left to take leave of, and the others notice the closed connection."""
+    said = str(error) if isinstance(error, RetrievalError) else "".join(traceback.format_exception(error))
+    with suppress(OSError):
+        partial = handed.folder / f".error-{number}"
+        partial.write_text(said, encoding="utf-8")
+        partial.rename(handed.folder / f"error-{number}")
+    os._exit(1)
 
 
 def _hand_over(inputs: TrainingInputs, folder: Path) -> _Handed:
