@@ -33,6 +33,8 @@ _EXAMPLES: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     ("item", "multi_categorical", {"name": "genres", "separator": "|"}),
     ("item", "text", {"name": "title"}),
     ("item", "vector", {"name": "content", "column": "content_embedding", "size": 128}),
+    ("item", "activity", {"name": "last_hour", "hours": 1.0}),
+    ("item", "first_seen", {"name": "seen_for"}),
     ("context", "categorical", {"name": "device"}),
     ("context", "time", {"name": "now", "parts": ["hour", "weekday"]}),
     ("context", "since_last", {"name": "pause"}),
