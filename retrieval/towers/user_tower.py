@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from retrieval.features import FeatureInput, HistoryInputs
@@ -37,6 +38,7 @@ class UserNetwork(nn.Module):
         self.has_side = bool(side)
         if side:
             self.side = FeatureSum(side, config.dim)
+        self.head = _head(2 * config.dim if side else config.dim, config.dim)
 
     def tokens(self, table: Tensor, items: Tensor, actions: Tensor, gaps: Tensor) -> Tensor:
         """Token table [V, D] and codes int64 [B, L] of item, action and time gap -> tokens [B, L, D]."""
@@ -53,9 +55,8 @@ class UserNetwork(nn.Module):
 
     def embed(self, states: Tensor, side: Mapping[str, Tensor]) -> Tensor:
         """States [P, D] and encoded profile and context by `input_key`, P rows each -> unit vectors [P, D]."""
-        if self.has_side:
-            states = states + self.side(side)
-        return unit(states)
+        known = torch.cat([states, self.side(side)], dim=-1) if self.has_side else states
+        return unit(states + self.head(known))
 
     def forward(
         self, tokens: Tensor, lengths: Tensor, times: Tensor, asked: Tensor, side: Mapping[str, Tensor]
@@ -65,6 +66,15 @@ class UserNetwork(nn.Module):
         times, asked: int64 µs [B, L], when each token happened and when the next one did, or the request is made.
         """
         return self.embed(self.encoder.last(tokens, lengths, times, asked), side)
+
+
+def _head(width: int, dim: int) -> nn.Sequential:
+    """Two layers [P, width] -> [P, D] whose result is added to the states: nearly nothing at first."""
+    wide, narrow = nn.Linear(width, 2 * dim), nn.Linear(2 * dim, dim)
+    nn.init.zeros_(wide.bias)
+    nn.init.normal_(narrow.weight, std=_INIT_STD)
+    nn.init.zeros_(narrow.bias)
+    return nn.Sequential(wide, nn.GELU(), narrow)
 
 
 def _table(cardinality: int, dim: int) -> nn.Embedding | None:
