@@ -30,6 +30,13 @@ def test_an_empty_bag_is_the_missing_code() -> None:
     torch.testing.assert_close(made(torch.zeros(1, 3, dtype=torch.int64)), made.table.weight[:1])
 
 
+def test_a_bag_is_exported_as_it_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, codes = bag(3), torch.tensor([[3, 7, 0], [0, 0, 0], [2, 0, 0]])
+    trained = made(codes)
+    monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
+    torch.testing.assert_close(made(codes), trained, rtol=0, atol=1e-7)
+
+
 def test_features_of_any_form_and_width_add_up_at_the_towers_width() -> None:
     given = {
         "colour": FeatureInput("colour", "item", "codes", 5, 1, None),
