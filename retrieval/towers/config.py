@@ -13,10 +13,10 @@ class TowerConfig(Section):
     """The shape of the two towers."""
 
     dim: int = Field(64, ge=4, le=1024, description="Width of the embeddings and of everything inside the towers.")
-    encoder: Literal["transformer", "ligr", "hstu", "mean"] = Field(
-        "transformer",
-        description="What reads the history: a causal transformer, the same with gated blocks (ligr), pointwise gated "
-        "attention with position and time bias (hstu), or the mean of its tokens (baseline).",
+    encoder: Literal["hstu", "transformer", "ligr", "mean"] = Field(
+        "hstu",
+        description="What reads the history: pointwise gated attention with position and time bias (hstu), a causal "
+        "transformer, the same with gated blocks (ligr), or the mean of its tokens (baseline).",
     )
     time_bias: bool = Field(
         True, description="Attention knows how long ago each event was; only where features.history.time is on."

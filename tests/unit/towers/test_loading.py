@@ -61,7 +61,7 @@ def test_a_version_holds_what_the_design_asks_for(store: ArtifactStore, tiny: Ti
         own = read_manifest(store.locate(f"models/demo/1/{half}"), kind=half).facts
         assert (own["version"], own["space_id"]) == (1, tiny.space_id)
     meta = json.loads((store.locate("models/demo/1/user_tower") / "meta.json").read_text())
-    assert meta["encoder"] == "transformer"
+    assert meta["encoder"] == "hstu"
     assert meta["history_length"] == 12
 
 

@@ -15,6 +15,7 @@ from retrieval.errors import ArtifactError, NotFoundError, RequestError
 from retrieval.pipeline.user_inputs import inputs_at
 from retrieval.storage import ArtifactStore, write_manifest
 from retrieval.towers.config import TowerConfig
+from retrieval.towers.encoders import ENCODERS
 from retrieval.towers.offline import item_inputs
 from retrieval.towers.runtime import History, UserInput, UserTower, load_user_tower
 from retrieval.training.vectors import PairVectors
@@ -36,7 +37,7 @@ def user(events: int, **context: str) -> UserInput:
     return UserInput(history, {"country": "FR", "height": 180.0}, context, AT)
 
 
-@pytest.mark.parametrize("encoder", ["transformer", "mean"])
+@pytest.mark.parametrize("encoder", sorted(ENCODERS))
 def test_what_is_served_is_what_was_trained(
     store: ArtifactStore, dataset: Dataset, encoder: str, tmp_path: Path
 ) -> None:
