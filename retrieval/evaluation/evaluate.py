@@ -20,8 +20,8 @@ from retrieval.evaluation.baselines import BASELINES
 from retrieval.evaluation.config import EvaluationConfig
 from retrieval.evaluation.metrics import UNREACHABLE, Ints, exposure_metrics, rank_metrics, standard_errors
 from retrieval.evaluation.popularity import training_counts
-from retrieval.evaluation.ranking import Ranking, Scorer, Task, make_task, rank_targets
-from retrieval.evaluation.report import EvaluationReport, ModelScores, SliceScores
+from retrieval.evaluation.ranking import Observer, Ranking, Scorer, Task, make_task, rank_targets
+from retrieval.evaluation.report import EvaluationReport, Evidence, ModelScores, SliceScores
 from retrieval.evaluation.slices import Slice, SliceSources, column_slices, standard_slices
 from retrieval.observability import track
 
@@ -48,13 +48,15 @@ def evaluate_vectors(
     name: str = "model",
     split: str = "test",
     show: bool = False,
+    observe: Observer | None = None,
 ) -> EvaluationReport:
     """Measure user vectors against item vectors (float32 [N, D]) by inner product, with baselines and slices beside.
 
     Item vectors that are a function of time are those of an index that is rebuilt every `config.reindex_minutes`: each
     target is ranked by the newest one before its time, and what that one could not know yet is not found.
     `targets` are event rows int64 [T]; `candidates` bool [N] are the items ranked; `train_end` int64 [U] says what
-    baselines may learn from. Tables give columns to slice by. Raises DataError or ConfigError on what does not fit.
+    baselines may learn from. Tables give columns to slice by; `observe` is shown the model's scores. Raises DataError
+    or ConfigError on what does not fit.
     """
     started = time.monotonic()
     chosen = _spaced(targets, config.max_targets)
@@ -67,11 +69,12 @@ def evaluate_vectors(
     # read before anything takes long, so that a wrong column is known at once
     sources = SliceSources(histories, task.targets, train_end, users, items)
     columns = (column_slices(sources, column, config.slice_values) for column in config.slices)
-    slices = list(chain(standard_slices(sources), *columns))
-    scorer = _inner_products(task, vectors, item_vectors, config.reindex_minutes)
+    slices = tuple(each for each in chain(standard_slices(sources), *columns) if each.members.any())
+    scorer = inner_products(task, vectors, item_vectors, config.reindex_minutes)
     counts = training_counts(histories, train_end)[task.columns]
     with track("evaluation", len(task.targets), unit="targets", show=show) as tracker:
-        ranking = rank_targets(task, scorer, config.ks, tracker=tracker)
+        ranking = rank_targets(task, scorer, config.ks, tracker=tracker, observe=observe)
+    others = _baselines(task, train_end, config, show=show)
     return EvaluationReport(
         split=split,
         targets=len(task.targets),
@@ -81,9 +84,10 @@ def evaluate_vectors(
         unreachable=int((ranking.ranks == UNREACHABLE).sum()),
         ks=config.ks,
         model=_scores(name, ranking, counts, config),
-        baselines=_baselines(task, train_end, counts, config, show=show),
+        baselines=_all_scores(others, counts, config),
         slices=tuple(_slice_scores(slices, ranking.ranks, config)),
         seconds=round(time.monotonic() - started, 3),
+        evidence=_evidence(task, counts, {name: ranking, **others}, slices),
     )
 
 
@@ -101,6 +105,7 @@ def evaluate_baselines(
     started = time.monotonic()
     task = _task(histories, targets[_spaced(targets, config.max_targets)], candidates, config)
     counts = training_counts(histories, train_end)[task.columns]
+    others = _baselines(task, train_end, config, show=show)
     return EvaluationReport(
         split=split,
         targets=len(task.targets),
@@ -110,9 +115,10 @@ def evaluate_baselines(
         unreachable=0,
         ks=config.ks,
         model=None,
-        baselines=_baselines(task, train_end, counts, config, show=show),
+        baselines=_all_scores(others, counts, config),
         slices=(),
         seconds=round(time.monotonic() - started, 3),
+        evidence=_evidence(task, counts, others, ()),
     )
 
 
@@ -133,7 +139,7 @@ def hit_rate_and_ndcg(
     `only_known`: candidates of a target are those with an event before its time.
     """
     task = make_task(histories, targets, candidates, filter_seen=filter_seen, only_known=only_known)
-    ranking = rank_targets(task, _inner_products(task, user_vectors, item_vectors, reindex_minutes))
+    ranking = rank_targets(task, inner_products(task, user_vectors, item_vectors, reindex_minutes))
     return rank_metrics(ranking.ranks, [k])
 
 
@@ -170,7 +176,8 @@ def _spaced(targets: Ints, most: int) -> Ints:
     return np.linspace(0, len(targets) - 1, most).round().astype(np.int64)
 
 
-def _inner_products(task: Task, user_vectors: UserVectors, item_vectors: ItemVectors, reindex_minutes: float) -> Scorer:
+def inner_products(task: Task, user_vectors: UserVectors, item_vectors: ItemVectors, reindex_minutes: float) -> Scorer:
+    """Scores by inner product; item vectors as `evaluate_vectors` takes them. Raises DataError where widths differ."""
     index_of = _indexes(task, item_vectors, reindex_minutes)
 
     def score(part: slice) -> Vectors:
@@ -231,19 +238,26 @@ def _scores(name: str, ranking: Ranking, counts: Ints, config: EvaluationConfig)
     return ModelScores(name, metrics, errors)
 
 
-def _baselines(
-    task: Task, train_end: Ints, counts: Ints, config: EvaluationConfig, *, show: bool
-) -> tuple[ModelScores, ...]:
-    found = []
+def _baselines(task: Task, train_end: Ints, config: EvaluationConfig, *, show: bool) -> dict[str, Ranking]:
+    found: dict[str, Ranking] = {}
     for name in config.baselines:
         with track(f"baseline {name}", len(task.targets), unit="targets", show=show) as tracker:
-            ranking = rank_targets(task, BASELINES[name](task, train_end, config), config.ks, tracker=tracker)
-        found.append(_scores(name, ranking, counts, config))
-    return tuple(found)
+            found[name] = rank_targets(task, BASELINES[name](task, train_end, config), config.ks, tracker=tracker)
+    return found
+
+
+def _all_scores(rankings: Mapping[str, Ranking], counts: Ints, config: EvaluationConfig) -> tuple[ModelScores, ...]:
+    return tuple(_scores(name, ranking, counts, config) for name, ranking in rankings.items())
+
+
+def _evidence(task: Task, counts: Ints, rankings: Mapping[str, Ranking], slices: tuple[Slice, ...]) -> Evidence:
+    users = np.asarray(task.histories.users_of(task.targets), np.int64)
+    columns = task.column_of[task.histories.items[task.targets]]
+    wanted = np.bincount(columns[columns >= 0], minlength=len(task.columns))
+    return Evidence(task.targets, users, task.columns, counts, wanted, rankings, slices)
 
 
 def _slice_scores(slices: Iterable[Slice], ranks: Ints, config: EvaluationConfig) -> Iterable[SliceScores]:
     for each in slices:
-        count = int(each.members.sum())
-        if count:
-            yield SliceScores(each.column, each.value, count, rank_metrics(ranks[each.members], config.ks))
+        metrics = rank_metrics(ranks[each.members], config.ks)
+        yield SliceScores(each.column, each.value, int(each.members.sum()), metrics)

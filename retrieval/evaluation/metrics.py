@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -21,16 +21,19 @@ def rank_metrics(ranks: Ints, ks: Sequence[int]) -> dict[str, float]:
     ndcg@K  1 / log2(rank + 2) where rank < K (Järvelin and Kekäläinen 2002; the ideal gain is 1)
     mrr     1 / (rank + 1), not cut off
     """
+    return {name: float(values.mean()) for name, values in rank_gains(ranks, ks)}
+
+
+def rank_gains(ranks: Ints, ks: Sequence[int]) -> Iterator[tuple[str, Floats]]:
+    """What each target adds to each metric of `rank_metrics`: name and float64 [T], one metric after the other."""
     reachable = ranks < UNREACHABLE
     places = np.where(reachable, ranks, 0).astype(np.float64)
     gains = np.where(reachable, 1.0 / np.log2(places + 2.0), 0.0)
-    out: dict[str, float] = {}
     for k in ks:
         hits = ranks < k
-        out[f"hr@{k}"] = float(hits.mean())
-        out[f"ndcg@{k}"] = float(np.where(hits, gains, 0.0).mean())
-    out["mrr"] = float(np.where(reachable, 1.0 / (places + 1.0), 0.0).mean())
-    return out
+        yield f"hr@{k}", hits.astype(np.float64)
+        yield f"ndcg@{k}", np.where(hits, gains, 0.0)
+    yield "mrr", np.where(reachable, 1.0 / (places + 1.0), 0.0)
 
 
 def standard_errors(metrics: Mapping[str, float], targets: int) -> dict[str, float]:

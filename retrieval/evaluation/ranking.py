@@ -43,6 +43,10 @@ class Task:
     block_mb: int
 
 
+Observer = Callable[[Task, slice, Scores], None]
+"""Is shown the positions of a block of targets, and their scores float32 [B, C] as they are ranked."""
+
+
 @dataclass(frozen=True)
 class Ranking:
     """0-based ranks int64 [T], and for each list length in how many lists each candidate stands (int64 [C])."""
@@ -78,20 +82,38 @@ def make_task(
     return Task(histories, targets, columns, column_of, filter_seen, known_from, block_mb)
 
 
-def rank_targets(task: Task, scorer: Scorer, ks: Sequence[int] = (), *, tracker: Tracker = SILENT) -> Ranking:
-    """Rank every target; with `ks`, count the recommendations of lists of these lengths too."""
+def rank_targets(
+    task: Task,
+    scorer: Scorer,
+    ks: Sequence[int] = (),
+    *,
+    tracker: Tracker = SILENT,
+    observe: Observer | None = None,
+) -> Ranking:
+    """Rank every target; with `ks`, count the recommendations of lists of these lengths too.
+
+    `observe` is shown each block of scores that are ranked, and leaves them as they are.
+    """
     ranks = np.empty(len(task.targets), np.int64)
     shown = {k: np.zeros(len(task.columns), np.int64) for k in ks}
+    for part, scores in masked_scores(task, scorer):
+        ranks[part] = _ranks(task, part, scores)
+        if observe is not None:
+            observe(task, part, scores)
+        if ks:
+            _count(scores, ks, shown)
+        tracker.advance(part.stop - part.start)
+    return Ranking(ranks, shown)
+
+
+def masked_scores(task: Task, scorer: Scorer) -> Iterator[tuple[slice, Scores]]:
+    """Blocks of targets with their scores float32 [B, C], −∞ where a candidate must not be recommended."""
     for part in _blocks(task):
         scores = scorer(part)
         if scores.shape != (part.stop - part.start, len(task.columns)):
             raise DataError(f"evaluation: scores {list(scores.shape)} for {part} and {len(task.columns)} candidates")
         _mask(task, part, scores)
-        ranks[part] = _ranks(task, part, scores)
-        if ks:
-            _count(scores, ks, shown)
-        tracker.advance(part.stop - part.start)
-    return Ranking(ranks, shown)
+        yield part, scores
 
 
 def first_times(histories: Histories) -> Ints:

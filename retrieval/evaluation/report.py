@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from rich.table import Table
+
+from retrieval.evaluation.metrics import Ints
+from retrieval.evaluation.ranking import Ranking
+from retrieval.evaluation.slices import Slice
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,25 @@ class SliceScores:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """What the scores were computed from, target by target. T targets, C candidates."""
+
+    targets: Ints
+    """int64 [T]: event rows."""
+    users: Ints
+    """int64 [T]: user rows, which say what targets belong together."""
+    columns: Ints
+    """int64 [C]: catalog rows of the candidates."""
+    counts: Ints
+    """int64 [C]: their training events."""
+    wanted: Ints
+    """int64 [C]: how many targets each of them is."""
+    rankings: Mapping[str, Ranking]
+    """By the name of the model or baseline."""
+    slices: tuple[Slice, ...]
+
+
+@dataclass(frozen=True)
 class EvaluationReport:
     """An evaluation on the full corpus."""
 
@@ -47,6 +70,7 @@ class EvaluationReport:
     baselines: tuple[ModelScores, ...]
     slices: tuple[SliceScores, ...]
     seconds: float
+    evidence: Evidence | None = field(default=None, repr=False, compare=False)
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -54,8 +78,10 @@ class EvaluationReport:
         return dict(self.model.metrics) if self.model else {}
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, as JSON values."""
-        return {**asdict(self), "ks": list(self.ks)}
+        """Everything but the evidence, as JSON values."""
+        values = asdict(replace(self, evidence=None))
+        del values["evidence"]
+        return {**values, "ks": list(self.ks)}
 
     def tables(self) -> list[Table]:
         """For people: model and baselines, then the slices."""
