@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
 from retrieval.cli.console import JsonOption, SetOption, WorkspaceOption, emit, open_workspace
+from retrieval.errors import ConfigError
+from retrieval.pipeline.workspace import Workspace
 from retrieval.types import ModelVersion
+
+if TYPE_CHECKING:
+    from retrieval.evaluation.reports import Findings
 
 
 class Part(StrEnum):
@@ -33,6 +40,21 @@ def evaluate(
         list[str] | None,
         typer.Option("--slice", metavar="COLUMN", help="Show a column's values separately, e.g. user.country."),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="FILE", help="Write a report with plots to FILE.html or FILE.md."),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="VERSION", help="Compare with another version on the same targets, paired."),
+    ] = None,
+    other_data: Annotated[
+        bool, typer.Option("--other-data", help="Allow --against a version that was trained on other data.")
+    ] = False,
+    neighbours_of: Annotated[
+        list[str] | None,
+        typer.Option("--neighbours-of", metavar="ITEM", help="Show this item's neighbours in the report; repeatable."),
+    ] = None,
     workspace: WorkspaceOption = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
@@ -41,11 +63,73 @@ def evaluate(
 
     Popularity, recent popularity and co-visitation are measured beside it, under the same protocol.
 
-    Example: `retrieval evaluate homefeed@12 --slice user.country`
-    """
-    from retrieval.pipeline.evaluate import evaluate_version
+    With --report, also their 95 % intervals, comparisons, exposure, calibration and neighbours, on one page.
 
+    Example: `retrieval evaluate homefeed@12 --slice user.country --against 11 --report homefeed-12.html`
+    """
+    if neighbours_of and report is None:
+        raise ConfigError("--neighbours-of goes into a report; add --report FILE.html")
+    if other_data and against is None:
+        raise ConfigError("--other-data is about --against; add --against VERSION")
     opened = open_workspace(workspace, overrides)
     chosen = None if version is None else ModelVersion.parse(version, model=opened.model)
-    report = evaluate_version(opened, chosen, targets=split.value, slices=columns or (), show=not as_json)
-    emit(report.to_dict(), as_json, lambda console: console.print(*report.tables(), sep="\n"))
+    if report is None and against is None:
+        from retrieval.pipeline.evaluate import evaluate_version
+
+        found = evaluate_version(opened, chosen, targets=split.value, slices=columns or (), show=not as_json)
+        emit(found.to_dict(), as_json, lambda console: console.print(*found.tables(), sep="\n"))
+        return
+    other = None if against is None else ModelVersion.parse(against, model=opened.model)
+    _examine(
+        opened,
+        chosen,
+        other,
+        split=split,
+        columns=columns or [],
+        report=report,
+        neighbours_of=neighbours_of or [],
+        as_json=as_json,
+        other_data=other_data,
+    )
+
+
+def _examine(
+    opened: Workspace,
+    version: ModelVersion | None,
+    against: ModelVersion | None,
+    *,
+    split: Part,
+    columns: list[str],
+    report: Path | None,
+    neighbours_of: list[str],
+    as_json: bool,
+    other_data: bool,
+) -> None:
+    from retrieval.evaluation.reports import check_report_path, make_page, write_page
+    from retrieval.pipeline.report import examine_version
+
+    if report is not None:
+        check_report_path(report)
+    found = examine_version(
+        opened,
+        version,
+        against=against,
+        other_data=other_data,
+        targets=split.value,
+        slices=columns,
+        whole=report is not None,
+        neighbours_of=neighbours_of,
+        show=not as_json,
+    )
+    if report is not None:
+        write_page(make_page(found), report)
+    body = {**found.to_dict(), "report": None if report is None else str(report)}
+    emit(body, as_json, lambda console: _show(console, found, report))
+
+
+def _show(console: Console, found: Findings, report: Path | None) -> None:
+    console.print(*found.report.tables(), sep="\n")
+    for line in found.sentences():
+        console.print(line, markup=False, highlight=False)
+    if report is not None:
+        console.print(f"report: {report}", markup=False, highlight=False)

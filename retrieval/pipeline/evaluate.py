@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from retrieval.errors import NotFoundError
 from retrieval.evaluation import EvaluationConfig, EvaluationReport, candidate_items, evaluate_vectors
 from retrieval.evaluation.evaluate import ItemVectors
 from retrieval.evaluation.popularity import last_training_time
+from retrieval.evaluation.ranking import Observer
 from retrieval.features import ITEM_ID
 from retrieval.pipeline.user_inputs import inputs_at
 from retrieval.pipeline.workspace import Workspace
@@ -41,15 +43,47 @@ def evaluate_version(
     ConfigError.
     """
     version = version or newest_version(workspace)
-    settings = workspace.settings
-    dataset = open_dataset(settings.data, workspace.root, show=show)
-    split = make_split(settings.data, dataset.histories)
-    wanted = tuple(dict.fromkeys((*settings.evaluation.slices, *slices)))
-    config = settings.evaluation.model_copy(update={"slices": wanted})
-    store = workspace.store()
-    tower = load_user_tower(store, version, threads=os.cpu_count() or 1)
-    items = item_vectors(workspace, version, dataset, split)
-    return evaluate_towers(dataset, split, tower, items, config, targets=targets, show=show)
+    ground = Ground.open(workspace, targets=targets, slices=slices, show=show)
+    return ground.measure(*ground.towers(version), show=show)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What versions are measured on: a workspace's data, split, targets and settings."""
+
+    workspace: Workspace
+    dataset: Dataset
+    split: Split
+    config: EvaluationConfig
+    targets: Targets
+
+    @classmethod
+    def open(
+        cls, workspace: Workspace, *, targets: Targets = "test", slices: Sequence[str] = (), show: bool = True
+    ) -> Ground:
+        """The workspace's; `slices` are columns beside those in the settings. Raises DataError and ConfigError."""
+        settings = workspace.settings
+        dataset = open_dataset(settings.data, workspace.root, show=show)
+        split = make_split(settings.data, dataset.histories)
+        wanted = tuple(dict.fromkeys((*settings.evaluation.slices, *slices)))
+        return cls(workspace, dataset, split, settings.evaluation.model_copy(update={"slices": wanted}), targets)
+
+    def towers(self, version: ModelVersion) -> tuple[UserTower, ItemVectors]:
+        """A version's served user tower, and its vectors of all items. Raises NotFoundError, ArtifactError."""
+        tower = load_user_tower(self.workspace.store(), version, threads=os.cpu_count() or 1)
+        return tower, item_vectors(self.workspace, version, self.dataset, self.split)
+
+    def measure(
+        self, tower: UserTower, items: ItemVectors, *, show: bool = True, observe: Observer | None = None
+    ) -> EvaluationReport:
+        """Measure one version; `observe` is shown its scores."""
+        return evaluate_towers(
+            self.dataset, self.split, tower, items, self.config, targets=self.targets, show=show, observe=observe
+        )
+
+    def without_company(self) -> Ground:
+        """The same without baselines and slices, for a version that is measured beside another."""
+        return replace(self, config=self.config.model_copy(update={"baselines": (), "slices": ()}))
 
 
 def evaluate_towers(
@@ -61,6 +95,7 @@ def evaluate_towers(
     *,
     targets: Targets = "test",
     show: bool = True,
+    observe: Observer | None = None,
 ) -> EvaluationReport:
     """Measure a served user tower against item vectors float32 [N, D] (or such as of any moment) of the same space."""
     rows = split.test if targets == "test" else split.valid
@@ -77,6 +112,7 @@ def evaluate_towers(
         name=str(tower.version),
         split=f"{split.name} {targets}",
         show=show,
+        observe=observe,
     )
 
 
