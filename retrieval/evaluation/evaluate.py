@@ -31,7 +31,7 @@ UserVectors = Vectors | Callable[[Ints], Vectors]
 ItemVectors = Vectors | Callable[[int], Vectors]
 """float32 [N, D], or a function from a moment in µs to those as an index built then holds them."""
 _MINUTE_US = 60_000_000
-_INDEXES_HELD = 64
+_INDEXES_HELD = 4
 
 
 def evaluate_vectors(
@@ -60,6 +60,8 @@ def evaluate_vectors(
     """
     started = time.monotonic()
     chosen = _spaced(targets, config.max_targets)
+    if callable(item_vectors):
+        chosen = chosen[_by_time(histories, targets[chosen])]
     vectors = user_vectors
     if not callable(vectors):
         if len(vectors) != len(targets):
@@ -138,6 +140,9 @@ def hit_rate_and_ndcg(
 
     `only_known`: candidates of a target are those with an event before its time.
     """
+    if callable(item_vectors):
+        order = _by_time(histories, targets)
+        targets, user_vectors = targets[order], user_vectors if callable(user_vectors) else user_vectors[order]
     task = make_task(histories, targets, candidates, filter_seen=filter_seen, only_known=only_known)
     ranking = rank_targets(task, inner_products(task, user_vectors, item_vectors, reindex_minutes))
     return rank_metrics(ranking.ranks, [k])
@@ -167,6 +172,11 @@ def _task(histories: Histories, targets: Ints, candidates: npt.NDArray[np.bool_]
         only_known=config.candidates == "known",
         block_mb=config.block_mb,
     )
+
+
+def _by_time(histories: Histories, targets: Ints) -> Ints:
+    """The order in which each of the indexes that are rebuilt is needed for a while, and then no more."""
+    return np.argsort(histories.timestamps[targets], kind="stable")
 
 
 def _spaced(targets: Ints, most: int) -> Ints:

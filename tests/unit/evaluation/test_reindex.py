@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from retrieval.errors import DataError
-from retrieval.evaluation import EvaluationConfig, candidate_items, evaluate_vectors, hit_rate_and_ndcg
+from retrieval.evaluation import EvaluationConfig, candidate_items, evaluate_vectors, hit_rate_and_ndcg, ranking
 
 MINUTE = 60_000_000
 
@@ -60,3 +60,19 @@ def test_vectors_of_more_than_one_moment_need_to_know_how_often(make_histories: 
         hit_rate_and_ndcg(
             histories, np.array([2]), np.ones((1, 2)), lambda _: np.ones((3, 2)), candidates=np.ones(3, np.bool_)
         )
+
+
+def test_an_index_is_built_once_however_the_targets_lie(make_histories: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranking, "_HISTORY_EVENTS", 1)  # every target a block of its own
+    times = [minute * MINUTE for minute in range(1, 60)] * 3
+    histories = make_histories([[0] * 59] * 3, 1, times=times)
+    built = []
+
+    def items(at_us: int) -> Any:
+        built.append(at_us // MINUTE)
+        return np.ones((1, 2), np.float32)
+
+    every = np.arange(len(times))
+    users = np.ones((len(times), 2), np.float32)
+    hit_rate_and_ndcg(histories, every, users, items, candidates=np.ones(1, np.bool_), reindex_minutes=10.0)
+    assert built == [0, 10, 20, 30, 40, 50]
