@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from retrieval.errors import DataError
-from retrieval.evaluation import EvaluationConfig, candidate_items, evaluate_vectors, hit_rate_and_ndcg, ranking
+from retrieval.evaluation import EvaluationConfig, candidate_items, evaluate, evaluate_vectors, hit_rate_and_ndcg, ranking
 
 MINUTE = 60_000_000
 
@@ -64,6 +64,7 @@ def test_vectors_of_more_than_one_moment_need_to_know_how_often(make_histories: 
 
 def test_an_index_is_built_once_however_the_targets_lie(make_histories: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranking, "_HISTORY_EVENTS", 1)  # every target a block of its own
+    monkeypatch.setattr(evaluate, "_INDEXES_HELD", 1)
     times = [minute * MINUTE for minute in range(1, 60)] * 3
     histories = make_histories([[0] * 59] * 3, 1, times=times)
     built = []
