@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from retrieval.errors import DataError
-from retrieval.evaluation import EvaluationConfig, candidate_items, evaluate, evaluate_vectors, hit_rate_and_ndcg, ranking
+from retrieval.evaluation import (
+    EvaluationConfig,
+    candidate_items,
+    evaluate,
+    evaluate_vectors,
+    hit_rate_and_ndcg,
+    ranking,
+)
 
 MINUTE = 60_000_000
 
