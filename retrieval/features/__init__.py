@@ -6,20 +6,25 @@ move what was learned with the model version. NumPy and Arrow only.
 
 from retrieval.features.features import LAST_EVENT, Features
 from retrieval.features.fit import fit_features
-from retrieval.features.inputs import EncodedHistory, FeatureInput, HistoryInputs
+from retrieval.features.inputs import EncodedHistory, FeatureInput, HistoryInputs, OlderEvents
 from retrieval.features.moving import has_moving, moving_columns
+from retrieval.features.older import BLOCK, Chunks, chunk_counts
 from retrieval.features.spec import ITEM_ID, FeatureSpec, HistorySpec, Side
 
 __all__ = [
+    "BLOCK",
     "ITEM_ID",
     "LAST_EVENT",
+    "Chunks",
     "EncodedHistory",
     "FeatureInput",
     "FeatureSpec",
     "Features",
     "HistoryInputs",
     "HistorySpec",
+    "OlderEvents",
     "Side",
+    "chunk_counts",
     "fit_features",
     "has_moving",
     "moving_columns",

@@ -13,10 +13,11 @@ import pyarrow as pa
 
 from retrieval.errors import RequestError
 from retrieval.features.columns import Column, Ints
-from retrieval.features.inputs import EncodedHistory, FeatureInput, HistoryInputs
+from retrieval.features.inputs import Codes, EncodedHistory, FeatureInput, HistoryInputs, OlderEvents
 from retrieval.features.kinds import Transform
 from retrieval.features.kinds.age import GAPS_CARDINALITY, gap_codes
 from retrieval.features.kinds.category import Category
+from retrieval.features.older import Chunks, chunk_counts, make_chunks
 from retrieval.features.spec import ITEM_ID, MOVING, SIDES, FeatureSpec, Side, SinceLastFeature, TimeFeature
 from retrieval.features.vocabulary import Vocabulary
 
@@ -86,7 +87,7 @@ class Features:
         timestamps: Sequence[int] | Ints,
         at: int | None = None,
     ) -> EncodedHistory:
-        """Encode one user's events, oldest first: BOS and the newest `spec.history.length` of them.
+        """Encode one user's events, oldest first: BOS, the newest `spec.history.length` of them, and the older ones.
 
         `actions` may be empty where none are known. `at` is the request's time in µs, used only where there are no
         events. Raises RequestError on lengths that differ and on values of a wrong type.
@@ -97,17 +98,35 @@ class Features:
                 "give as many of each"
             )
         length = self.spec.history.length
-        kept = min(len(item_ids), length)
-        times = np.empty(kept + 1, np.int64)
-        times[1:] = _whole(timestamps[-length:])
+        events = self._events(item_ids, actions, timestamps)
+        kept = min(len(events.items), length)
+        times, items, codes = (np.zeros(kept + 1, np.int64) for _ in range(3))
+        times[1:], items[1:], codes[1:] = events.times[-length:], events.items[-length:], events.actions[-length:]
         times[0] = times[1] if kept else at or 0
-        items = np.empty(kept + 1, np.int64)
         items[0] = self.item_vocabulary.cardinality
-        items[1:] = _looked_up(self.item_vocabulary, item_ids[-length:], "item ids")
-        codes = np.zeros(kept + 1, np.int64)
+        older = None
+        if self.spec.history.older:
+            older = OlderEvents(events.items[:-length], events.actions[:-length], events.times[:-length])
+        return EncodedHistory(items, codes, self._gaps(times), times, older)
+
+    def _events(
+        self, item_ids: Sequence[str], actions: Sequence[str | None], timestamps: Sequence[int] | Ints
+    ) -> OlderEvents:
+        """Codes and times of the newest events that are read at all."""
+        newest = self.spec.history.events
+        items = np.array(_looked_up(self.item_vocabulary, item_ids[-newest:], "item ids"), np.int64)
+        codes = np.zeros(len(items), np.int64)
         if self.spec.history.actions and len(actions):
-            codes[1:] = _looked_up(self.actions, actions[-length:], "actions")
-        return EncodedHistory(items, codes, self._gaps(times), times)
+            codes[:] = _looked_up(self.actions, actions[-newest:], "actions")
+        return OlderEvents(items, codes, _whole(timestamps[-newest:]))
+
+    def chunks(self, events: OlderEvents, counts: Codes) -> Chunks:
+        """Chunks of the older events of n histories, one after the other; `counts` int64 [n] says how many of each."""
+        gaps = np.zeros(len(events.times), np.int64)
+        if self.spec.history.time:
+            gaps[1:] = gap_codes(np.diff(events.times))
+            gaps[(np.cumsum(counts) - counts)[counts > 0]] = 0  # the oldest that is read has none before it
+        return make_chunks(events, gaps, counts, self.history_inputs())
 
     def _gaps(self, times: Ints) -> Ints:
         gaps = np.zeros(len(times), np.int64)
@@ -120,7 +139,8 @@ class Features:
         known = self.item_vocabulary.cardinality
         actions = self.actions.cardinality if self.spec.history.actions else 1
         gaps = GAPS_CARDINALITY if self.spec.history.time else 1
-        return HistoryInputs(known + 2, actions, gaps, bos=known, pad=known + 1)
+        chunks = int(chunk_counts(np.array(self.spec.history.older)))
+        return HistoryInputs(known + 2 + (chunks > 0), actions, gaps, bos=known, pad=known + 1, chunks=chunks)
 
     def history_inputs(self) -> HistoryInputs:
         """Cardinalities of the history's codes, and the codes of BOS and PAD."""

@@ -40,7 +40,8 @@ class HistoryInputs:
     """Cardinalities of the three codes of a history token, BOS and PAD included.
 
     A token's item code is the code of the item's `item_id` feature; `bos` and `pad` are the two codes after them.
-    The action and gap of BOS and PAD are 0.
+    The action and gap of BOS and PAD are 0. `chunks`: how many numbers the chunks of older events may have; 0 where
+    there are none (see `features/older.py`), else `older` is one more code, that of their tokens.
     """
 
     items_cardinality: int
@@ -48,6 +49,21 @@ class HistoryInputs:
     gaps_cardinality: int
     bos: int
     pad: int
+    chunks: int = 0
+
+    @property
+    def older(self) -> int:
+        """The item code of a chunk's token, where there are chunks."""
+        return self.pad + 1
+
+
+@dataclass(frozen=True, slots=True)
+class OlderEvents:
+    """Events before those that are tokens of their own, oldest first: codes of item and action, µs; int64 [T] each."""
+
+    items: Codes
+    actions: Codes
+    times: Codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +72,11 @@ class EncodedHistory:
 
     `gaps[t]` is the bucket of the time between event t and the event before it; 0 where there is none (BOS, the oldest
     event kept) or features.history.time is off. `times` are raw µs, of BOS that of the oldest event kept, or the
-    request's where there is none.
+    request's where there is none. `older`: the events before these, up to the spec's `older`; None where that is 0.
     """
 
     items: Codes
     actions: Codes
     gaps: Codes
     times: Codes
+    older: OlderEvents | None = None

@@ -70,10 +70,18 @@ def _body(features: Features) -> dict[str, Any]:
     learned = {f"{side}.{made.declaration.name}": made.state().facts for side, made in _all(features)}
     return {
         "format": FORMAT,
-        "spec": features.spec.model_dump(mode="json"),
+        "spec": _spec(features.spec),
         "learned": {name: facts for name, facts in learned.items() if facts},
         "oov_buckets": {name: vocabulary.oov_buckets for name, vocabulary in _vocabularies(features)},
     }
+
+
+def _spec(spec: FeatureSpec) -> dict[str, Any]:
+    """The spec as written down. What is newer than the format is left out where it is off: fingerprints stay."""
+    body = spec.model_dump(mode="json")
+    if not spec.history.older:
+        del body["history"]["older"]
+    return body
 
 
 def _all(features: Features) -> Iterator[tuple[Side, Transform]]:

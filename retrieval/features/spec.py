@@ -163,9 +163,21 @@ MOVING = (ActivityFeature, FirstSeenFeature)
 class HistorySpec(Section):
     """`[features.history]`: what of a user's engagement sequence the user tower sees."""
 
-    length: int = Field(200, ge=1, le=20_000, description="Newest events that are read")
+    length: int = Field(200, ge=1, le=20_000, description="Newest events that are read one by one")
+    older: int = Field(
+        0,
+        ge=0,
+        le=100_000,
+        description="Events before these that are read in chunks: the nearest of 64 events, each one before it twice "
+        "as long, one token each (16,000 events: 8 tokens); 0 = none",
+    )
     actions: bool = Field(True, description="Whether the action (click, save, …) is an input")
     time: bool = Field(True, description="Whether the time between events is an input")
+
+    @property
+    def events(self) -> int:
+        """Newest events that are read at all."""
+        return self.length + self.older
 
 
 class FeatureSpec(Section):

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from retrieval.errors import ArtifactError, RequestError
-from retrieval.features import LAST_EVENT, EncodedHistory, Features, Side
+from retrieval.features import LAST_EVENT, EncodedHistory, Features, OlderEvents, Side
 from retrieval.storage import ArtifactStore
 from retrieval.towers.artifact import META_FILE, ONNX_FILE, USER_KIND, input_key, open_features, open_half, read_json
 from retrieval.types import ModelVersion, SpaceId
@@ -56,7 +56,7 @@ class UserTower:
         self.dim = dim
         self.features = features
         self._session = session
-        self._pad = features.history_inputs().pad
+        self._known = features.history_inputs()
         self._wanted = frozenset(given.name for given in session.get_inputs())
         self._profile = _Side(features, "user")
         self._context = _Side(features, "context")
@@ -86,7 +86,21 @@ class UserTower:
             )
             for given in inputs
         ]
-        return _padded(encoded, [given.at for given in inputs], self._pad)
+        feed = _padded(encoded, [given.at for given in inputs], self._known.pad)
+        return self._with_older(feed, [one.older for one in encoded if one.older is not None])
+
+    def _with_older(self, feed: _Feed, older: Sequence[OlderEvents]) -> _Feed:
+        """The histories with the chunks of the older events of each, where the features have any."""
+        if not older:
+            return feed
+        counts = np.array([len(one.items) for one in older])
+        columns = [
+            np.concatenate(column) for column in zip(*((o.items, o.actions, o.times) for o in older), strict=True)
+        ]
+        chunks = self.features.chunks(OlderEvents(*columns), counts)
+        lengths = feed.pop("lengths")
+        placed, lengths = chunks.place(feed, lengths, self._known)
+        return {**placed, "lengths": lengths, **chunks.served(placed["items"].shape[1], self._known.pad)}
 
 
 class _Side:

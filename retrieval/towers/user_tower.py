@@ -1,6 +1,6 @@
 """The user tower: history encoder + profile + context -> a unit vector.
 
-B batch, L history length, P positions, D width, V rows of the token table.
+B batch, L history length, P positions, D width, V rows of the token table, M chunks of older events.
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ class UserNetwork(nn.Module):
         super().__init__()
         self.actions = _table(history.actions_cardinality, config.dim)
         self.gaps = _table(history.gaps_cardinality, config.dim)
+        if history.chunks:
+            self.chunks = nn.Embedding(history.chunks, config.dim)
+            nn.init.normal_(self.chunks.weight, std=_INIT_STD)
         self.encoder = ENCODERS[config.encoder](config, config.time_bias and history.gaps_cardinality > 1)
         side = {input_key(feature): feature for feature in (*profile, *context)}
         self.has_side = bool(side)
@@ -48,6 +51,19 @@ class UserNetwork(nn.Module):
         if self.gaps is not None:
             tokens = tokens + self.gaps(gaps)
         return tokens
+
+    def with_older(self, tokens: Tensor, means: Tensor, given: Mapping[str, Tensor]) -> Tensor:
+        """Tokens [B, L, D], which hold the mark at the chunks' places, with the rest of the chunks' tokens added there.
+
+        means: [M, D], of the item tokens of each chunk. given: see `Chunks.tokens`.
+        """
+        means = means + self.chunks(given["older_number"])
+        if self.actions is not None:
+            means = means + given["older_actions"] @ self.actions.weight
+        if self.gaps is not None:
+            means = means + given["older_gaps"] @ self.gaps.weight
+        flat = tokens.reshape(-1, tokens.shape[-1])
+        return flat.index_put((given["older_at"],), means.to(flat.dtype), accumulate=True).view(tokens.shape)
 
     def states(self, tokens: Tensor, times: Tensor, asked: Tensor) -> Tensor:
         """Tokens [B, L, D], and int64 µs [B, L] of each and of what it predicts -> states [B, L, D]."""

@@ -31,10 +31,11 @@ def plan_epoch(run: Run, epoch: int) -> tuple[Windows, list[list[Ints]]]:
     config = run.config
     rng = np.random.default_rng((config.seed, epoch, 0, _ORDER))
     windows = cut_epoch(run, rng)
-    fewest = int(windows.lengths.sum()) // (config.min_batches * config.accumulate)
+    lengths = run.reader.tokens(windows)
+    fewest = int(lengths.sum()) // (config.min_batches * config.accumulate)
     tokens = max(min(config.batch_tokens, fewest), _SMALLEST_BATCH)
     by_time = windows.period is not None
-    batches = order_periods(windows, tokens, rng) if by_time else order_batches(windows.lengths, tokens, rng)
+    batches = order_periods(windows, lengths, tokens, rng) if by_time else order_batches(lengths, tokens, rng)
     return windows, [batches[at : at + config.accumulate] for at in range(0, len(batches), config.accumulate)]
 
 

@@ -14,11 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from retrieval.features import FeatureInput, Features
+from retrieval.features import FeatureInput, Features, OlderEvents
 from retrieval.storage import ArtifactStore, Manifest, write_manifest
 from retrieval.towers.artifact import (
     CONFIG_FILE,
@@ -34,12 +35,14 @@ from retrieval.towers.artifact import (
     version_key,
 )
 from retrieval.towers.offline import ItemInputs
+from retrieval.towers.older import block_means
 from retrieval.towers.pair import TowerPair, space_id
 from retrieval.towers.runtime import UserTower, open_user_tower
 from retrieval.types import ModelVersion
 
 _TABLE_ROWS_AT_ONCE = 1 << 16
 _OPSET = 20  # the first with Gelu
+_BATCH, _LENGTH = 2, 3  # of the example that is traced
 _HISTORY_INPUTS = ("items", "actions", "gaps", "times", "asked")
 
 
@@ -84,10 +87,12 @@ def write_user_tower(
 ) -> None:
     """Write model.onnx (float32; batch and length free) and meta.json, then the manifest."""
     folder.mkdir(parents=True)
-    side = (*features.inputs("user"), *features.inputs("context"))
-    served = ServedUserTower(pair, token_table(pair, items), tuple(input_key(feature) for feature in side)).eval()
-    _to_onnx(served, side, folder / ONNX_FILE)
-    meta = {**facts, "encoder": pair.config.encoder, "history_length": features.spec.history.length}
+    table, examples = token_table(pair, items), _examples(features, _BATCH)
+    history = features.spec.history
+    if history.older:
+        table[features.history_inputs().pad] = 0.0  # it fills up blocks of older events; elsewhere nothing sees it
+    _to_onnx(ServedUserTower(pair, table, tuple(examples)).eval(), tuple(examples.values()), folder / ONNX_FILE)
+    meta = {**facts, "encoder": pair.config.encoder, "history_length": history.length, "history_older": history.older}
     (folder / META_FILE).write_text(json.dumps(meta, indent=1), encoding="utf-8")
     write_manifest(folder, USER_KIND, facts)
 
@@ -120,25 +125,31 @@ class ServedUserTower(nn.Module):
         times: Tensor,
         asked: Tensor,
         lengths: Tensor,
-        *side: Tensor,
+        *rest: Tensor,
     ) -> Tensor:
-        """int64 [B, L] codes and µs, int64 [B] lengths, profile and context in the order of `names` -> [B, D]."""
+        """int64 [B, L] codes and µs, int64 [B] lengths; chunks of older events, profile and context by `names`.
+
+        Returns unit vectors [B, D].
+        """
+        given = dict(zip(self.names, rest, strict=True))
         tokens = self.user.tokens(self.table, items, actions, gaps)  # type: ignore[arg-type]
-        vectors: Tensor = self.user(tokens, lengths, times, asked, dict(zip(self.names, side, strict=True)))
+        if "older_items" in given:
+            parts = (given[name] for name in ("older_items", "older_chunk", "older_sizes"))
+            tokens = self.user.with_older(tokens, block_means(self.table, *parts), given)  # type: ignore[arg-type]
+        vectors: Tensor = self.user(tokens, lengths, times, asked, given)
         return vectors
 
 
-def _to_onnx(served: ServedUserTower, side: Sequence[FeatureInput], path: Path) -> None:
-    B, L = 2, 3
-    history = [torch.zeros(B, L, dtype=torch.int64) for _ in _HISTORY_INPUTS]
+def _to_onnx(served: ServedUserTower, examples: Sequence[Tensor], path: Path) -> None:
+    history = [torch.zeros(_BATCH, _LENGTH, dtype=torch.int64) for _ in _HISTORY_INPUTS]
     names = [*_HISTORY_INPUTS, "lengths", *served.names]
-    free = {name: {0: "batch", 1: "length"} if name in _HISTORY_INPUTS else {0: "batch"} for name in names}
+    free = {name: _free_axes(name) for name in names}
     # without gradients: attention has a path of its own for training, which writes in place and can't be traced
     with _quiet(), torch.no_grad():
         # the tracing exporter: no tower branches on data, and it takes .1 s where dynamo's takes 5
         torch.onnx.export(
             served,
-            (*history, torch.tensor([L, 1]), *(_example(feature, B) for feature in side)),
+            (*history, torch.full((_BATCH,), _LENGTH), *examples),
             str(path),
             dynamo=False,
             opset_version=_OPSET,
@@ -146,6 +157,25 @@ def _to_onnx(served: ServedUserTower, side: Sequence[FeatureInput], path: Path) 
             output_names=["vectors"],
             dynamic_axes={**free, "vectors": {0: "batch"}},
         )
+
+
+def _free_axes(name: str) -> dict[int, str]:
+    if name in _HISTORY_INPUTS:
+        return {0: "batch", 1: "length"}
+    if name in {"older_items", "older_chunk"}:
+        return {0: "blocks"}
+    return {0: "chunks" if name.startswith("older_") else "batch"}
+
+
+def _examples(features: Features, rows: int) -> dict[str, Tensor]:
+    """Inputs beside the histories and their lengths, by name: chunks where the features have them, both sides."""
+    examples = {}
+    if features.spec.history.older:
+        one_each = OlderEvents(*(np.zeros(rows, np.int64) for _ in range(3)))
+        served = features.chunks(one_each, np.ones(rows, np.int64)).served(_LENGTH, 0)
+        examples = {name: torch.from_numpy(values) for name, values in served.items()}
+    side = (*features.inputs("user"), *features.inputs("context"))
+    return {**examples, **{input_key(feature): _example(feature, rows) for feature in side}}
 
 
 def _example(feature: FeatureInput, rows: int) -> Tensor:

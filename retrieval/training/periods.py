@@ -52,8 +52,8 @@ def _segments(
     return user[first], rows[first], rows[last - 1] + 1, period[first]
 
 
-def order_periods(windows: Windows, tokens: int, rng: np.random.Generator) -> list[Ints]:
-    """Positions of windows, batch by batch: a batch's windows are of one period and about one length."""
+def order_periods(windows: Windows, lengths: Ints, tokens: int, rng: np.random.Generator) -> list[Ints]:
+    """Positions of windows, batch by batch: a batch's windows are of one period and about one length (in tokens)."""
     assert windows.period is not None
     order = np.argsort(windows.period, kind="stable")
     edges = np.flatnonzero(np.diff(windows.period[order])) + 1
@@ -61,7 +61,7 @@ def order_periods(windows: Windows, tokens: int, rng: np.random.Generator) -> li
         members[batch]
         for members in np.split(order, edges)
         if len(members)
-        for batch in order_batches(windows.lengths[members], tokens, rng)
+        for batch in order_batches(lengths[members], tokens, rng)
     ]
     return [batches[i] for i in rng.permutation(len(batches))]
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval.data import Histories
-from retrieval.features import Features
+from retrieval.features import Chunks, Features, OlderEvents, chunk_counts
 from retrieval.training.window_targets import WindowTargets
 
 Ints = npt.NDArray[np.int64]
@@ -53,6 +53,7 @@ class Batch:
     (int64 [P]), and the event rows of target and of the event before it (-1 where there is none).
     wanted: event rows of what is to be predicted, int64 [Q]; wanted_position: from which of the P positions, int64 [Q]
     (None: Q = P, one from each). at: the beginning of the windows' period in µs, None where they have none.
+    older: the events before the windows, in chunks whose tokens are before BOS in their rows; None where that is off.
     """
 
     items: Ints
@@ -68,6 +69,7 @@ class Batch:
     wanted: Ints
     wanted_position: Ints | None = None
     at: int | None = None
+    older: Chunks | None = None
 
     @property
     def examples(self) -> int:
@@ -94,6 +96,7 @@ class Batch:
             wanted=self.wanted[wanted],
             wanted_position=None if self.wanted_position is None else renumbered[self.wanted_position[wanted]],
             at=self.at,
+            older=None if self.older is None else self.older.part(number, count),
         )
 
 
@@ -161,6 +164,13 @@ class SequenceReader:
         self._features = features
         self._history_inputs = features.history_inputs()
         self._item_codes, self._action_codes = features.history_codes(histories)
+        self._older = features.spec.history.older
+
+    def tokens(self, windows: Windows) -> Ints:
+        """Tokens of each window, int64 [n]: its events and the chunks before it."""
+        if not self._older:
+            return windows.lengths
+        return windows.lengths + chunk_counts(windows.start - self._oldest(windows))
 
     def read(self, windows: Windows, chosen: Ints, seed: Sequence[int] = (0,)) -> Batch:
         """The batch of the windows at `chosen`. The target after BOS counts only where the history really starts.
@@ -193,7 +203,32 @@ class SequenceReader:
         at = None if windows.period is None else int(windows.period[chosen].min())
         user = windows.user[chosen]
         batch = Batch(items, actions, gaps, times, asked, user, row, col, target, previous, target, at=at)
-        return batch if self._later is None else _with_later(batch, self._later, np.random.default_rng(tuple(seed)))
+        if self._later is not None:
+            batch = _with_later(batch, self._later, np.random.default_rng(tuple(seed)))
+        return self._with_older(batch, windows, chosen) if self._older else batch
+
+    def _oldest(self, windows: Windows, chosen: Ints | slice = slice(None)) -> Ints:
+        """Rows of the first events that windows see in chunks."""
+        begin = np.asarray(self._histories.offsets)[windows.user[chosen]]
+        oldest: Ints = np.maximum(begin, windows.start[chosen] - self._older)
+        return oldest
+
+    def _with_older(self, batch: Batch, windows: Windows, chosen: Ints) -> Batch:
+        """The batch with the events before its windows, in chunks."""
+        oldest, start = self._oldest(windows, chosen), windows.start[chosen]
+        spans = list(zip(oldest.tolist(), start.tolist(), strict=True))
+        items, actions, times = (
+            np.concatenate([column[first:last] for first, last in spans])
+            for column in (self._histories.items, self._histories.actions, self._histories.timestamps)
+        )
+        events = OlderEvents(self._item_codes[items], self._action_codes[actions], times)
+        chunks = self._features.chunks(events, start - oldest)
+        history = {name: getattr(batch, name) for name in ("items", "actions", "gaps", "times", "asked")}
+        placed, _ = chunks.place(history, windows.lengths[chosen], self._history_inputs)
+        ahead = chunks.ahead(len(chosen))
+        column = batch.position_column + ahead[batch.position_row]
+        batch = replace(batch, position_column=column, older=chunks)
+        return replace(batch, **placed)  # type: ignore[arg-type]
 
     def _gaps(self, times: Ints, token: npt.NDArray[np.bool_]) -> Ints:
         gaps = np.zeros_like(times)

@@ -15,6 +15,7 @@ from torch import Tensor
 from retrieval.errors import ArtifactError
 from retrieval.features import ITEM_ID, Features
 from retrieval.towers.offline import ItemInputs, SideInputs
+from retrieval.towers.older import with_chunks
 from retrieval.towers.pair import TowerPair
 from retrieval.training.config import NegativesConfig, TrainingConfig
 from retrieval.training.labels import Labels
@@ -144,23 +145,30 @@ class Objective:
         return encoded
 
     def _users(self, pair: TowerPair, batch: Batch, rng: np.random.Generator) -> Tensor:
-        table, items = self._token_table(pair, batch.items)
+        table, items, older = self._token_table(pair, batch)
         tokens = pair.user.tokens(table, items, self._tensor(batch.actions), self._tensor(batch.gaps))
+        if batch.older is not None:
+            tokens = with_chunks(pair.user, tokens, table, older, batch.older)
         states = pair.user.states(tokens, self._tensor(batch.times), self._tensor(batch.asked))  # [B, L, D]
         L = states.shape[1]
         at = self._tensor(batch.position_row * L + batch.position_column)
         states = torch.nn.functional.embedding(at, states.reshape(-1, states.shape[-1]))  # [P, D]
         return pair.user.embed(states, self._side(pair, batch, rng))
 
-    def _token_table(self, pair: TowerPair, codes: Ints) -> tuple[Tensor, Tensor]:
-        """Tokens of the codes that occur (of all, where the vocabulary is small), and the codes as rows of it."""
+    def _token_table(self, pair: TowerPair, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Tokens of the codes that occur (of all, where the vocabulary is small), and the batch's codes as rows of it.
+
+        These are of the histories [B, L], and of the older events [T].
+        """
         known = pair.item.codes
-        if known <= codes.size:
+        codes, older = batch.items, batch.items[:0, 0] if batch.older is None else batch.older.items
+        if known <= codes.size + older.size:
             every = torch.arange(known, device=self._device)
-            return pair.token_table(self._inputs.items.codes(every)), self._tensor(codes)
-        used = np.unique(codes[codes < known])
+            return pair.token_table(self._inputs.items.codes(every)), self._tensor(codes), self._tensor(older)
+        used = np.union1d(codes[codes < known], older)
         rows = np.where(codes < known, np.searchsorted(used, codes), codes - known + len(used))
-        return pair.token_table(self._inputs.items.codes(self._tensor(used))), self._tensor(rows)
+        table = pair.token_table(self._inputs.items.codes(self._tensor(used)))
+        return table, self._tensor(rows), self._tensor(np.searchsorted(used, older))
 
     def _side(self, pair: TowerPair, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
         side = self._inputs.sides.read(batch.users, batch.position_row, batch.target, batch.previous)

@@ -12,6 +12,7 @@ import torch
 from retrieval.data import Dataset
 from retrieval.features import Features
 from retrieval.towers.offline import ItemInputs, SideInputs
+from retrieval.towers.older import with_chunks
 from retrieval.towers.pair import TowerPair
 from retrieval.training.sequences import SequenceReader, Windows
 
@@ -67,10 +68,15 @@ class PairVectors:
         windows = Windows(users, start, rows + 1, np.ones(len(rows), np.bool_))
         batch = self._reader.read(windows, np.arange(len(rows)))
         codes = (torch.from_numpy(part).to(table.device) for part in (batch.items, batch.actions, batch.gaps))
-        lengths = torch.from_numpy(rows + 1 - start).to(table.device)
+        ahead = 0 if batch.older is None else batch.older.ahead(len(rows))
+        lengths = torch.from_numpy(rows + 1 - start + ahead).to(table.device)
         previous = np.where(rows > begin, rows - 1, -1)
         side = self._sides.read(users, np.arange(len(rows)), rows, previous)
         moved = {name: values.to(table.device) for name, values in side.items()}
         clock = (torch.from_numpy(part).to(table.device) for part in (batch.times, batch.asked))
-        vectors = pair.user(pair.user.tokens(table, *codes), lengths, *clock, moved)
+        tokens = pair.user.tokens(table, *codes)
+        if batch.older is not None:
+            items = torch.from_numpy(batch.older.items).to(table.device)
+            tokens = with_chunks(pair.user, tokens, table, items, batch.older)
+        vectors = pair.user(tokens, lengths, *clock, moved)
         return np.asarray(vectors.float().cpu().numpy())

@@ -22,7 +22,7 @@ def test_every_training_event_is_a_target_once_in_its_own_period(
     windows = cut_periods(histories, split.train_end, size, period, offset_us=17, since_us=0)
     reader = SequenceReader(histories, features)
     targets = []
-    for chosen in order_periods(windows, 64, np.random.default_rng(0)):
+    for chosen in order_periods(windows, windows.lengths, 64, np.random.default_rng(0)):
         batch = reader.read(windows, chosen)
         times = histories.timestamps[batch.target]
         assert batch.at is not None

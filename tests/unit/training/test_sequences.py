@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.data import Dataset, Split
-from retrieval.features import Features
+from retrieval.features import Features, FeatureSpec, fit_features
 from retrieval.training.popularity import count_items
 from retrieval.training.sequences import SequenceReader, Windows, cut_windows, order_batches
+from tests.tiny import TINY_FEATURES
 
 
 @given(
@@ -120,3 +121,50 @@ def test_cuts_change_from_epoch_to_epoch(everything: bool) -> None:
         for s in range(20)
     }
     assert len(cuts) > 1 if everything else len(cuts) == 1
+
+
+def test_a_window_gets_what_is_before_it_in_chunks(dataset: Dataset, split: Split, long: Features) -> None:
+    """Codes and chunks of every window are what serving would encode of the same events."""
+    histories = dataset.histories
+    offsets = np.asarray(histories.offsets)
+    windows = cut_windows(offsets, split.train_end, 5, np.random.default_rng(0), everything=True)
+    chosen = np.arange(len(windows))
+    reader = SequenceReader(histories, long)
+    batch = reader.read(windows, chosen)
+    assert batch.older is not None
+    assert batch.items.shape[1] == reader.tokens(windows).max()
+    mark = long.history_inputs().older
+    for row in chosen:
+        start, stop = int(windows.start[row]), int(windows.stop[row]) - 1
+        begin = max(int(offsets[windows.user[row]]), start - long.spec.history.older)
+        encoded = long.encode_history(
+            histories.item_ids.take(histories.items[begin:stop]).to_pylist(),
+            [histories.action_names[a] for a in histories.actions[begin:stop]],
+            np.asarray(histories.timestamps[begin:stop]),
+        )
+        ahead, tokens = int(begin < start), encoded.items[len(encoded.items) - (stop - start) :]
+        size = ahead + 1 + stop - start
+        assert size == reader.tokens(windows)[row]
+        assert batch.items[row, :size].tolist() == [*[mark] * ahead, long.history_inputs().bos, *tokens]
+        assert batch.times[row, ahead + 1 : size].tolist() == histories.timestamps[start:stop].tolist()
+        chunk = np.flatnonzero(batch.older.row == row)
+        assert len(chunk) == ahead
+        if ahead:
+            first, count = int(batch.older.starts[chunk[0]]), int(batch.older.sizes[chunk[0]])
+            codes = long.item_vocabulary.codes(histories.item_ids.take(histories.items[begin:start]).to_pylist())
+            assert batch.older.items[first : first + count].tolist() == codes
+            assert batch.times[row, 0] == histories.timestamps[start - 1]
+    where = batch.position_row, batch.position_column
+    np.testing.assert_array_equal(batch.asked[where], histories.timestamps[batch.target])
+    short = SequenceReader(histories, fit_features(spec(5, 0), dataset, split)).read(windows, chosen)
+    assert short.older is None
+    np.testing.assert_array_equal(short.target, batch.target)
+
+
+@pytest.fixture
+def long(dataset: Dataset, split: Split) -> Features:
+    return fit_features(spec(5, 20), dataset, split)
+
+
+def spec(length: int, older: int) -> FeatureSpec:
+    return FeatureSpec.model_validate({**TINY_FEATURES.model_dump(), "history": {"length": length, "older": older}})
