@@ -17,6 +17,8 @@ from retrieval.evaluation.slices import Slice
 
 _SLICES_AT_ONCE = 16
 _CURVE_POINTS = 24
+LEAST_USERS = 10
+"""Fewer users than this are too much alike in their resamples for an interval."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def hit_curves(evidence: Evidence, longest: int) -> dict[str, Curve]:
 def slice_intervals(
     evidence: Evidence, ranks: Ints, names: Sequence[str], ks: Sequence[int]
 ) -> list[dict[str, Interval]]:
-    """Intervals of the named metrics within each slice, in the order of the slices."""
+    """Intervals of the named metrics within each slice, in the order of the slices; NaN under LEAST_USERS users."""
     gains = {name: values for name, values in rank_gains(ranks, ks) if name in names}
     found: list[dict[str, Interval]] = []
     for first in range(0, len(evidence.slices), _SLICES_AT_ONCE):
@@ -95,14 +97,15 @@ def _within(evidence: Evidence, slices: Sequence[Slice], gains: Mapping[str, Flo
     counts, *totals = np.split(sums, len(columns), axis=1)
     # a resample may hold no user of a small slice, and says nothing about it then
     counts = np.where(counts > 0, counts, np.nan)
+    users = [len(np.unique(evidence.users[each.members])) for each in slices]
     return [
         {
-            name: interval(
-                total[:, place] / counts[:, place],
-                values[each.members],
-                len(np.unique(evidence.users[each.members])),
-            )
+            name: _slice_interval(total[:, place] / counts[:, place], values[each.members], users[place])
             for (name, values), total in zip(gains.items(), totals, strict=True)
         }
         for place, each in enumerate(slices)
     ]
+
+
+def _slice_interval(means: Floats, values: Floats, users: int) -> Interval:
+    return interval(means, values, users) if users >= LEAST_USERS else Interval(float("nan"), float("nan"))

@@ -48,7 +48,8 @@ def protocol_facts(
         ("code", str(ours.facts.get("code_version", "not recorded"))),
     ]
     if theirs is not None:
-        differing = _differing(ours, theirs)
+        changes = [f"{name} = {other!r} in place of {own!r}" for name, own, other in _differing(ours, theirs)]
+        differing = "; ".join(changes) or "its recorded settings are the same"
         facts.append(("compared with", f"{theirs.version}, made {theirs.created}; {differing}"))
     return tuple(facts)
 
@@ -71,11 +72,19 @@ def warnings_about(
                 f"{one.version} was trained with the split {one.split!r}, and is measured with {ground.split.name!r}: "
                 "it may have trained on some of the targets."
             )
+    if theirs is not None and [name for name, _, _ in _differing(ours, theirs)] == ["training.seed"]:
+        found.append(
+            f"{ours.version} and {theirs.version} differ in nothing but the seed of training: what tells them apart is "
+            "luck."
+        )
     if ground.targets == "valid":
         found.append("These are validation targets, which chose the weights: expect less on others.")
     lost = report.unreachable / report.targets
     if lost > 0.05:
-        found.append(f"{lost:.0%} of the targets can't be reached; no model could do better than HR {1 - lost:.3f}.")
+        hint = (
+            " Where people come back to the same items, set evaluation.filter_seen = false." * ground.config.filter_seen
+        )
+        found.append(f"{lost:.0%} of the targets can't be reached; no model could do better than {1 - lost:.3f}.{hint}")
     return tuple(found)
 
 
@@ -98,15 +107,15 @@ def _training(ours: Provenance) -> str:
     )
 
 
-def _differing(ours: Provenance, theirs: Provenance) -> str:
-    """The settings in which two versions differ."""
+def _differing(ours: Provenance, theirs: Provenance) -> list[tuple[str, object, object]]:
+    """The settings in which two versions differ: name, ours, theirs."""
     sections = ours.facts.get("settings", {}), theirs.facts.get("settings", {})
     found = []
     for section in sorted({*sections[0], *sections[1]}):
         own, other = (values.get(section, {}) for values in sections)
         found += [
-            f"{section}.{name} = {other.get(name)!r} in place of {own.get(name)!r}"
+            (f"{section}.{name}", own.get(name), other.get(name))
             for name in sorted({*own, *other})
             if own.get(name) != other.get(name)
         ]
-    return "; ".join(found) or "its recorded settings are the same"
+    return found

@@ -111,7 +111,8 @@ def exposure_plot(
         for name, share in shares.items():
             right.plot(at, share, "o-", color=shades[name], markersize=4, label=name)
         right.set_xticks(at)
-        right.set(xlabel="decile of training popularity (10: most popular)", ylabel="share", ylim=(0, None))
+        right.set(xlabel="decile of training popularity (10: most popular)", ylim=(0, None))
+        right.set_ylabel("share of recommendations, of targets")
         right.set_title(f"how popular it is, lists of {k}")
         right.legend(loc="upper left")
     return drawn.png
@@ -134,7 +135,6 @@ def calibration_plot(found: Calibration) -> bytes:
         left.set(xlabel="score (cosine)", ylabel="share that was the target", yscale="log")
         left.set_title(f"the {found.depth} best candidates, by score")
         left.legend(loc="lower right")
-        _plain_numbers(left.yaxis, right.xaxis, right.yaxis)
         predicted = [each.predicted for each in found.by_probability]
         _observed(right, predicted, found.by_probability)
         ends = [min(predicted), max(predicted)]
@@ -142,6 +142,7 @@ def calibration_plot(found: Calibration) -> bytes:
         right.set(xlabel="predicted probability", ylabel="share that was the target", xscale="log", yscale="log")
         right.set_title("by predicted probability")
         right.legend(loc="lower right")
+        _plain_numbers(left.yaxis, right.xaxis, right.yaxis)
     return drawn.png
 
 

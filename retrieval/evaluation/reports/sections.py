@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 import numpy as np
 
 from retrieval.evaluation.bootstrap import RESAMPLES
-from retrieval.evaluation.certainty import Comparison, unreachable
+from retrieval.evaluation.certainty import LEAST_USERS, Comparison, unreachable
 from retrieval.evaluation.exposure import DECILES, decile_shares, lorenz_curve, popularity_deciles
 from retrieval.evaluation.neighbours import Item
 from retrieval.evaluation.reports import plots
@@ -101,10 +103,19 @@ def _comparisons(findings: Findings) -> list[Block]:
             Table(("", "difference", "95 % interval", "p, two-sided"), rows),
         ]
     count = sum(len(one.differences) for one in findings.comparisons)
-    note = f"Paired: both are measured on the same targets and the same resamples. p is not corrected for the {count} "
     return [
         *blocks,
-        Text(note + "differences that are shown; about one in twenty equal ones would fall under .05.", "remark"),
+        Text(
+            "Paired: both are measured on the same targets and the same resamples of users. The baseline is the one "
+            f"with the best HR@{findings.report.ks[0]}. p is not corrected for the {count} differences shown; about "
+            "one in twenty of no difference falls under .05.",
+            "remark",
+        ),
+        Text(
+            "What is compared are these versions as they are. Settings are another question: the same ones trained "
+            "with another seed give other figures too, and often differ by more than the choice of users explains.",
+            "remark",
+        ),
     ]
 
 
@@ -119,14 +130,19 @@ def _slices(findings: Findings) -> list[Block]:
         cells = [(figure(scores.metrics[name]), bounds(intervals[name])) for name in names]
         rows.append((scores.column, scores.value, f"{scores.targets:,}", f"{users:,}", *cells))
         bars.append((scores.column, scores.value, scores.metrics[names[0]], intervals[names[0]]))
-    png = plots.slices_plot(bars[:_MOST_BARS], report.metrics[names[0]], names[0])
-    left_out = f"The first {_MOST_BARS} of {len(bars)} slices; all are in the table." if len(bars) > _MOST_BARS else ""
-    note = f"Of slices with fewer than {_FEW_USERS} users even the interval is rough."
-    return [
-        Figure("slices", png, f"{metric_name(names[0])} by slice with 95 % intervals; figures in the table", left_out),
-        Table(("", "", "targets", "users", *map(metric_name, names)), tuple(rows), labels=2),
-        Text(note, "remark"),
-    ]
+    drawn = [bar for bar in bars if isfinite(bar[3].low)]
+    short = len(bars) - min(len(drawn), _MOST_BARS)
+    left_out = (
+        f"{short} more slices, small ones or after the first {_MOST_BARS}, are in the table only." if short else ""
+    )
+    alt = f"{metric_name(names[0])} by slice with 95 % intervals; figures in the table"
+    blocks: list[Block] = []
+    if drawn:
+        png = plots.slices_plot(drawn[:_MOST_BARS], report.metrics[names[0]], names[0])
+        blocks.append(Figure("slices", png, alt, left_out))
+    note = f"Slices of fewer than {LEAST_USERS} users have no interval; under {_FEW_USERS} users it is rough."
+    columns = ("", "", "targets", "users", *map(metric_name, names))
+    return [*blocks, Table(columns, tuple(rows), labels=2), Text(note, "remark")]
 
 
 def _exposure(findings: Findings) -> list[Block]:

@@ -33,7 +33,9 @@ def signed(value: float) -> str:
 
 
 def bounds(interval: Interval) -> str:
-    """[low, high]."""
+    """[low, high]; words where there are too few users for any."""
+    if not isfinite(interval.low):
+        return "too few users"
     return f"[{figure(interval.low)}, {figure(interval.high)}]"
 
 
@@ -56,10 +58,13 @@ def verdict(comparison: Comparison, metric: str, resamples: int) -> str:
     if found.p >= SIGNIFICANT:
         return (
             f"{name} of {comparison.model} and {comparison.other} can't be told apart: their difference ({figures}) is "
-            "within what chance alone makes of so many users."
+            "within what the choice of users explains."
         )
     better = "better" if found.value > 0 else "worse"
-    return f"{comparison.model} is {better} than {comparison.other} in {name}, and not by chance: {figures}."
+    return (
+        f"{comparison.model} is {better} than {comparison.other} in {name}, by more than the choice of users explains: "
+        f"{figures}."
+    )
 
 
 def mixed(comparison: Comparison) -> str | None:

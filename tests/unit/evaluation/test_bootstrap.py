@@ -124,6 +124,14 @@ def test_slices_have_intervals_as_if_measured_alone() -> None:
     assert found[18] != found[0]
 
 
+def test_a_handful_of_users_has_no_interval() -> None:
+    ranks = np.arange(40)
+    slices = (Slice("s", "few", ranks < 9), Slice("s", "enough", ranks < 10))
+    few, enough = slice_intervals(evidence({"m": ranks}, np.arange(40), slices), ranks, ("mrr",), (10,))
+    assert np.isnan(few["mrr"]).all()
+    assert 0 < enough["mrr"].low < enough["mrr"].high < 1
+
+
 def test_curves_meet_the_metrics() -> None:
     ranks = np.random.default_rng(4).integers(0, 300, 500)
     curve = hit_curves(evidence({"m": ranks}, np.arange(500)), 200)["m"]

@@ -18,8 +18,9 @@ from retrieval.cli.main import build_app
 from retrieval.data import Dataset
 from retrieval.errors import ConfigError, DataError, NotFoundError
 from retrieval.features import FeatureSpec
-from retrieval.pipeline.evaluate import evaluate_version
+from retrieval.pipeline.evaluate import Ground, evaluate_version
 from retrieval.pipeline.item_names import name_column
+from retrieval.pipeline.protocol_facts import warnings_about
 from retrieval.pipeline.provenance import Provenance, check_same_data
 from retrieval.pipeline.report import examine_version
 from retrieval.pipeline.workspace import Workspace
@@ -155,6 +156,25 @@ def test_versions_of_other_data_are_refused() -> None:
         check_same_data(ours, Provenance(ONE, "", {**facts, "split": "time"}, None))
     with pytest.raises(DataError, match="not recorded"):
         check_same_data(ours, Provenance(ONE, "", {}, None))
+
+
+def test_what_figures_do_not_say_is_warned_of(made: Any) -> None:
+    workspace, dataset = made
+    ground = Ground.open(workspace, show=False)
+    report = evaluate_version(workspace, ONE, show=False)
+
+    def told(seed: int, rate: float = 0.1, snapshot: str = dataset.snapshot) -> str:
+        settings = {"training": {"seed": 1, "learning_rate": 0.1}}
+        ours = Provenance(TWO, "", {"settings": settings, "data_snapshot": dataset.snapshot}, None)
+        other = {"training": {"seed": seed, "learning_rate": rate}}
+        theirs = Provenance(ONE, "", {"settings": other, "data_snapshot": snapshot}, None)
+        return " ".join(warnings_about(ground, ours, theirs, report))
+
+    assert "demo@2 and demo@1 differ in nothing but the seed" in told(2)
+    assert "seed" not in told(2, rate=0.2) + told(1)
+    assert "50% of the targets can't be reached" in told(1)
+    assert "demo@1 was trained on data snapshot other" in told(1, snapshot="other")
+    assert "snapshot" not in told(1)
 
 
 def test_wrong_flags_are_found_before_anything_is_measured(made: Any, tmp_path: Path) -> None:

@@ -15,8 +15,14 @@ def comparison(**values: tuple[float, float, float, float]) -> Comparison:
 @pytest.mark.parametrize(
     ("found", "said"),
     [
-        ((0.02, 0.01, 0.03, 0.004), "m@2 is better than m@1 in HR@10, and not by chance: +0.0200"),
-        ((-0.02, -0.03, -0.01, 0.004), "m@2 is worse than m@1 in HR@10, and not by chance: -0.0200"),
+        (
+            (0.02, 0.01, 0.03, 0.004),
+            "m@2 is better than m@1 in HR@10, by more than the choice of users explains: +0.0200",
+        ),
+        (
+            (-0.02, -0.03, -0.01, 0.004),
+            "m@2 is worse than m@1 in HR@10, by more than the choice of users explains: -0.0200",
+        ),
         ((0.02, -0.01, 0.05, 0.2), "HR@10 of m@2 and m@1 can't be told apart"),
         ((0.0, 0.0, 0.0, 1.0), "have the same HR@10, target by target"),
     ],
