@@ -80,10 +80,10 @@ class BestScores:
         for line in lines:
             self._take(scores[line], int(task.column_of[task.histories.items[task.targets[part.start + line]]]))
 
-    def calibration(self) -> Calibration:
-        """What the scores seen so far amount to. Raises DataError where there were none."""
-        if not self._scores or not sum(map(len, self._scores)):
-            raise DataError("evaluation: no target has a candidate that it may be shown, so nothing can be calibrated")
+    def calibration(self) -> Calibration | None:
+        """What the scores seen so far amount to; None where no target had a candidate that it may be shown."""
+        if not sum(map(len, self._scores)):
+            return None
         scores, predicted = (np.concatenate(part).astype(np.float64) for part in (self._scores, self._probabilities))
         hits = np.concatenate(self._hits)
         targets = len(self._scores)

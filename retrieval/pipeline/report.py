@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.errors import ConfigError
+from retrieval.errors import ConfigError, DataError
 from retrieval.evaluation import EvaluationReport, candidate_items
 from retrieval.evaluation.calibration import BestScores, Calibration, fit_temperature
 from retrieval.evaluation.certainty import Comparison, compare, hit_curves, model_intervals, slice_intervals
@@ -27,12 +27,14 @@ from retrieval.towers.runtime import UserTower
 from retrieval.types import ModelVersion
 
 _FIT_TARGETS = 2_000
+_UNRECORDED = "The version records no temperature of a softmax"
 
 
 @dataclass(frozen=True)
 class _Temperature:
-    value: float
+    value: float | None
     source: str
+    """Where it comes from, or why there is none."""
 
 
 def examine_version(
@@ -65,7 +67,7 @@ def examine_version(
     asked = _asked(ground, neighbours_of)
     tower, items = ground.towers(version)
     temperature = _temperature(ground, ours, tower, items) if whole else None
-    watch = None if temperature is None else BestScores(temperature.value)
+    watch = None if temperature is None or temperature.value is None else BestScores(temperature.value)
     report = ground.measure(tower, items, show=show, observe=watch)
     rival = None if against is None else _rival(ground, against, show=show)
     found = _certain(report, rival)
@@ -162,8 +164,8 @@ def _neighbours(
     return neighbourhoods(vectors, chosen, counts, evidence.columns)
 
 
-def _temperature(ground: Ground, ours: Provenance, tower: UserTower, items: ItemVectors) -> _Temperature | None:
-    """The learned temperature, or one fitted on validation targets; None where there is neither."""
+def _temperature(ground: Ground, ours: Provenance, tower: UserTower, items: ItemVectors) -> _Temperature:
+    """The learned temperature, or one fitted on validation targets, where there are any that can be reached."""
     if ours.temperature is not None:
         averaged = (
             " (of the running weights; those exported are their average)" if ours.setting("training", "ema") else ""
@@ -174,7 +176,7 @@ def _temperature(ground: Ground, ours: Provenance, tower: UserTower, items: Item
         )
     rows = ground.split.valid
     if not len(rows):
-        return None
+        return _Temperature(None, f"{_UNRECORDED}, and the split has no validation targets to fit one on.")
     rows = rows[:: -(-len(rows) // _FIT_TARGETS)]
     config = ground.config
     task = make_task(
@@ -186,7 +188,10 @@ def _temperature(ground: Ground, ours: Provenance, tower: UserTower, items: Item
         block_mb=config.block_mb,
     )
     vectors: npt.NDArray[np.float32] = user_vectors(ground.dataset, tower, rows)
-    value = fit_temperature(task, inner_products(task, vectors, items, config.reindex_minutes))
+    try:
+        value = fit_temperature(task, inner_products(task, vectors, items, config.reindex_minutes))
+    except DataError as error:
+        return _Temperature(None, f"{_UNRECORDED}, and none could be fitted on validation targets ({error}).")
     same = (
         ", which are measured here too, so that calibration looks better than it is"
         if ground.targets == "valid"
@@ -194,6 +199,6 @@ def _temperature(ground: Ground, ours: Provenance, tower: UserTower, items: Item
     )
     return _Temperature(
         value,
-        f"Temperature {value:.4g}: the version records no temperature of a softmax, so this one was fitted, by maximum "
+        f"Temperature {value:.4g}: the version records none of a softmax, so this one was fitted, by maximum "
         f"likelihood on {len(rows):,} validation targets{same}.",
     )

@@ -35,7 +35,7 @@ def make_page(findings: Findings) -> Page:
         *([Section("Comparisons", tuple(_comparisons(findings)))] if findings.comparisons else []),
         Section("Slices", tuple(_slices(findings))),
         Section("Exposure and popularity", tuple(_exposure(findings))),
-        *([Section("Calibration", tuple(_calibration(findings)))] if findings.calibration else []),
+        *([Section("Calibration", tuple(_calibration(findings)))] if findings.temperature else []),
         *([Section("Neighbours", tuple(_neighbours(findings, findings.labels)))] if findings.labels else []),
         Section("Ranks", tuple(_ranks(findings))),
     )
@@ -186,7 +186,8 @@ def _exposure(findings: Findings) -> list[Block]:
 
 def _calibration(findings: Findings) -> list[Block]:
     found = findings.calibration
-    assert found is not None
+    if found is None:
+        return [Text(f"Not measured. {findings.temperature}")]
     caption = f"{found.targets:,} targets, their {found.depth} best candidates each; bins of equal expected hits."
     alt = "Share of candidates that were the target by score and by predicted probability; figures in the table"
     rows = tuple(

@@ -17,13 +17,16 @@ from typer.testing import CliRunner
 from retrieval.cli.main import build_app
 from retrieval.data import Dataset
 from retrieval.errors import ConfigError, DataError, NotFoundError
+from retrieval.evaluation.reports import make_page
 from retrieval.features import FeatureSpec
 from retrieval.pipeline.evaluate import Ground, evaluate_version
 from retrieval.pipeline.item_names import name_column
 from retrieval.pipeline.protocol_facts import warnings_about
-from retrieval.pipeline.provenance import Provenance, check_same_data
+from retrieval.pipeline.provenance import Provenance, check_same_data, provenance_of
 from retrieval.pipeline.report import examine_version
 from retrieval.pipeline.workspace import Workspace
+from retrieval.storage import ArtifactStore, write_manifest
+from retrieval.towers.artifact import VERSION_KIND, version_key
 from retrieval.types import ModelVersion
 from tests.tiny import tiny_version, write_tiny
 
@@ -156,6 +159,36 @@ def test_versions_of_other_data_are_refused() -> None:
         check_same_data(ours, Provenance(ONE, "", {**facts, "split": "time"}, None))
     with pytest.raises(DataError, match="not recorded"):
         check_same_data(ours, Provenance(ONE, "", {}, None))
+
+
+def test_the_learned_temperature_is_that_of_the_weights_kept(tmp_path: Path) -> None:
+    store = ArtifactStore.open(str(tmp_path / "store"), cache=tmp_path / "cache")
+
+    def recorded(version: ModelVersion, loss: str) -> float | None:
+        staged = store.staging()
+        staged.mkdir(parents=True, exist_ok=True)
+        rows = [{"kind": "train", "epoch": epoch, "step": epoch, "temperature": 0.1 / epoch} for epoch in (1, 2, 3)]
+        rows.append({"kind": "validation", "epoch": 2, "step": 2})
+        (staged / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        facts = {"settings": {"training": {"loss": loss}}, "training": {"best_epoch": 2}}
+        write_manifest(staged, VERSION_KIND, facts)
+        store.publish(staged, version_key(version))
+        return provenance_of(store, version).temperature
+
+    assert recorded(ONE, "sampled_softmax") == 0.05
+    assert recorded(TWO, "gbce") is None
+
+
+def test_what_can_not_be_calibrated_is_said(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace, _ = made
+
+    def fails(*arguments: Any) -> float:
+        raise DataError("no target can be reached")
+
+    monkeypatch.setattr("retrieval.pipeline.report.fit_temperature", fails)
+    page = make_page(examine_version(workspace, ONE, show=False))
+    (section,) = (each for each in page.sections if each.title == "Calibration")
+    assert "none could be fitted" in section.blocks[0].text
 
 
 def test_what_figures_do_not_say_is_warned_of(made: Any) -> None:
