@@ -178,6 +178,8 @@ def _temperature(ground: Ground, ours: Provenance, tower: UserTower, items: Item
     if not len(rows):
         return _Temperature(None, f"{_UNRECORDED}, and the split has no validation targets to fit one on.")
     rows = rows[:: -(-len(rows) // _FIT_TARGETS)]
+    # by time, so that indexes that are rebuilt are asked for one after the other
+    rows = rows[np.argsort(ground.dataset.histories.timestamps[rows], kind="stable")]
     config = ground.config
     task = make_task(
         ground.dataset.histories,
