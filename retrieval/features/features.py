@@ -114,7 +114,7 @@ class Features:
     ) -> OlderEvents:
         """Codes and times of the newest events that are read at all."""
         newest = self.spec.history.events
-        items = np.array(_looked_up(self.item_vocabulary, item_ids[-newest:], "item ids"), np.int64)
+        items = _looked_up(self.item_vocabulary, item_ids[-newest:], "item ids")
         codes = np.zeros(len(items), np.int64)
         if self.spec.history.actions and len(actions):
             codes[:] = _looked_up(self.actions, actions[-newest:], "actions")
@@ -186,9 +186,9 @@ def _source(made: Transform) -> str | None:
     return declaration.source
 
 
-def _looked_up(vocabulary: Vocabulary, values: Sequence[Any], what: str) -> list[int]:
+def _looked_up(vocabulary: Vocabulary, values: Sequence[Any], what: str) -> Ints:
     try:
-        return vocabulary.codes(values)
+        return vocabulary.array(values)
     except TypeError as error:
         raise RequestError(f"history: {what} must be text; one is {error}") from None
 

@@ -8,11 +8,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+
+from retrieval.features.hashed import HashedCodes
 
 MAX_KEY = 1024
 """Longer values (in characters) are never learned; they are encoded as unknown."""
 
 _PRUNE_AT = 2_000_000
+_MANY_VALUES, _MANY_WORDS = 64, 1 << 14  # from so many on, looking all up at once is quicker than one by one
 
 
 def stable_hash(key: str) -> int:
@@ -45,7 +49,7 @@ def _number_key(number: float) -> str | None:
 class Vocabulary:
     """Known values in the order of their codes, and `oov_buckets` codes for all others. Immutable."""
 
-    __slots__ = ("_index", "oov_buckets", "words")
+    __slots__ = ("_hashed", "_index", "oov_buckets", "words")
 
     def __init__(self, words: Iterable[str], oov_buckets: int) -> None:
         self.words = tuple(words)
@@ -56,6 +60,11 @@ class Vocabulary:
         self._index = {word: code for code, word in enumerate(self.words, start=first)}
         if len(self._index) != len(self.words):
             raise ValueError("a vocabulary holds a word twice")
+        self._hashed: HashedCodes | None = None  # of many words; made when many values are first asked for
+
+    def __reduce__(self) -> tuple[type[Vocabulary], tuple[tuple[str, ...], int]]:
+        """Another process hashes texts in another way: it makes tables of its own."""
+        return Vocabulary, (self.words, self.oov_buckets)
 
     @property
     def cardinality(self) -> int:
@@ -68,19 +77,46 @@ class Vocabulary:
         if key is None:
             return 0
         known = self._index.get(key)
-        return 1 + stable_hash(key) % self.oov_buckets if known is None else known
+        if known is not None:
+            return known
+        return 1 if self.oov_buckets == 1 else 1 + stable_hash(key) % self.oov_buckets
 
     def codes(self, values: Sequence[object]) -> list[int]:
         """The codes of many raw values, each as `code` gives it."""
+        if len(values) >= _MANY_VALUES and self.prepare():
+            codes: list[int] = self.array(values).tolist()
+            return codes
         # Values of other types than text miss here, and go to `code`.
-        get: Callable[[Any, int], int] = self._index.get
+        get: Callable[[Any], int | None] = self._index.get
         try:
-            found = [get(value, 0) for value in values]
+            found = list(map(get, values))
         except TypeError:
             return [self.code(value) for value in values]
-        if 0 in found:
-            return [known or self.code(value) for known, value in zip(found, values, strict=True)]
+        if None in found:
+            return [self.code(value) if known is None else known for known, value in zip(found, values, strict=True)]
+        return found  # type: ignore[return-value]
+
+    def array(self, values: Sequence[object]) -> npt.NDArray[np.int64]:
+        """The same as int64 [n]."""
+        if len(values) < _MANY_VALUES or not self.prepare():
+            return np.array(self.codes(values), np.int64)
+        assert self._hashed is not None
+        try:
+            found = self._hashed.find(values)
+        except TypeError:
+            return np.array([self.code(value) for value in values], np.int64)
+        for missed in np.flatnonzero(found == 0).tolist():
+            found[missed] = self.code(values[missed])
         return found
+
+    def prepare(self) -> bool:
+        """Make what is quicker for many values, where there are so many words that it is; so the first call needn't."""
+        if self._hashed is None and len(self.words) >= _MANY_WORDS:
+            try:
+                self._hashed = HashedCodes(self.words, 1 + self.oov_buckets)
+            except ValueError:  # two words of one hash, in one of 10⁷ processes with a million words
+                return False
+        return self._hashed is not None
 
 
 class Counter:

@@ -1,6 +1,15 @@
 from __future__ import annotations
 
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from retrieval.features import vocabulary
 from retrieval.features.vocabulary import Counter, Vocabulary, stable_hash
@@ -40,3 +49,36 @@ def test_counting_is_bounded_and_keeps_the_frequent(monkeypatch: pytest.MonkeyPa
 def test_a_word_twice_is_refused() -> None:
     with pytest.raises(ValueError, match="twice"):
         Vocabulary(["a", "a"], 1)
+
+
+MANY = Vocabulary((f"w{n}" for n in range(20_000)), oov_buckets=3)
+
+
+raw = st.one_of(st.integers(0, 30_000).map("w{}".format), st.none(), st.integers(0, 9), st.text())
+
+
+@given(st.lists(raw, min_size=64))
+def test_many_values_get_the_codes_that_each_alone_gets(values: list[object]) -> None:
+    assert MANY.codes(values) == MANY.array(values).tolist() == [MANY.code(value) for value in values]
+    assert MANY.prepare()
+
+
+def test_every_one_of_many_words_has_its_code() -> None:
+    assert MANY.codes(MANY.words) == list(range(4, 20_004))
+    with pytest.raises(TypeError):
+        MANY.codes([["not", "hashable"]] * 64)
+
+
+def test_words_of_one_hash_are_looked_up_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retrieval.features.hashed._hashes", lambda values: np.zeros(len(values), np.int64))
+    vocabulary = Vocabulary(MANY.words, oov_buckets=1)
+    assert vocabulary.codes(MANY.words[:100]) == list(range(2, 102))
+    assert not vocabulary.prepare()
+
+
+def test_another_process_hashes_in_its_own_way(tmp_path: Path) -> None:
+    assert MANY.prepare()
+    (tmp_path / "vocabulary").write_bytes(pickle.dumps(MANY))
+    code = f"""import pickle; made = pickle.loads(open({str(tmp_path / "vocabulary")!r}, "rb").read())
+assert made.codes(made.words) == list(range(4, 20_004))"""
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONHASHSEED": "5"})
