@@ -5,10 +5,13 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from retrieval.data import Dataset
 from retrieval.errors import ArtifactError, NotFoundError, RequestError
@@ -17,7 +20,7 @@ from retrieval.storage import ArtifactStore, write_manifest
 from retrieval.towers.config import TowerConfig
 from retrieval.towers.encoders import ENCODERS
 from retrieval.towers.offline import item_inputs
-from retrieval.towers.runtime import History, UserInput, UserTower, load_user_tower
+from retrieval.towers.runtime import History, UserInput, UserTower, length_groups, load_user_tower
 from retrieval.training.vectors import PairVectors
 from retrieval.types import ModelVersion
 from tests.tiny import TINY_TOWERS, Tiny, tiny_version
@@ -56,6 +59,25 @@ def test_a_batch_of_mixed_lengths_gives_what_single_calls_give(tower: UserTower)
     users = [user(n, device="phone") for n in (0, 1, 2, 5, 12, 40)]
     singles = np.concatenate([tower.embed([given]) for given in users])
     np.testing.assert_allclose(tower.embed(users), singles, rtol=0, atol=1e-6)
+
+
+@given(st.lists(st.integers(1, 3000), min_size=1, max_size=40))
+def test_groups_hold_every_history_once_and_pad_little(lengths: list[int]) -> None:
+    groups = length_groups(np.array(lengths))
+    assert sorted(np.concatenate(groups).tolist()) == list(range(len(lengths)))
+    sizes = [np.array(lengths)[group] for group in groups]
+    for first, second in pairwise(sizes):
+        assert second.max() < first.min()
+    padding = sum(int((own.max() - own).sum()) for own in sizes)
+    assert padding <= sum(lengths) + 256 * 12  # at most twice as long, or not worth a call
+
+
+def test_one_long_history_does_not_pad_the_short_ones() -> None:
+    assert [group.tolist() for group in length_groups(np.array([51, 201, 51, 51] + [51] * 8))] == [
+        [1],
+        [0, *range(2, 12)],
+    ]
+    assert len(length_groups(np.array([51, 60, 13]))) == 1
 
 
 def test_everything_that_is_told_matters(tower: UserTower) -> None:
