@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retrieval.data import Dataset
+from retrieval.features import FeatureSpec
 from retrieval.index import IndexConfig
 from retrieval.index.build import build_index
 from retrieval.index.corpus import make_corpus
@@ -19,7 +20,7 @@ from retrieval.serving.user_store import UserStore
 from retrieval.storage import ArtifactStore
 from retrieval.towers.loading import load_item_tower
 from retrieval.types import BuildId, ModelVersion
-from tests.tiny import Tiny, tiny_dataset, tiny_version
+from tests.tiny import TINY_FEATURES, Tiny, tiny_dataset, tiny_version
 
 MODEL = "demo"
 
@@ -37,7 +38,15 @@ class World:
         return self.root / "users.lmdb"
 
 
-def make_world(root: Path, *, versions: int = 2, shards: int = 2, users: int = 60, items: int = 120) -> World:
+def make_world(
+    root: Path,
+    *,
+    versions: int = 2,
+    shards: int = 2,
+    users: int = 60,
+    items: int = 120,
+    spec: FeatureSpec = TINY_FEATURES,
+) -> World:
     """Versions demo@1 … with builds b1 …, published under `root`/store; users in `root`/users.lmdb."""
     dataset = tiny_dataset(root, users=users, items=items)
     store = ArtifactStore.open(str(root / "store"), cache=root / "cache")
@@ -46,7 +55,7 @@ def make_world(root: Path, *, versions: int = 2, shards: int = 2, users: int = 6
     made, builds = [], []
     for number in range(1, versions + 1):
         version = ModelVersion(MODEL, number)
-        made.append(tiny_version(store, version, dataset, seed=number))
+        made.append(tiny_version(store, version, dataset, seed=number, spec=spec))
         tower = load_item_tower(store, version, device="cpu")
         build_index(store, tower, corpus, BuildId(MODEL, number), config, show=False)
         builds.append(BuildId(MODEL, number))
