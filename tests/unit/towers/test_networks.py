@@ -8,6 +8,7 @@ from retrieval.features import FeatureInput
 from retrieval.towers.config import TowerConfig
 from retrieval.towers.dropout import Dropout
 from retrieval.towers.embedding import FeatureEmbedding, FeatureSum
+from retrieval.towers.item_tower import MovingPart
 from retrieval.towers.offline import item_inputs
 from retrieval.towers.pair import build_pair, space_id
 from tests.tiny import TINY_TOWERS, Tiny
@@ -49,6 +50,21 @@ def test_features_of_any_form_and_width_add_up_at_the_towers_width() -> None:
     for one, part in zip(alone, made.parts, strict=True):
         one.parts[0].load_state_dict(part.state_dict())
     torch.testing.assert_close(made(encoded), sum(one(encoded) for one in alone))
+
+
+def test_how_much_a_moving_feature_counts_depends_on_the_item_and_on_the_others() -> None:
+    names = ("clicks", "age")
+    torch.manual_seed(0)
+    made = MovingPart({name: FeatureInput(name, "item", "codes", 9, 1, None) for name in names}, 16)
+    fixed = torch.randn(2, 16)
+
+    def added(clicks: int, age: int) -> torch.Tensor:
+        encoded = {"clicks": torch.tensor([clicks, clicks]), "age": torch.tensor([age, age])}
+        return made(fixed, encoded).detach()
+
+    rise = added(7, 1) - added(2, 1)
+    assert not torch.allclose(rise[0], rise[1], atol=1e-5), "the same for both items"
+    assert not torch.allclose(rise, added(7, 5) - added(2, 5), atol=1e-5), "the same at any age"
 
 
 def test_the_same_seed_gives_the_same_weights_and_space(tiny: Tiny) -> None:
