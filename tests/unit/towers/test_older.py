@@ -119,6 +119,7 @@ def test_nothing_sees_what_comes_after_it(dataset: Dataset, encoder: str) -> Non
     assert batch.older is not None
     assert batch.older.number.tolist() == [2, 1, 0]
     assert batch.items[0, 3] == features.history_inputs().bos
+    assert batch.asked[0, :3].tolist() == batch.times[0, :3].tolist()  # a chunk knows no later moment either
 
     def states(batch):  # type: ignore[no-untyped-def]
         with torch.no_grad():
