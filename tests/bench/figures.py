@@ -110,7 +110,8 @@ def _quality_lines(rows: list[Row]) -> list[_Bar]:
     for row in rows:
         if row["kind"] == "baseline":
             name: str = row["baseline"]
-            of.setdefault(_BASELINES.get(name, name), []).append(row["HR@10"])
+            label = _BASELINES.get(name, name) if "cut" in row else name
+            of.setdefault(label, []).append(row["HR@10"])
     known = {label for label, *_ in bars}
     bars += [(label, statistics.fmean(of[label]), 0.0, _SIMPLE) for label in of if label not in known]
     return sorted(bars, key=lambda bar: -bar[1])
