@@ -6,9 +6,10 @@ world.store, world.dataset, world.builds[0]
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from retrieval.data import Dataset
 from retrieval.features import FeatureSpec
@@ -18,9 +19,10 @@ from retrieval.index.corpus import make_corpus
 from retrieval.serving.loading import user_records
 from retrieval.serving.user_store import UserStore
 from retrieval.storage import ArtifactStore
+from retrieval.towers.config import TowerConfig
 from retrieval.towers.loading import load_item_tower
 from retrieval.types import BuildId, ModelVersion
-from tests.tiny import TINY_FEATURES, Tiny, tiny_dataset, tiny_version
+from tests.tiny import TINY_FEATURES, TINY_TOWERS, Tiny, tiny_dataset, tiny_version
 
 MODEL = "demo"
 
@@ -46,16 +48,26 @@ def make_world(
     users: int = 60,
     items: int = 120,
     spec: FeatureSpec = TINY_FEATURES,
+    interests: Sequence[int] = (1,),
+    backend: Literal["hnswlib", "exact"] = "hnswlib",
 ) -> World:
-    """Versions demo@1 … with builds b1 …, published under `root`/store; users in `root`/users.lmdb."""
+    """Versions demo@1 … with builds b1 …, published under `root`/store; users in `root`/users.lmdb.
+
+    `interests` of the versions, in turn.
+    """
     dataset = tiny_dataset(root, users=users, items=items)
     store = ArtifactStore.open(str(root / "store"), cache=root / "cache")
-    config = IndexConfig(shards=shards, min_recall=0.0, ef_search=50, measured_k=10, recall_queries=20, threads=1)
+    config = IndexConfig(
+        shards=shards, backend=backend, min_recall=0.0, ef_search=50, measured_k=10, recall_queries=20, threads=1
+    )
     corpus = make_corpus(dataset.items, config, snapshot=dataset.snapshot, at_us=dataset.histories.last_us)
     made, builds = [], []
     for number in range(1, versions + 1):
         version = ModelVersion(MODEL, number)
-        made.append(tiny_version(store, version, dataset, seed=number, spec=spec))
+        towers = TowerConfig.model_validate(
+            {**TINY_TOWERS.model_dump(), "interests": interests[(number - 1) % len(interests)]}
+        )
+        made.append(tiny_version(store, version, dataset, seed=number, towers=towers, spec=spec))
         tower = load_item_tower(store, version, device="cpu")
         build_index(store, tower, corpus, BuildId(MODEL, number), config, show=False)
         builds.append(BuildId(MODEL, number))

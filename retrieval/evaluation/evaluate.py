@@ -27,7 +27,10 @@ from retrieval.observability import track
 
 Vectors = npt.NDArray[np.float32]
 UserVectors = Vectors | Callable[[Ints], Vectors]
-"""float32 [T, D] in the order of the targets, or a function from event rows [b] to float32 [b, D]."""
+"""float32 [T, D] in the order of the targets, or a function from event rows [b] to float32 [b, D].
+
+Of users with several vectors [T, E, D] and [b, E, D]: an item's score is its largest inner product with them.
+"""
 ItemVectors = Vectors | Callable[[int], Vectors]
 """float32 [N, D], or a function from a moment in µs to those as an index built then holds them."""
 _MINUTE_US = 60_000_000
@@ -195,17 +198,27 @@ def inner_products(task: Task, user_vectors: UserVectors, item_vectors: ItemVect
         queries = np.asarray(user_vectors(rows) if callable(user_vectors) else user_vectors[part], np.float32)
         out = np.empty((len(rows), len(task.columns)), np.float32)
         for lines, corpus, unknown in index_of(rows):
-            if queries.ndim != 2 or queries.shape[1] != corpus.shape[1]:
+            if queries.ndim not in {2, 3} or queries.shape[-1] != corpus.shape[1]:
                 raise DataError(
                     f"evaluation: user vectors {list(queries.shape)} and item vectors {list(corpus.shape)} "
                     "differ in width"
                 )
-            out[lines] = queries[lines] @ corpus.T
+            out[lines] = _products(queries[lines], corpus)
             if unknown is not None:
                 out[np.ix_(lines, unknown)] = -np.inf
         return out
 
     return score
+
+
+def _products(queries: Vectors, corpus: Vectors) -> Vectors:
+    """Inner products of queries [b, D] with the corpus [C, D]; of several vectors each [b, E, D], the largest."""
+    if queries.ndim == 2:
+        return queries @ corpus.T
+    best = queries[:, 0] @ corpus.T
+    for interest in range(1, queries.shape[1]):
+        np.maximum(best, queries[:, interest] @ corpus.T, out=best)
+    return best
 
 
 _Index = tuple[Ints, Vectors, Ints | None]

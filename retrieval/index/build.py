@@ -64,7 +64,8 @@ def build_index(
 ) -> BuildReport:
     """Build and publish `builds/<model>/<number>`.
 
-    `queries` float32 [Q, D] are user embeddings to measure recall with; perturbed items stand in where there are none.
+    `queries` float32 [Q, D], or [Q, E, D] of users with several vectors, are user embeddings to measure recall with;
+    perturbed items stand in where there are none.
     `facts` are added to the manifest. A build that was interrupted is taken up at its first unfinished shard. Raises
     GateError, having published nothing, where recall is under `config.min_recall`.
     """

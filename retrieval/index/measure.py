@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 from retrieval.index.canary import recall
 from retrieval.index.config import IndexConfig
 from retrieval.index.items import NO_ROWS
-from retrieval.index.scan import scan
+from retrieval.index.scan import Answer, scan
 from retrieval.index.search import Ask, Searcher
 
 Floats = npt.NDArray[np.float32]
@@ -17,23 +19,49 @@ _PERTURBATION = 0.5  # length of the noise added to an item's vector, before it 
 
 
 def recall_queries(vectors: Floats, users: Floats | None, config: IndexConfig) -> Floats:
-    """float32 [<= recall_queries, D] to measure with: a sample of `users`, or perturbed items where there are none."""
+    """float32 [<= recall_queries, D] to measure with: a sample of `users`, or perturbed items where there are none.
+
+    Of users with several vectors [<= recall_queries, E, D].
+    """
     return _sample(vectors, users, config.recall_queries, config.seed)
 
 
 def canary_queries(vectors: Floats, users: Floats | None, config: IndexConfig) -> Floats:
     """float32 [<= 16, D] to keep with the shard."""
-    return _sample(vectors, users, _CANARY_QUERIES, config.seed + 1)
+    each = users if users is None or users.ndim == 2 else users.reshape(-1, users.shape[-1])
+    return _sample(vectors, each, _CANARY_QUERIES, config.seed + 1)
 
 
 def measured_recall(searcher: Searcher, vectors: Floats, queries: Floats, config: IndexConfig) -> float:
-    """Recall@measured_k of `searcher` with the build's ef_search, against exact search."""
+    """Recall@measured_k of `searcher` with the build's ef_search, against exact search.
+
+    Of users with several vectors ([Q, E, D]) the lower of two: that of their vectors' lists, and of the users' own,
+    which hold the best of those.
+    """
     if not len(vectors) or not len(queries):
         return 1.0
     k = min(config.measured_k, len(vectors))
     ask = Ask(k, max(k, config.ef_search), NO_ROWS, None)
-    found = searcher.search(queries, [ask] * len(queries))
-    return recall([rows for rows, _ in found], [rows for rows, _ in scan(vectors, queries, k)])
+    each = queries.reshape(-1, queries.shape[-1])
+    found, exact = searcher.search(each, [ask] * len(each)), scan(vectors, each, k)
+    of_each = recall([rows for rows, _ in found], [rows for rows, _ in exact])
+    if queries.ndim == 2:
+        return of_each
+    interests = queries.shape[1]
+    of_users = recall(_merged(found, interests, k), _merged(exact, interests, k))
+    return min(of_each, of_users)
+
+
+def _merged(answers: Sequence[Answer], interests: int, k: int) -> list[npt.NDArray[np.int64]]:
+    """The best k rows of every `interests` answers, each row by its largest score; exact answers give the exact k."""
+    merged = []
+    for start in range(0, len(answers), interests):
+        part = answers[start : start + interests]
+        rows, scores = np.concatenate([a for a, _ in part]), np.concatenate([b for _, b in part])
+        rows = rows[np.argsort(-scores, kind="stable")]
+        _, first = np.unique(rows, return_index=True)
+        merged.append(rows[np.sort(first)[:k]])
+    return merged
 
 
 def _sample(vectors: Floats, users: Floats | None, size: int, seed: int) -> Floats:

@@ -117,8 +117,8 @@ def evaluate_towers(
 
 
 def user_vectors(dataset: Dataset, tower: UserTower, rows: npt.NDArray[np.int64]) -> Vectors:
-    """Embeddings float32 [n, D] of the users of some event rows, each as of its event."""
-    vectors = np.empty((len(rows), tower.dim), np.float32)
+    """Embeddings float32 [n, D] of the users of some event rows, each as of its event; of E interests [n, E, D]."""
+    vectors = np.empty((len(rows), *tower.shape), np.float32)
     histories = dataset.histories
     # histories of about one length together, so that little is padding
     order = np.argsort(rows - histories.offsets[histories.users_of(rows)], kind="stable")

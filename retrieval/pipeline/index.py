@@ -156,7 +156,10 @@ def _active(histories: Histories, days: float, at_us: int) -> npt.NDArray[np.boo
 
 
 def _queries(workspace: Workspace, dataset: Dataset, tower: UserTower, config: IndexConfig) -> Floats | None:
-    """Embeddings [Q, D] of users as they were when they met their test (or validation) events; None without any."""
+    """Embeddings of users as they were when they met their test (or validation) events; None without any.
+
+    [Q, D], of E interests [Q, E, D].
+    """
     split = make_split(workspace.settings.data, dataset.histories)
     targets = split.test if len(split.test) else split.valid
     if not len(targets):

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from retrieval.errors import DeadlineError, RequestError, RetrievalError, UnavailableError
 from retrieval.serving.ann_client import HostAnswer, HostRefusedError, query_message
 from retrieval.serving.fleet import Fleet
-from retrieval.serving.merge import by_rank, by_score
+from retrieval.serving.merge import by_nearest, by_rank, by_score
 from retrieval.serving.planning import Leg, Plan, Space
 from retrieval.serving.query import Answer, Pending, Query, Source, Timings
 from retrieval.serving.tower_shelf import TowerShelf
@@ -47,7 +47,7 @@ class Searcher(Protocol):
 
 @dataclass(slots=True)
 class _Round:
-    """What a batch has so far: vectors by space, answers by shard."""
+    """What a batch has so far: vectors by space ([n, D], of E interests [n, E, D]), answers by shard."""
 
     queries: Sequence[Query]
     messages: list[ann_pb2.SearchQuery]
@@ -58,6 +58,11 @@ class _Round:
     tower_s: float = 0.0
     search_s: float = 0.0
     trouble: str = ""
+
+    def interests(self, space: Space) -> int:
+        """How many vectors each user has in a space that they were embedded in."""
+        vectors = self.vectors[space]
+        return 1 if vectors.ndim == 2 else vectors.shape[1]
 
     def left(self) -> float:
         return self.deadline - time.monotonic()
@@ -152,10 +157,7 @@ class Engine:
         if left <= 0:
             return False
         timeout = min(left, self._search_timeout_s)
-        calls = [
-            self._searcher.search(leg.address, leg.build.space_id, work.vectors[leg.space], work.messages, timeout)
-            for leg in legs
-        ]
+        calls = [self._search(work, leg, timeout) for leg in legs]
         complete = True
         try:
             for leg, call in zip(legs, calls, strict=True):
@@ -167,6 +169,15 @@ class Engine:
         finally:
             work.search_s += time.perf_counter() - started
         return complete
+
+    def _search(self, work: _Round, leg: Leg, timeout_s: float) -> _Call:
+        """A user with several vectors is as many queries, one after another."""
+        vectors, interests = work.vectors[leg.space], work.interests(leg.space)
+        messages = work.messages
+        if interests > 1:
+            vectors = vectors.reshape(-1, vectors.shape[-1])
+            messages = [message for message in messages for _ in range(interests)]
+        return self._searcher.search(leg.address, leg.build.space_id, vectors, messages, timeout_s)
 
     def _collect(self, work: _Round, leg: Leg, call: _Call, *, ours: bool) -> bool:
         """Keep one leg's answer. `ours`: a deadline that passes is the requests' own, and says nothing of the host."""
@@ -202,14 +213,19 @@ def _merge(work: _Round, plan: Plan, position: int, queue_s: float) -> Answer:
     started = time.perf_counter()
     query = work.queries[position]
     found = [work.answers[leg.build.shard][1] for leg in plan.legs]
-    item_ids = [list(answer.item_ids[position]) for answer in found]
-    scores = [answer.scores[position] for answer in found]
+    item_ids, scores = [], []
+    for leg, answer in zip(plan.legs, found, strict=True):
+        interests = work.interests(leg.space)
+        lists = slice(position * interests, (position + 1) * interests)
+        names, best = by_nearest(answer.item_ids[lists], answer.scores[lists], query.terms.k)
+        item_ids.append(names)
+        scores.append(best)
     sources, of_shard = _sources(found, plan)
     source_of_item: list[int] = []
     if len(sources) == 1:
-        names, best = by_score(item_ids, scores, query.terms.k)
+        merged, merged_scores = by_score(item_ids, scores, query.terms.k)
     else:
-        names, best, shards = by_rank(item_ids, scores, query.terms.k)
+        merged, merged_scores, shards = by_rank(item_ids, scores, query.terms.k)
         source_of_item = [of_shard[shard] for shard in shards]
     timings = Timings(
         queue_us=int(queue_s * 1e6),
@@ -221,8 +237,8 @@ def _merge(work: _Round, plan: Plan, position: int, queue_s: float) -> Answer:
         attempts=work.attempts,
     )
     return Answer(
-        item_ids=names,
-        scores=best,
+        item_ids=merged,
+        scores=merged_scores,
         sources=sources,
         source_of_item=source_of_item,
         by_rank=len(sources) > 1,

@@ -1,4 +1,4 @@
-"""Putting the shards' answers together."""
+"""Putting answers together: those of a user's vectors on one shard, then those of the shards."""
 
 from __future__ import annotations
 
@@ -8,6 +8,25 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
+
+
+def by_nearest(item_ids: Sequence[Sequence[str]], scores: Sequence[Floats], k: int) -> tuple[Sequence[str], Floats]:
+    """The best k of one shard for a user with several vectors: one list a vector, an item's score that of the nearest.
+
+    Exact where the lists are and each is the vector's first k (or all there is): an item that its nearest vector's list
+    leaves out has k better ones there.
+    """
+    if len(item_ids) == 1:
+        return item_ids[0], scores[0]
+    together = np.concatenate(scores)
+    order = np.argsort(-together, kind="stable")
+    names = [name for part in item_ids for name in part]
+    first: dict[str, int] = {}
+    for i in order.tolist():
+        first.setdefault(names[i], i)
+        if len(first) == k:
+            break
+    return list(first), together[list(first.values())]
 
 
 def by_score(item_ids: Sequence[Sequence[str]], scores: Sequence[Floats], k: int) -> tuple[list[str], list[float]]:

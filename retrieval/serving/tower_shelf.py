@@ -28,7 +28,7 @@ class Tower(Protocol):
     space_id: SpaceId
 
     def embed(self, inputs: Sequence[UserInput]) -> npt.NDArray[np.float32]:
-        """Unit vectors float32 [n, D]."""
+        """Unit vectors float32 [n, D], of several interests [n, E, D]."""
 
 
 @dataclass(frozen=True, slots=True)

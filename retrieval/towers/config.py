@@ -21,6 +21,12 @@ class TowerConfig(Section):
     time_bias: bool = Field(
         True, description="Attention knows how long ago each event was; only where features.history.time is on."
     )
+    interests: int = Field(
+        1,
+        ge=1,
+        le=16,
+        description="Vectors of each user; an item's score is that of the nearest. Serving searches with each of them.",
+    )
     blocks: int = Field(2, ge=1, le=24, description="Blocks of the encoder.")
     heads: int = Field(2, ge=1, le=32, description="Attention heads; dim / heads must be an even number.")
     expansion: int = Field(4, ge=1, le=8, description="Width of the feed-forward layers, as a multiple of dim.")

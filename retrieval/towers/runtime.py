@@ -1,6 +1,6 @@
 """The served user tower: ONNX Runtime and the version's own features, no torch.
 
-B batch, L history length with BOS, D width of the embedding.
+B batch, L history length with BOS, D width of the embedding, E interests.
 """
 
 from __future__ import annotations
@@ -49,14 +49,25 @@ class UserInput:
 
 
 class UserTower:
-    """The user tower of one model version. Thread-safe: it holds nothing that a call changes."""
+    """The user tower of one model version. Thread-safe: it holds nothing that a call changes.
+
+    Vectors of users are [B, D] where each has one, [B, E, D] where each has E > 1: the same rule everywhere.
+    """
 
     def __init__(
-        self, version: ModelVersion, space_id: SpaceId, dim: int, features: Features, session: ort.InferenceSession
+        self,
+        version: ModelVersion,
+        space_id: SpaceId,
+        dim: int,
+        features: Features,
+        session: ort.InferenceSession,
+        *,
+        interests: int = 1,
     ) -> None:
         self.version = version
         self.space_id = space_id
         self.dim = dim
+        self.interests = interests
         self.features = features
         self._session = session
         self._known = features.history_inputs()
@@ -64,13 +75,18 @@ class UserTower:
         self._profile = _Side(features, "user")
         self._context = _Side(features, "context")
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of what stands for one user: (D,), or (E, D) with E > 1 interests."""
+        return (self.dim,) if self.interests == 1 else (self.interests, self.dim)
+
     def embed(self, inputs: Sequence[UserInput]) -> npt.NDArray[np.float32]:
-        """Unit vectors float32 [B, D] of B users, whose histories may be of any lengths.
+        """Unit vectors float32 [B, D], or [B, E, D], of B users, whose histories may be of any lengths.
 
         Raises RequestError that names the feature whose value can't be encoded.
         """
         if not inputs:
-            return np.zeros((0, self.dim), np.float32)
+            return np.zeros((0, *self.shape), np.float32)
         encoded = [
             self.features.encode_history(
                 given.history.item_ids, given.history.actions, given.history.timestamps, given.at
@@ -157,13 +173,11 @@ def open_user_tower(
     try:
         session = ort.InferenceSession(str(folder / ONNX_FILE), options, providers=["CPUExecutionProvider"])
         dim = int(meta["dim"])
-        width = session.get_outputs()[0].shape[-1]
+        interests = int(meta.get("interests", 1))  # towers of older versions have one, and don't say so
     except Exception as error:  # ONNX Runtime raises classes of its own, all below Exception
         raise ArtifactError(f"{folder / ONNX_FILE}: can't be loaded: {error}") from error
-    if width != dim:
-        raise ArtifactError(f"{folder / ONNX_FILE}: gives vectors of width {width}, {META_FILE} says {dim}")
     features.item_vocabulary.prepare()
-    tower = UserTower(version, space, dim, features, session)
+    tower = UserTower(version, space, dim, features, session, interests=interests)
     _check(tower, folder / ONNX_FILE)
     return tower
 
@@ -174,8 +188,18 @@ def _check(tower: UserTower, path: Path) -> None:
         vectors = tower.embed([UserInput()])
     except Exception as error:  # as above
         raise ArtifactError(f"{path}: doesn't run with the features beside it: {error}") from error
-    if vectors.shape != (1, tower.dim) or not np.isfinite(vectors).all():
-        raise ArtifactError(f"{path}: gives {vectors.shape} for one user, expected finite numbers (1, {tower.dim})")
+    if vectors.shape != (1, *tower.shape):
+        raise ArtifactError(
+            f"{path}: gives {_said(vectors.shape[1:])} for a user, {META_FILE} says {_said(tower.shape)}: "
+            "one of the two is of another tower; export the version again"
+        )
+    if not np.isfinite(vectors).all():
+        raise ArtifactError(f"{path}: gives numbers that are not finite")
+
+
+def _said(shape: tuple[int, ...]) -> str:
+    number = shape[0] if len(shape) > 1 else 1
+    return f"{number} vector{'s' * (number > 1)} of width {shape[-1]}"
 
 
 def _with_last_event(given: UserInput) -> Mapping[str, Any]:

@@ -1,6 +1,6 @@
 """The user tower: history encoder + profile + context -> a unit vector.
 
-B batch, L history length, P positions, D width, V rows of the token table, M chunks of older events.
+B batch, L history length, P positions, D width, E interests, V rows of the token table, M chunks of older events.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class UserNetwork(nn.Module):
         self.has_side = bool(side)
         if side:
             self.side = FeatureSum(side, config.dim)
-        self.head = _head(2 * config.dim if side else config.dim, config.dim)
+        self.interests = config.interests
+        self.head = _head(2 * config.dim if side else config.dim, config.dim, config.interests)
 
     def tokens(self, table: Tensor, items: Tensor, actions: Tensor, gaps: Tensor) -> Tensor:
         """Token table [V, D] and codes int64 [B, L] of item, action and time gap -> tokens [B, L, D]."""
@@ -70,26 +71,37 @@ class UserNetwork(nn.Module):
         return self.encoder(tokens, times, asked)
 
     def embed(self, states: Tensor, side: Mapping[str, Tensor]) -> Tensor:
-        """States [P, D] and encoded profile and context by `input_key`, P rows each -> unit vectors [P, D]."""
+        """States [P, D] and encoded profile and context by `input_key`, P rows each -> unit vectors [P, D].
+
+        With several interests [P, E, D].
+        """
         known = torch.cat([states, self.side(side)], dim=-1) if self.has_side else states
-        return unit(states + self.head(known))
+        if self.interests == 1:
+            return unit(states + self.head(known))
+        return unit(states[:, None] + self.head(known).unflatten(-1, (self.interests, -1)))
 
     def forward(
         self, tokens: Tensor, lengths: Tensor, times: Tensor, asked: Tensor, side: Mapping[str, Tensor]
     ) -> Tensor:
-        """What is served: tokens [B, L, D], lengths int64 [B], encoded profile and context -> unit vectors [B, D].
+        """What is served: tokens [B, L, D], lengths int64 [B], encoded profile and context -> as `embed` gives them.
 
         times, asked: int64 µs [B, L], when each token happened and when the next one did, or the request is made.
         """
         return self.embed(self.encoder.last(tokens, lengths, times, asked), side)
 
 
-def _head(width: int, dim: int) -> nn.Sequential:
-    """Two layers [P, width] -> [P, D] whose result is added to the states: nearly nothing at first."""
-    wide, narrow = nn.Linear(width, 2 * dim), nn.Linear(2 * dim, dim)
+def _head(width: int, dim: int, interests: int) -> nn.Sequential:
+    """Two layers [P, width] -> [P, E D] whose result is added to the states: nearly nothing at first.
+
+    Several interests start as far apart as states are of one another: alike, they would learn the same.
+    """
+    wide, narrow = nn.Linear(width, 2 * dim), nn.Linear(2 * dim, interests * dim)
     nn.init.zeros_(wide.bias)
     nn.init.normal_(narrow.weight, std=_INIT_STD)
-    nn.init.zeros_(narrow.bias)
+    if interests == 1:
+        nn.init.zeros_(narrow.bias)
+    else:
+        nn.init.normal_(narrow.bias, std=1.0)
     return nn.Sequential(wide, nn.GELU(), narrow)
 
 

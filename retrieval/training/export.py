@@ -1,6 +1,6 @@
 """Export: a trained pair of towers as one model version, its halves separate artifacts of one embedding space.
 
-B batch, L history length with BOS, V codes of the item_id vocabulary, S special codes, D width.
+B batch, L history length with BOS, V codes of the item_id vocabulary, S special codes, D width, E interests.
 """
 
 from __future__ import annotations
@@ -92,7 +92,13 @@ def write_user_tower(
     if history.older:
         table[features.history_inputs().pad] = 0.0  # it fills up blocks of older events; elsewhere nothing sees it
     _to_onnx(ServedUserTower(pair, table, tuple(examples)).eval(), tuple(examples.values()), folder / ONNX_FILE)
-    meta = {**facts, "encoder": pair.config.encoder, "history_length": history.length, "history_older": history.older}
+    meta = {
+        **facts,
+        "interests": pair.config.interests,
+        "encoder": pair.config.encoder,
+        "history_length": history.length,
+        "history_older": history.older,
+    }
     (folder / META_FILE).write_text(json.dumps(meta, indent=1), encoding="utf-8")
     write_manifest(folder, USER_KIND, facts)
 
@@ -129,7 +135,7 @@ class ServedUserTower(nn.Module):
     ) -> Tensor:
         """int64 [B, L] codes and µs, int64 [B] lengths; chunks of older events, profile and context by `names`.
 
-        Returns unit vectors [B, D].
+        Returns unit vectors [B, D], of several interests [B, E, D].
         """
         given = dict(zip(self.names, rest, strict=True))
         tokens = self.user.tokens(self.table, items, actions, gaps)  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
 """One training step's forward pass: from a batch of sequences to the loss.
 
-B windows, L longest of them, P positions, K negatives, M candidates (negatives and targets), D width.
+B windows, L longest of them, P positions, K negatives, M candidates (negatives and targets), D width, E interests.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ class Objective:
         self._inputs = inputs
         self._seen = len(counts.seen)
         self._device = device
+        self._nearest: Tensor | None = None
 
     def candidates(self, targets: Ints, rng: np.random.Generator, at_us: int | None = None) -> Candidates:
         """Negatives for a whole batch with these target items [P]; what remembers, remembers the batch.
@@ -90,9 +91,10 @@ class Objective:
         negatives = (
             vectors[self._tensor(np.searchsorted(wanted, drawn.items))] if len(wanted) > len(drawn.items) else vectors
         )
-        users = users * torch.exp(-pair.log_temperature)  # [P, D]
+        users = users * torch.exp(-pair.log_temperature)  # [P, D], of several interests [P, E, D]
         if batch.wanted_position is not None:  # several targets of one position, or none
-            users = torch.nn.functional.embedding(self._tensor(batch.wanted_position), users)
+            at = self._tensor(batch.wanted_position)
+            users = torch.nn.functional.embedding(at, users.flatten(1)).view(-1, *users.shape[1:])
         targets, weights = labels.items(batch.wanted), labels.weights(batch.wanted)
         total = weights.sum() if whole is None else labels.weights(rows).sum()
         own = torch.nn.functional.embedding(self._tensor(np.searchsorted(wanted, targets)), vectors)
@@ -101,7 +103,7 @@ class Objective:
                 users=users,
                 negatives=negatives,
                 bias=self._tensor(drawn.bias),
-                positives=(users * own).sum(-1),
+                positives=self._positives(users, own),
                 hits=self._tensor(drawn.position_of(targets)),
                 weights=self._tensor((weights / max(float(total), _LEAST_WEIGHT)).astype(np.float32)),
                 own_bias=self._tensor(drawn.own_bias(targets)),
@@ -111,6 +113,11 @@ class Objective:
                 corrected=self._corrected,
             )
         )
+
+    def take_interests(self) -> list[float]:
+        """Of the targets since the last call, the share that each interest was nearest to; empty without several."""
+        counts, self._nearest = self._nearest, None
+        return [] if counts is None else (counts / counts.sum()).tolist()
 
     def weight(self, batch: Batch) -> float:
         """Sum of the weights of a batch's targets: what its mean loss counts for beside other batches."""
@@ -128,6 +135,15 @@ class Objective:
             if own.keys() != part.state().keys():
                 raise ArtifactError(f"the checkpoint holds no state of {name}; train with --fresh")
             part.restore(own)
+
+    def _positives(self, users: Tensor, own: Tensor) -> Tensor:
+        """Logits [P] of the targets' vectors [P, D]."""
+        if users.dim() == 2:
+            return (users * own).sum(-1)
+        best, nearest = (users * own[:, None]).sum(-1).max(1)
+        counts = nearest.bincount(minlength=users.shape[1])
+        self._nearest = counts if self._nearest is None else self._nearest + counts
+        return best
 
     def _parts(self) -> dict[str, NegativeSource | Popularity]:
         return {"popularity": self._popularity, **self._sources}

@@ -24,9 +24,11 @@ def end_epoch(run: Run, validate: Validate | None) -> None:
     run.ranks.check_equal(list(run.pair.parameters()), progress.total_steps)
     losses = [loss for loss in run.losses if not math.isnan(loss)]
     row = {"step": progress.total_steps, "epoch": progress.epoch, "examples": progress.examples}
+    interests = run.objective.take_interests()
     run.write(
         {
             **row,
+            **({"interests": interests} if interests else {}),
             "kind": "train",
             "loss": float(np.mean(losses)) if losses else None,
             "temperature": float(run.pair.log_temperature.detach().exp()),

@@ -45,8 +45,9 @@ class PairVectors:
         return np.asarray(torch.cat(parts).numpy())
 
     def users(self, pair: TowerPair, rows: Ints) -> Vectors:
-        """Embeddings float32 [n, D] of the users of some event rows, each as of its event."""
-        vectors = np.empty((len(rows), pair.dim), np.float32)
+        """Embeddings float32 [n, D] of the users of some event rows, each as of its event; of E interests [n, E, D]."""
+        E = pair.config.interests
+        vectors = np.empty((len(rows), pair.dim) if E == 1 else (len(rows), E, pair.dim), np.float32)
         before = rows - self._offsets[self._users_of(rows)]
         order = np.argsort(before, kind="stable")  # histories of about one length together: little padding
         with torch.no_grad():

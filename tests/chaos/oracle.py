@@ -64,7 +64,7 @@ class Oracle:
             if vector is None:
                 found.append(f"{item} is in none of the builds {builds}")
                 continue
-            expected = float(self.user(version, answer.user, answer.at) @ vector)
+            expected = float((self.user(version, answer.user, answer.at) @ vector).max())
             if abs(expected - score) > TOLERANCE:
                 found.append(f"{answer.user} × {item}: score {score:.6f}, {model}@{version} gives {expected:.6f}")
             if item in history:

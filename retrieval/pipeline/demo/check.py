@@ -27,7 +27,10 @@ Vectors = Mapping[str, npt.NDArray[np.float32]]
 def count_mismatches(
     answers: Sequence[Answer], store: ArtifactStore, user_input: Callable[[Answer], UserInput], *, batch: int = 128
 ) -> int:
-    """How many answers hold a score that is not ⟨user vector, item vector⟩ in the version that it is said to be of."""
+    """How many answers hold a score that is not ⟨user vector, item vector⟩ in the version that it is said to be of.
+
+    Of a user with several vectors it must be the largest of them.
+    """
     parts: dict[str, list[tuple[Answer, int]]] = defaultdict(list)
     for answer in answers:
         for position, served in enumerate(answer.served):
@@ -56,7 +59,8 @@ def _agrees(
         found = [
             builds[b][answer.item_ids[n]] for b in answer.served[position].builds if answer.item_ids[n] in builds[b]
         ]
-        if not any(abs(float(vector.astype(np.float64) @ user) - answer.scores[n]) <= TOLERANCE for vector in found):
+        expected = (float((user @ vector.astype(np.float64)).max()) for vector in found)
+        if not any(abs(score - answer.scores[n]) <= TOLERANCE for score in expected):
             return False
     return True
 

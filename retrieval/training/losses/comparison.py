@@ -1,6 +1,6 @@
 """What every loss is given: a batch's users beside the candidates they are compared with.
 
-P positions, K negatives, D width.
+P positions, E interests, K negatives, D width.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from torch import Tensor
 class Comparison:
     """Positions of this process; the candidates and the sum of weights are those of the whole batch.
 
-    A logit is s = ⟨u, v⟩ / T.
+    A logit is s = ⟨u, v⟩ / T; of several vectors of a user the largest.
     """
 
     users: Tensor
-    """[P, D], already divided by the temperature."""
+    """[P, D], or [P, E, D] of several interests, already divided by the temperature."""
     negatives: Tensor
     """[K, D]: vectors of different items."""
     bias: Tensor

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from retrieval.training.losses.comparison import Comparison
+from retrieval.training.losses.scores import add_gradients, rows_at_once, scores
 
 _CHUNK_ELEMENTS = 1 << 20
 
@@ -41,16 +42,15 @@ class _Negatives(torch.autograd.Function):
         across = negatives.t().contiguous()
         grad_users, grad_negatives = torch.empty_like(users), torch.zeros_like(negatives)
         total = users.new_zeros((), dtype=torch.float64)
-        rows = max(1, _CHUNK_ELEMENTS // max(negatives.shape[0], 1))
+        rows = rows_at_once(users, negatives.shape[0], _CHUNK_ELEMENTS)
         for start in range(0, users.shape[0], rows):
             chunk = slice(start, start + rows)
-            logits = users[chunk] @ across  # [c, K]
+            logits, nearest = scores(users[chunk], across)  # [c, K]
             hit = (hits[chunk] >= 0).nonzero()[:, 0]
             logits[hit, hits[chunk][hit]] = -torch.inf
             total += ((softplus(logits) @ rates) * scale[chunk]).sum(dtype=torch.float64)
             shares = torch.sigmoid_(logits).mul_(rates).mul_(scale[chunk, None])
-            torch.mm(shares, negatives, out=grad_users[chunk])
-            grad_negatives.addmm_(shares.t(), users[chunk])
+            add_gradients(shares, nearest, users[chunk], negatives, grad_users[chunk], grad_negatives)
         ctx.save_for_backward(grad_users, grad_negatives)
         return total.to(users.dtype)
 

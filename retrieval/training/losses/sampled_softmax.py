@@ -6,7 +6,7 @@ b_k = log(draws of k) - log(expected draws of k) is the popularity correction (l
 2019): the sum then estimates, without bias, the sum over all items, whatever drew the negatives. The positive is always
 there: its own probability is 1, its correction 0. With every item a negative and b = 0 this is the full softmax.
 
-P positions, K negatives, D width.
+P positions, E interests, K negatives, D width.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from retrieval.training.losses.comparison import Comparison
+from retrieval.training.losses.scores import add_gradients, rows_at_once, scores
 
 _CHUNK_ELEMENTS = 1 << 20
 
@@ -45,10 +46,10 @@ class _SampledSoftmax(torch.autograd.Function):
         grad_users, grad_columns = torch.empty_like(users), torch.zeros_like(columns)
         grad_positives = torch.empty_like(positives)
         total = users.new_zeros((), dtype=torch.float64)
-        rows = max(1, _CHUNK_ELEMENTS // (K + 1))
+        rows = rows_at_once(users, K + 1, _CHUNK_ELEMENTS)
         for start in range(0, users.shape[0], rows):
             chunk = slice(start, start + rows)
-            logits = torch.addmm(bias, users[chunk], across)  # [c, K + 1]
+            logits, nearest = scores(users[chunk], across, bias)  # [c, K + 1]
             logits[:, K] = positives[chunk]
             _mask(logits, hits[chunk])
             largest = logits.amax(1)
@@ -58,8 +59,7 @@ class _SampledSoftmax(torch.autograd.Function):
             total += (losses * weights[chunk]).sum(dtype=torch.float64)
             shares *= weights[chunk, None]
             grad_positives[chunk] = shares[:, K] - weights[chunk]
-            torch.mm(shares, columns, out=grad_users[chunk])
-            grad_columns.addmm_(shares.t(), users[chunk])
+            add_gradients(shares, nearest, users[chunk], columns, grad_users[chunk], grad_columns)
         ctx.save_for_backward(grad_users, grad_columns[:K], grad_positives)
         return total.to(users.dtype)
 

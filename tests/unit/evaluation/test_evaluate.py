@@ -42,6 +42,27 @@ def world(make_histories: Any) -> dict[str, Any]:
     }
 
 
+def test_of_several_vectors_a_user_the_nearest_counts(world: dict[str, Any]) -> None:
+    random = np.random.default_rng(8)
+    users = random.normal(size=(3, 2, 4)).astype(np.float32)
+    users[:, 1] = -4 * users[:, 0]
+    found = evaluate_vectors(**{**world, "user_vectors": users}).metrics
+    scores = np.einsum("ted,nd->ten", users, world["item_vectors"])
+    # one vector a user, and items, whose inner products are those maxima
+    alone = evaluate_vectors(
+        **{
+            **world,
+            "user_vectors": np.eye(3, dtype=np.float32),
+            "item_vectors": scores.max(1).T.astype(np.float32),
+        }
+    ).metrics
+    assert found == alone
+    functions = {**world, "user_vectors": lambda rows: users[np.searchsorted(world["targets"], rows)]}
+    assert evaluate_vectors(**functions).metrics == alone
+    of_first = evaluate_vectors(**{**world, "user_vectors": np.ascontiguousarray(users[:, 0])}).metrics
+    assert of_first != alone
+
+
 def test_report_holds_model_baselines_and_slices(world: dict[str, Any]) -> None:
     report = evaluate_vectors(**world)
     assert (report.targets, report.candidates, report.unreachable) == (3, 4, 0)

@@ -21,6 +21,7 @@ from retrieval.index.canary import read_canary
 from retrieval.index.corpus import inputs_hash, make_corpus
 from retrieval.index.encode import encode_items
 from retrieval.index.golden import read_golden
+from retrieval.index.measure import measured_recall
 from retrieval.index.metadata import read_metadata
 from retrieval.index.staging import staged_build
 from retrieval.storage import ArtifactStore, hash_file, read_manifest
@@ -234,6 +235,57 @@ def test_recall_is_measured_with_user_embeddings_where_there_are_some(
     part = tmp_path / report.key / "shard-0-of-1"
     asked = {tuple(query) for query in read_canary(part, read_metadata(part)).queries}
     assert asked == {tuple(user) for user in users}
+
+
+def test_recall_of_users_with_several_vectors(
+    tower: Any, items_table: Callable[[int], pa.Table], tmp_path: Path
+) -> None:
+    users = np.eye(16, dtype=np.float32).reshape(4, 4, 16)
+    store = ArtifactStore.open(str(tmp_path), cache=tmp_path / "cache")
+    corpus = make_corpus(items_table(300), IndexConfig(), snapshot="s", at_us=0)
+    report = build_index(store, tower, corpus, BuildId("demo", 1), IndexConfig(), queries=users, show=False)
+    assert report.recall == 1.0
+    part = tmp_path / report.key / "shard-0-of-1"
+    asked = {tuple(query) for query in read_canary(part, read_metadata(part)).queries}
+    assert asked == {tuple(vector) for vector in users.reshape(-1, 16)}
+
+
+class Forgetful:
+    """A search that leaves out some rows, for some queries."""
+
+    def __init__(self, vectors: np.ndarray, lost: dict[int, list[int]]) -> None:
+        self.vectors, self.lost = vectors, lost
+
+    def search(self, queries: np.ndarray, asks: list[Any]) -> list[tuple[np.ndarray, np.ndarray]]:
+        found = []
+        for number, (query, ask) in enumerate(zip(queries, asks, strict=True)):
+            scores = self.vectors @ query
+            scores[self.lost.get(number, [])] = -2
+            rows = np.argsort(-scores)[: ask.k]
+            found.append((rows, scores[rows]))
+        return found
+
+
+def test_of_lists_and_their_merge_the_lower_recall_counts(make_vectors: Callable[..., np.ndarray]) -> None:
+    vectors = make_vectors(200)
+    users = make_vectors(6, seed=4).reshape(3, 2, -1)
+    config = IndexConfig(measured_k=10)
+
+    def measured(lost: dict[int, list[int]]) -> float:
+        return measured_recall(Forgetful(vectors, lost), vectors, users, config)  # type: ignore[arg-type]
+
+    scores = np.einsum("ued,nd->uen", users, vectors)
+    assert measured({}) == 1.0
+    # the last of the first vector's ten is one of six lists' ten; the merged list has ten better ones
+    nearest = scores[0].argmax(0)
+    ten = set(np.argsort(-scores[0].max(0))[:10].tolist())
+    unneeded = [row for row in np.argsort(-scores[0, 0])[:10].tolist() if row not in ten]
+    assert unneeded, "pick other vectors"
+    assert measured({0: unneeded[:1]}) == pytest.approx(1 - 1 / 60)
+    # the best of all is lost to the vector that it is nearest to, and far from the other's ten
+    best = int(np.argmax(scores[0].max(0)))
+    assert best not in np.argsort(-scores[0, 1 - nearest[best]])[:10]
+    assert measured({int(nearest[best]): [best]}) == pytest.approx(1 - 1 / 30)
 
 
 # -- interrupted builds

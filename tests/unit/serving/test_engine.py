@@ -18,7 +18,7 @@ from retrieval.serving.engine import Engine
 from retrieval.serving.fleet import Fleet
 from retrieval.serving.metadata import HostMetadata, ServedBuild
 from retrieval.serving.query import Answer, Pending, Query
-from retrieval.serving.tower_shelf import TowerShelf
+from retrieval.serving.tower_shelf import Tower, TowerShelf
 from retrieval.towers.runtime import UserInput
 from retrieval.types import BuildId, ModelVersion, SpaceId
 from retrieval.v1 import ann_pb2
@@ -35,6 +35,16 @@ class StandInTower:
         return np.full((len(inputs), 2), self.version.version, np.float32)
 
 
+class ManyMindedTower(StandInTower):
+    """Version n gives a user n vectors; the last number of each says which it is."""
+
+    def embed(self, inputs: Sequence[UserInput]) -> np.ndarray:
+        interests = self.version.version
+        vectors = np.full((len(inputs), interests, 2), interests, np.float32)
+        vectors[:, :, 1] = np.arange(interests)
+        return vectors if interests > 1 else vectors[:, 0]
+
+
 @dataclass
 class StandInHost:
     """Serves `version`; `before` runs when a search arrives, before the version is looked at."""
@@ -44,8 +54,11 @@ class StandInHost:
     shards: int = 2
     down: bool = False
     hang: bool = False
+    apart: bool = False
+    """Items are named by the vector that asked, not by the version."""
     before: Callable[[], None] = lambda: None
     asked: list[float] = field(default_factory=list)
+    vectors: list[np.ndarray] = field(default_factory=list)
 
     def metadata(self) -> HostMetadata:
         version = ModelVersion("m", self.version)
@@ -80,6 +93,7 @@ class Hosts:
         def answer() -> HostAnswer:
             host.before()
             host.asked.append(float(vectors[0, 0]))
+            host.vectors.append(vectors)
             if host.hang:
                 time.sleep(timeout_s)
                 raise DeadlineError(f"{address}: silent")
@@ -88,15 +102,23 @@ class Hosts:
             if space_id != f"space-{host.version}":
                 raise HostRefusedError("another space", host.metadata())
             assert (vectors[:, 0] == host.version).all(), "a vector of another space was searched"
-            ids = [[f"{host.shard}-{host.version}-{n}" for n in range(query.k)] for query in queries]
+            assert len(vectors) == len(queries)
+            of = vectors[:, 1].astype(int) if host.apart else np.full(len(queries), host.version)
+            ids = [[f"{host.shard}-{o}-{n}" for n in range(query.k)] for o, query in zip(of, queries, strict=True)]
             scores = [np.linspace(1, 0, query.k, dtype=np.float32) - host.shard * 1e-3 for query in queries]
             return HostAnswer(ids, scores, host.metadata(), 7)
 
         return _Call(answer)
 
 
-def engine_on(hosts: Hosts, *, towers: Sequence[int] = (1, 2), patience_s: float = 0.2) -> tuple[Engine, Fleet]:
-    shelf = TowerShelf(StandInTower, kept=9)
+def engine_on(
+    hosts: Hosts,
+    *,
+    towers: Sequence[int] = (1, 2),
+    patience_s: float = 0.2,
+    tower: Callable[[ModelVersion], Tower] = StandInTower,
+) -> tuple[Engine, Fleet]:
+    shelf = TowerShelf(tower, kept=9)
     for number in towers:
         shelf._fetch(ModelVersion("m", number))
     fleet = Fleet(shelf.ready)
@@ -128,6 +150,34 @@ def test_shards_of_one_version_are_merged_by_score() -> None:
     assert not answer.by_rank
     assert answer.sources[0].shards == (0, 1)
     assert (answer.shards_asked, answer.shards_answered, answer.timings.attempts) == (2, 2, 1)
+
+
+def test_users_with_several_vectors_are_as_many_queries_and_get_one_list_each() -> None:
+    hosts = Hosts(a=StandInHost(0, 3, apart=True), b=StandInHost(1, 3, apart=True))
+    engine, _ = engine_on(hosts, towers=(3,), tower=ManyMindedTower)
+    for piece in ask(engine, {}, {}, k=5):
+        answer = piece.answer.result(0)
+        # the vectors' lists have equal scores, and no item in common: their heads come first, shard by shard
+        assert answer.item_ids == ["0-0-0", "0-1-0", "0-2-0", "1-0-0", "1-1-0"]
+        assert answer.timings.batch_size == 2
+    assert hosts.hosts["a"].vectors[0].tolist() == [[3, 0], [3, 1], [3, 2]] * 2
+
+
+def test_an_item_that_several_vectors_find_stands_once() -> None:
+    engine, _ = engine_on(Hosts(a=StandInHost(0, 3, shards=1)), towers=(3,), tower=ManyMindedTower)
+    [piece] = ask(engine)
+    assert piece.answer.result(0).item_ids == ["0-3-0", "0-3-1", "0-3-2", "0-3-3"]
+
+
+def test_versions_may_differ_in_their_number_of_vectors() -> None:
+    """Shards of a version with one vector a user and of one with two: each is asked as its version wants it."""
+    hosts = Hosts(a=StandInHost(0, 1), b=StandInHost(1, 2))
+    engine, _ = engine_on(hosts, tower=ManyMindedTower)
+    for piece in ask(engine, {}, {}):
+        answer = piece.answer.result(0)
+        assert (versions(answer), answer.by_rank) == ([1, 2], True)
+        assert answer.item_ids == ["0-1-0", "1-2-0", "0-1-1", "1-2-1"]
+    assert [len(hosts.hosts[name].vectors[0]) for name in ("a", "b")] == [2, 4]
 
 
 def test_a_refusal_makes_it_embed_again_with_the_version_named() -> None:

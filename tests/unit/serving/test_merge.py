@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.serving.merge import by_rank, by_score
+from retrieval.serving.merge import by_nearest, by_rank, by_score
 
 shards = st.lists(st.lists(st.floats(-1, 1, width=32), max_size=12), min_size=1, max_size=4)
 
@@ -25,6 +25,19 @@ def test_by_score_is_the_sorted_union(scores: list[list[float]], k: int) -> None
     lookup = {n: s for ns, part in zip(names, parts, strict=True) for n, s in zip(ns, part.tolist(), strict=True)}
     assert [lookup[name] for name in found] == best
     assert len(set(found)) == len(found)
+
+
+@given(st.integers(1, 5), st.integers(0, 40), st.integers(1, 50), st.integers(0, 2**32 - 1))
+def test_by_nearest_is_the_best_k_by_the_largest_score(interests: int, items: int, k: int, seed: int) -> None:
+    """Each list is its vector's first k: whatever they leave out is not among the best k by the largest score."""
+    scores = np.random.default_rng(seed).normal(size=(interests, items)).astype(np.float32)
+    lists = [np.argsort(-of_one)[:k] for of_one in scores]
+    names = [[str(item) for item in found] for found in lists]
+    found, best = by_nearest(names, [of_one[rows] for of_one, rows in zip(scores, lists, strict=True)], k)
+    largest = scores.max(0) if items else np.zeros(0, np.float32)
+    expected = np.argsort(-largest)[:k]
+    assert list(found) == [str(item) for item in expected]
+    assert best.tolist() == largest[expected].tolist()
 
 
 @given(shards, st.integers(1, 30))

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from retrieval.data import Dataset
 from retrieval.errors import ArtifactError, NotFoundError, RequestError
+from retrieval.pipeline.evaluate import user_vectors
 from retrieval.pipeline.user_inputs import inputs_at
 from retrieval.storage import ArtifactStore, write_manifest
 from retrieval.towers.config import TowerConfig
@@ -25,6 +26,7 @@ from retrieval.training.vectors import PairVectors
 from retrieval.types import ModelVersion
 from tests.tiny import TINY_TOWERS, Tiny, tiny_version
 
+THREE = TowerConfig.model_validate({**TINY_TOWERS.model_dump(), "interests": 3})
 AT = 1_702_000_000_000_000
 
 
@@ -53,6 +55,38 @@ def test_what_is_served_is_what_was_trained(
     served = load_user_tower(own, made.version).embed(inputs_at(dataset, made.features, rows))
     np.testing.assert_allclose(served, trained, rtol=0, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(served, axis=1), 1.0, atol=1e-5)
+
+
+def test_users_with_several_vectors_are_served_as_trained(dataset: Dataset, tmp_path: Path) -> None:
+    own = ArtifactStore.open(str(tmp_path / "store"), cache=tmp_path / "cache")
+    made = tiny_version(own, ModelVersion("golden", 1), dataset, towers=THREE, seed=3)
+    tower = load_user_tower(own, made.version)
+    rows = np.concatenate([made.split.test, np.asarray(dataset.histories.offsets[:5])])
+    items = item_inputs(dataset, made.features, dataset.histories.last_us)
+    trained = PairVectors(dataset, made.features, items).users(made.pair, rows)  # type: ignore[arg-type]
+    served = tower.embed(inputs_at(dataset, made.features, rows))
+    assert served.shape == (len(rows), 3, tower.dim)
+    np.testing.assert_allclose(served, trained, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(user_vectors(dataset, tower, rows), trained, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(served, axis=2), 1.0, atol=1e-5)
+    cosines = np.einsum("nid,njd->nij", served, served)[:, *np.triu_indices(3, 1)]
+    assert cosines.max() < 0.95, "interests that start alike learn the same"
+    assert tower.embed([]).shape == (0, 3, tower.dim)
+
+
+@pytest.mark.parametrize("said", [1, 2])
+def test_a_tower_with_another_number_of_vectors_than_it_says_is_refused(
+    dataset: Dataset, tmp_path: Path, said: int
+) -> None:
+    own = ArtifactStore.open(str(tmp_path / "store"), cache=tmp_path / "cache")
+    tiny_version(own, ModelVersion("golden", 1), dataset, towers=THREE)
+    folder = tmp_path / "store/models/golden/1/user_tower"
+    meta = json.loads((folder / "meta.json").read_text())
+    assert meta["interests"] == 3
+    (folder / "meta.json").write_text(json.dumps({**meta, "interests": said}))
+    write_manifest(folder, "user_tower", json.loads((folder / "MANIFEST.json").read_text())["facts"])
+    with pytest.raises(ArtifactError, match=rf"model\.onnx: gives 3 vectors .* meta\.json says {said} vectors? of"):
+        load_user_tower(own, ModelVersion("golden", 1))
 
 
 def test_a_batch_of_mixed_lengths_gives_what_single_calls_give(tower: UserTower) -> None:

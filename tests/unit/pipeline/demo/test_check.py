@@ -11,9 +11,10 @@ import pytest
 from retrieval.pipeline.demo.answers import Answer, Served
 from retrieval.pipeline.demo.check import count_mismatches, read_item_vectors
 from retrieval.storage import ArtifactStore, write_manifest
+from retrieval.towers.config import TowerConfig
 from retrieval.towers.runtime import UserInput, load_user_tower
 from retrieval.types import BuildId, ModelVersion
-from tests.tiny import tiny_dataset, tiny_version
+from tests.tiny import TINY_TOWERS, tiny_dataset, tiny_version
 
 USER = UserInput(at=1_700_000_000_000_000)
 
@@ -65,6 +66,19 @@ def test_a_right_answer_is_right(world: tuple[ArtifactStore, Answer]) -> None:
 def test_a_wrong_answer_is_counted(world: tuple[ArtifactStore, Answer], spoil: Callable[[Answer], Answer]) -> None:
     store, answer = world
     assert count_mismatches([answer, spoil(answer), spoil(answer)], store, lambda _: USER) == 2
+
+
+def test_of_several_vectors_a_user_the_nearest_counts(world: tuple[ArtifactStore, Answer], tmp_path: Path) -> None:
+    store, answer = world
+    towers = TowerConfig.model_validate({**TINY_TOWERS.model_dump(), "interests": 3})
+    tiny_version(store, ModelVersion("demo", 3), tiny_dataset(tmp_path), towers=towers)
+    users = load_user_tower(store, ModelVersion("demo", 3)).embed([USER])[0]
+    scores = {item: users @ vector for item, vector in read_item_vectors(store, BuildId("demo", 1)).items()}
+    served = (Served("demo@3", ("demo-b1",)),)
+    right = replace(answer, served=served, scores=tuple(float(scores[item].max()) for item in answer.item_ids))
+    wrong = replace(answer, served=served, scores=tuple(float(scores[item].min()) for item in answer.item_ids))
+    assert count_mismatches([right], store, lambda _: USER) == 0
+    assert count_mismatches([right, wrong], store, lambda _: USER) == 1
 
 
 def test_a_merge_by_rank_is_checked_version_by_version(world: tuple[ArtifactStore, Answer]) -> None:
