@@ -60,6 +60,7 @@ def _flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--history", type=int, default=100)
     parser.add_argument("--k", type=int, default=100)
+    parser.add_argument("--interests", type=int, default=1, help="vectors a user, each a search of its own")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16, 32, 64])
     parser.add_argument("--seconds", type=float, default=10.0, help="per number of clients")
     parser.add_argument("--work", type=Path, default=Path("build/bench-serve"), help="what was made is used again")
@@ -67,8 +68,9 @@ def _flags(parser: argparse.ArgumentParser) -> None:
 
 
 def measure(given: argparse.Namespace) -> list[Row]:
-    root = given.work.resolve() / f"{given.items}-{given.history}"
-    prepare(root, given.items, given.history)
+    several = f"-{given.interests}" if given.interests > 1 else ""
+    root = given.work.resolve() / f"{given.items}-{given.history}{several}"
+    prepare(root, given.items, given.history, given.interests)
     with pair(root, given.overrides) as (address, processes):
         requests = _requests(given.k)
         asyncio.run(_load(address, requests, clients=4, seconds=2.0))  # warm
@@ -197,14 +199,14 @@ def pair(root: Path, overrides: Sequence[str]) -> Iterator[tuple[str, dict[str, 
             process.wait(20)
 
 
-def prepare(root: Path, items: int, history: int) -> None:
+def prepare(root: Path, items: int, history: int, interests: int = 1) -> None:
     """Data, a version, a build and a user store, unless they are there from before."""
     done = root / "done.json"
     if done.is_file():
         return
     print(f"making a version and an index of {items:,} items in {root} (some minutes) …", file=sys.stderr)
     root.mkdir(parents=True, exist_ok=True)
-    (root / "retrieval.toml").write_text(SETTINGS)
+    (root / "retrieval.toml").write_text(f"{SETTINGS}[towers]\ninterests = {interests}\n")
     _write_data(root, items, history)
     _export_and_index(root, history)
     done.write_text(json.dumps({"items": items, "history": history}))
