@@ -18,6 +18,7 @@ from retrieval.towers.encoders import ENCODERS
 from retrieval.towers.item_tower import unit
 
 _INIT_STD = 0.02
+_APART = 0.1  # of a number of an interest's vector, where those of states have a deviation of about 1
 
 
 class UserNetwork(nn.Module):
@@ -93,7 +94,7 @@ class UserNetwork(nn.Module):
 def _head(width: int, dim: int, interests: int) -> nn.Sequential:
     """Two layers [P, width] -> [P, E D] whose result is added to the states: nearly nothing at first.
 
-    Several interests start as far apart as states are of one another: alike, they would learn the same.
+    Several interests start a little apart: alike, they would learn the same. Far apart, they learn more slowly.
     """
     wide, narrow = nn.Linear(width, 2 * dim), nn.Linear(2 * dim, interests * dim)
     nn.init.zeros_(wide.bias)
@@ -101,7 +102,7 @@ def _head(width: int, dim: int, interests: int) -> nn.Sequential:
     if interests == 1:
         nn.init.zeros_(narrow.bias)
     else:
-        nn.init.normal_(narrow.bias, std=1.0)
+        nn.init.normal_(narrow.bias, std=_APART)
     return nn.Sequential(wide, nn.GELU(), narrow)
 
 
