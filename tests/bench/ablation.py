@@ -71,6 +71,7 @@ ROWS: tuple[Ablation, ...] = (
     Ablation("encoder", "LiGR", ("towers.encoder=ligr",)),
     Ablation("encoder", "HSTU", ("towers.encoder=hstu",)),
     Ablation("encoder", "mean", ("towers.encoder=mean",)),
+    Ablation("encoder", "four vectors a user", ("towers.interests=4",)),
     Ablation("time", "no time bias", ("towers.time_bias=false",)),
     Ablation("time", "time bias", ("towers.time_bias=true",)),
     Ablation(
