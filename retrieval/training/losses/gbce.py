@@ -7,10 +7,15 @@ frequent, which plain binary cross-entropy (t = 0, β = 1) learns as overconfide
 
 w_k = α exp(b_k): the sum over the shared candidates, whatever drew them, estimates what n uniform draws would add,
 α Σ_all log(1 - σ(s)). Without correction w_k is the number of draws, as if they had been uniform.
+
+s = ⟨u, v⟩ / T - log(items - 1): a cosine has no way to say "none of them", and thousands of negatives would first turn
+all users away from all items. With the offset they weigh as much as one positive from the start (as the bias of SigLIP,
+Zhai et al. 2023, section 3.2). The order of the items, which is all that is served, stays as it is.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -29,8 +34,9 @@ def gbce(c: Comparison, t: float) -> Tensor:
     number = alpha * (c.items - 1) if c.corrected else c.draws
     rates = c.bias.exp() * (alpha if c.corrected else 1.0)
     scale = c.weights / (number + 1.0)
-    own: Tensor = ((1.0 - t * (1.0 - alpha)) * softplus(-c.positives) * scale).sum()
-    rest: Tensor = _Negatives.apply(c.users, c.negatives, rates, c.hits, scale)  # type: ignore[no-untyped-call]
+    offset = -math.log(max(c.items - 1, 1))
+    own: Tensor = ((1.0 - t * (1.0 - alpha)) * softplus(-(c.positives + offset)) * scale).sum()
+    rest: Tensor = _Negatives.apply(c.users, c.negatives, rates, c.hits, scale, offset)  # type: ignore[no-untyped-call]
     return own + rest
 
 
@@ -38,7 +44,9 @@ class _Negatives(torch.autograd.Function):
     """Σ_p scale_p Σ_k rates_k softplus(s_pk), hits left out, chunk by chunk."""
 
     @staticmethod
-    def forward(ctx: Any, users: Tensor, negatives: Tensor, rates: Tensor, hits: Tensor, scale: Tensor) -> Tensor:  # noqa: PLR0917
+    def forward(  # noqa: PLR0917  # as apply passes them
+        ctx: Any, users: Tensor, negatives: Tensor, rates: Tensor, hits: Tensor, scale: Tensor, offset: float
+    ) -> Tensor:
         across = negatives.t().contiguous()
         grad_users, grad_negatives = torch.empty_like(users), torch.zeros_like(negatives)
         total = users.new_zeros((), dtype=torch.float64)
@@ -46,6 +54,7 @@ class _Negatives(torch.autograd.Function):
         for start in range(0, users.shape[0], rows):
             chunk = slice(start, start + rows)
             logits, nearest = scores(users[chunk], across)  # [c, K]
+            logits += offset
             hit = (hits[chunk] >= 0).nonzero()[:, 0]
             logits[hit, hits[chunk][hit]] = -torch.inf
             total += ((softplus(logits) @ rates) * scale[chunk]).sum(dtype=torch.float64)
@@ -57,4 +66,4 @@ class _Negatives(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         users, negatives = ctx.saved_tensors
-        return users * gradients[0], negatives * gradients[0], None, None, None
+        return users * gradients[0], negatives * gradients[0], None, None, None, None

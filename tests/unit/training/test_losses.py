@@ -82,10 +82,10 @@ def gbce_written_out(c: Comparison, t: float) -> Tensor:
     beta = alpha * (t * (1 - 1 / alpha) + 1 / alpha)
     total = torch.zeros((), dtype=torch.float64)
     for p in range(P):
-        loss = -torch.log(torch.sigmoid(c.positives[p]) ** beta)
+        loss = -torch.log(torch.sigmoid(c.positives[p] - math.log(ITEMS - 1)) ** beta)
         for k in others_of(c, p):
             draws = c.bias[k].exp() * (alpha if c.corrected else 1)
-            loss = loss - draws * torch.log(1 - torch.sigmoid(c.users[p] @ c.negatives[k]))
+            loss = loss - draws * torch.log(1 - torch.sigmoid(c.users[p] @ c.negatives[k] - math.log(ITEMS - 1)))
         total = total + c.weights[p] * loss / (DRAWS + 1)
     return total
 
@@ -142,9 +142,23 @@ def test_gbce_over_every_item_is_binary_cross_entropy() -> None:
     bias = torch.zeros(ITEMS, dtype=torch.float64)
     c = Comparison(users, items, bias, own, targets, weights, nothing, nothing, ITEMS, ITEMS, corrected=True)
     truth = torch.nn.functional.one_hot(targets, ITEMS).double()
-    want = torch.nn.functional.binary_cross_entropy_with_logits(users @ items.t(), truth)
+    want = torch.nn.functional.binary_cross_entropy_with_logits(users @ items.t() - math.log(ITEMS - 1), truth)
     for t in (0.0, 0.5, 1.0):
         torch.testing.assert_close(gbce(c, t), want, rtol=1e-12, atol=0)
+
+
+def test_gbce_of_thousands_of_negatives_starts_in_balance() -> None:
+    """Else the negatives turn all users away from all items before any positive counts."""
+    torch.manual_seed(0)
+    items = 4000
+    users = torch.nn.functional.normalize(torch.randn(8, D, dtype=torch.float64), dim=1).requires_grad_()
+    vectors = torch.nn.functional.normalize(torch.randn(items, D, dtype=torch.float64), dim=1)
+    targets, nothing = torch.arange(8), torch.zeros(8, dtype=torch.float64)
+    bias = torch.zeros(items, dtype=torch.float64)
+    own = (users * vectors[:8]).sum(1)
+    c = Comparison(users, vectors, bias, own, targets, nothing + 1 / 8, nothing, nothing, items, items, corrected=True)
+    (pulled,) = torch.autograd.grad(gbce(c, 0.75), users)
+    assert float(((-pulled) * vectors[:8]).sum(1).min()) > 0.5 / items / 8, "towards the positive, on the whole"
 
 
 def test_gbce_in_chunks_is_the_same(inputs: tuple[Tensor, Tensor, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
