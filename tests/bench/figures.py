@@ -152,7 +152,9 @@ def _changes(panel: Axes, rows: list[Row]) -> None:
         panel.annotate(
             f"{change:+.1f} %", (change, place), (3 * side, 0), textcoords="offset points", va="center", ha=aligned
         )
-    panel.margins(x=0.22)
+    room = 0.2 * (max(*changes, 0.0) - min(*changes, 0.0)) + 1.0  # for the labels
+    panel.set_xlim(min(*changes, 0.0) - room, max(*changes, 0.0) + room)
+    panel.spines["left"].set_visible(False)
     panel.xaxis.set_visible(False)
     panel.spines["bottom"].set_visible(False)
 
