@@ -110,7 +110,7 @@ def _quality_lines(rows: list[Row]) -> list[_Bar]:
     for row in rows:
         if row["kind"] == "baseline":
             name: str = row["baseline"]
-            label = _BASELINES.get(name, name) if "cut" in row else name
+            label = _BASELINES.get(name, name) if "cut" in row else name.replace("covis", "co-vis")
             of.setdefault(label, []).append(row["HR@10"])
     known = {label for label, *_ in bars}
     bars += [(label, statistics.fmean(of[label]), 0.0, _SIMPLE) for label in of if label not in known]
