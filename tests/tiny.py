@@ -25,6 +25,15 @@ from retrieval.types import ModelVersion, SpaceId
 
 START_US = 1_700_000_000_000_000
 HOUR_US = 3_600_000_000
+TINY_SETTINGS = """
+model.name = "demo"
+[data]
+events = "data/events.parquet"
+users = "data/users.parquet"
+items = "data/items.parquet"
+context_columns = ["device"]
+"""
+"""How a workspace's retrieval.toml begins, for what `write_tiny` writes."""
 TINY_CONFIG = DataConfig(
     events="data/events.parquet",
     users="data/users.parquet",

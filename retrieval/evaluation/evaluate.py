@@ -64,7 +64,7 @@ def evaluate_vectors(
     started = time.monotonic()
     chosen = _spaced(targets, config.max_targets)
     if callable(item_vectors):
-        chosen = chosen[_by_time(histories, targets[chosen])]
+        chosen = chosen[by_time(histories, targets[chosen])]
     vectors = user_vectors
     if not callable(vectors):
         if len(vectors) != len(targets):
@@ -144,7 +144,7 @@ def hit_rate_and_ndcg(
     `only_known`: candidates of a target are those with an event before its time.
     """
     if callable(item_vectors):
-        order = _by_time(histories, targets)
+        order = by_time(histories, targets)
         targets, user_vectors = targets[order], user_vectors if callable(user_vectors) else user_vectors[order]
     task = make_task(histories, targets, candidates, filter_seen=filter_seen, only_known=only_known)
     ranking = rank_targets(task, inner_products(task, user_vectors, item_vectors, reindex_minutes))
@@ -177,7 +177,7 @@ def _task(histories: Histories, targets: Ints, candidates: npt.NDArray[np.bool_]
     )
 
 
-def _by_time(histories: Histories, targets: Ints) -> Ints:
+def by_time(histories: Histories, targets: Ints) -> Ints:
     """The order in which each of the indexes that are rebuilt is needed for a while, and then no more."""
     return np.argsort(histories.timestamps[targets], kind="stable")
 

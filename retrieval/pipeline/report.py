@@ -12,7 +12,7 @@ from retrieval.errors import ConfigError, DataError
 from retrieval.evaluation import EvaluationReport, candidate_items
 from retrieval.evaluation.calibration import BestScores, Calibration, fit_temperature
 from retrieval.evaluation.certainty import Comparison, compare, hit_curves, model_intervals, slice_intervals
-from retrieval.evaluation.evaluate import ItemVectors, inner_products
+from retrieval.evaluation.evaluate import ItemVectors, by_time, inner_products
 from retrieval.evaluation.neighbours import Neighbourhood, example_items, neighbourhoods
 from retrieval.evaluation.popularity import last_training_time, training_counts
 from retrieval.evaluation.ranking import make_task
@@ -179,7 +179,7 @@ def _temperature(ground: Ground, ours: Provenance, tower: UserTower, items: Item
         return _Temperature(None, f"{_UNRECORDED}, and the split has no validation targets to fit one on.")
     rows = rows[:: -(-len(rows) // _FIT_TARGETS)]
     # by time, so that indexes that are rebuilt are asked for one after the other
-    rows = rows[np.argsort(ground.dataset.histories.timestamps[rows], kind="stable")]
+    rows = rows[by_time(ground.dataset.histories, rows)]
     config = ground.config
     task = make_task(
         ground.dataset.histories,

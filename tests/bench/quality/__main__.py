@@ -46,6 +46,8 @@ SHOWN = (
     ),
     *("seconds", "examples_per_s", "epochs", "valid_ndcg@10", "measure_seconds", "failed"),
 )
+MEASURED = ("model", "baseline", "cold start", "cold start baseline", "served")
+"""Kinds of rows that come from runs, not from other rows; in the order of the report."""
 _FIGURES = ("HR@", "NDCG@", "MRR", "seconds", "examples_per_s", "epochs", "share")
 
 
@@ -110,7 +112,12 @@ def measure(given: argparse.Namespace) -> list[Row]:
     for _, made in finished(runs, given.workers):
         rows += [row | note for row in made]
         write_report(given, in_order(rows))
-    every = [*in_order(rows), *summary(rows), *published(given.dataset, given.track)]
+    return complete(rows, given.dataset, given.track)
+
+
+def complete(rows: Sequence[Row], dataset: str, track: str) -> list[Row]:
+    """Measured rows in order, their means and deviations, and what others published; each with its name."""
+    every = [*in_order(rows), *summary(rows), *published(dataset, track)]
     return [{"name": row.get("baseline", row["recipe"]), **row} for row in every]
 
 
@@ -175,8 +182,7 @@ def _told(roots: Iterable[Path]) -> Iterator[None]:
 
 def in_order(rows: Sequence[Row]) -> list[Row]:
     """Models first, then what they are compared with; by cut and seed."""
-    kinds = ("model", "baseline", "cold start", "cold start baseline", "served")
-    return sorted(rows, key=lambda row: (row.get("cut", ""), kinds.index(row["kind"]), row["seed"]))
+    return sorted(rows, key=lambda row: (row.get("cut", ""), MEASURED.index(row["kind"]), row["seed"]))
 
 
 def summary(rows: Sequence[Row]) -> list[Row]:

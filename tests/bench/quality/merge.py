@@ -13,11 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.bench.quality.__main__ import in_order, summary
-from tests.bench.quality.published import published
+from tests.bench.quality.__main__ import MEASURED, complete
 from tests.bench.report import Row
-
-_MEASURED = ("model", "baseline", "cold start", "cold start baseline", "served")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -36,16 +33,15 @@ def merge(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
     if len(tracks) > 1:
         raise SystemExit(f"reports of different data sets or tracks: {sorted(map(str, tracks))}")
     of: dict[tuple[Any, ...], Row] = {}
-    for row in (row for report in reports for row in report["results"] if row["kind"] in _MEASURED):
+    for row in (row for report in reports for row in report["results"] if row["kind"] in MEASURED):
         of[row["kind"], row.get("cut"), row.get("baseline"), row["seed"]] = row
-    rows = list(of.values())
-    every = [*in_order(rows), *summary(rows), *published(*tracks.pop())]
+    dataset, track = tracks.pop()
     settings = {key: value for key, value in reports[0]["settings"].items() if key not in {"data", "work", "cut"}}
     machine = {key: value for key, value in reports[0]["machine"].items() if key != "system"}
     return {
         "machine": machine,
         "settings": settings,
-        "results": [{"name": row.get("baseline", row["recipe"]), **row} for row in every],
+        "results": complete(list(of.values()), dataset, track),
     }
 
 

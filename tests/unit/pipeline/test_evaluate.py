@@ -17,18 +17,15 @@ from retrieval.pipeline.user_inputs import inputs_at
 from retrieval.pipeline.workspace import Workspace
 from retrieval.towers.runtime import load_user_tower
 from retrieval.types import ModelVersion
-from tests.tiny import Tiny, tiny_dataset, tiny_version
+from tests.tiny import TINY_SETTINGS, Tiny, tiny_dataset, tiny_version
 
-SETTINGS = """
-model.name = "demo"
-[data]
-events = "data/events.parquet"
-users = "data/users.parquet"
-items = "data/items.parquet"
-context_columns = ["device"]
+SETTINGS = (
+    TINY_SETTINGS
+    + """\
 [evaluation]
 ks = [1, 5]
 """
+)
 VERSION = ModelVersion("demo", 1)
 
 

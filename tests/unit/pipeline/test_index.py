@@ -21,19 +21,16 @@ from retrieval.registry import VersionRow
 from retrieval.storage import read_manifest
 from retrieval.towers.loading import load_item_tower
 from retrieval.types import BuildId, ModelVersion
-from tests.tiny import tiny_dataset, tiny_version
+from tests.tiny import TINY_SETTINGS, tiny_dataset, tiny_version
 
-SETTINGS = """
-model.name = "demo"
-[data]
-events = "data/events.parquet"
-users = "data/users.parquet"
-items = "data/items.parquet"
-context_columns = ["device"]
+SETTINGS = (
+    TINY_SETTINGS
+    + """\
 [index]
 shards = 2
 threads = 1
 """
+)
 VERSION = ModelVersion("demo", 1)
 
 

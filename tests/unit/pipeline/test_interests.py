@@ -14,15 +14,11 @@ from retrieval.pipeline.index import build_version_index, check_build
 from retrieval.pipeline.train import train_version
 from retrieval.pipeline.workspace import Workspace
 from retrieval.towers.runtime import load_user_tower
-from tests.tiny import tiny_dataset
+from tests.tiny import TINY_SETTINGS, tiny_dataset
 
-SETTINGS = """
-model.name = "demo"
-[data]
-events = "data/events.parquet"
-users = "data/users.parquet"
-items = "data/items.parquet"
-context_columns = ["device"]
+SETTINGS = (
+    TINY_SETTINGS
+    + """\
 [features.history]
 length = 12
 [towers]
@@ -37,6 +33,7 @@ ks = [5]
 shards = 2
 threads = 1
 """
+)
 
 
 def test_trained_indexed_and_measured(tmp_path: Path) -> None:

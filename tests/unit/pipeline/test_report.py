@@ -28,19 +28,16 @@ from retrieval.pipeline.workspace import Workspace
 from retrieval.storage import ArtifactStore, write_manifest
 from retrieval.towers.artifact import VERSION_KIND, version_key
 from retrieval.types import ModelVersion
-from tests.tiny import tiny_version, write_tiny
+from tests.tiny import TINY_SETTINGS, tiny_version, write_tiny
 
-SETTINGS = """
-model.name = "demo"
-[data]
-events = "data/events.parquet"
-users = "data/users.parquet"
-items = "data/items.parquet"
-context_columns = ["device"]
+SETTINGS = (
+    TINY_SETTINGS
+    + """\
 [evaluation]
 ks = [1, 5]
 block_mb = 1
 """
+)
 HOSTILE = "<script>alert(1)</script> $x_"
 SECTIONS = (
     "In short",

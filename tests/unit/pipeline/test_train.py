@@ -19,15 +19,11 @@ from retrieval.pipeline.workspace import Workspace
 from retrieval.storage import read_manifest
 from retrieval.towers.runtime import UserTower
 from retrieval.types import ModelVersion
-from tests.tiny import write_tiny
+from tests.tiny import TINY_SETTINGS, write_tiny
 
-SETTINGS = """
-model.name = "demo"
-[data]
-events = "data/events.parquet"
-users = "data/users.parquet"
-items = "data/items.parquet"
-context_columns = ["device"]
+SETTINGS = (
+    TINY_SETTINGS
+    + """\
 [[features.user]]
 kind = "categorical"
 name = "country"
@@ -46,6 +42,7 @@ validate_every = 1
 min_batches = 5
 threads = 1
 """
+)
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from retrieval.features import Features, FeatureSpec, fit_features
 from retrieval.towers.pair import TowerPair
 from retrieval.training.config import NegativesConfig, TrainingConfig
 from retrieval.training.epoch import plan_epoch
-from retrieval.training.journal import METRICS, read_journal
 from retrieval.training.loop import TrainResult, train
 from retrieval.training.run import TrainingInputs, prepare_run
 from retrieval.training.sequences import Windows
 from tests.tiny import TINY_FEATURES, TINY_TOWERS, tiny_dataset
+from tests.trained import furthest, losses
 
 # nothing that each process would draw for itself
 TOWERS = TINY_TOWERS.model_copy(update={"dropout": 0.0, "id_dropout": 0.0, "profile_dropout": 0.0})
@@ -57,15 +57,6 @@ def run(dataset: Dataset, split: Split, features: Features, tmp_path: Path):  # 
         return train(dataset, split, features, TOWERS, config, run_dir=run_dir, show=False, validate=validate)  # type: ignore[arg-type]
 
     return start
-
-
-def losses(folder: Path) -> list[float]:
-    return [row["loss"] for row in read_journal(folder / METRICS) if row["kind"] == "train"]
-
-
-def furthest(first: TowerPair, second: TowerPair) -> float:
-    other = second.state_dict()
-    return max(float((value - other[name]).abs().max()) for name, value in first.state_dict().items())
 
 
 def test_several_processes_give_the_same_losses_and_weights(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

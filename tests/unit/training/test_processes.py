@@ -17,13 +17,13 @@ from retrieval.towers.config import TowerConfig
 from retrieval.towers.pair import TowerPair
 from retrieval.training import processes
 from retrieval.training.config import NegativesConfig, TrainingConfig
-from retrieval.training.journal import METRICS, read_journal
 from retrieval.training.loop import TrainResult, train
 from retrieval.training.processes import processes_of
 from retrieval.training.ranks import Ranks
 from retrieval.training.run import TrainingInputs
 from retrieval.training.sequences import SequenceReader, cut_windows
 from tests.tiny import TINY_TOWERS
+from tests.trained import furthest, losses
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 # nothing that each process would draw for itself
@@ -57,15 +57,6 @@ def run(dataset: Dataset, split: Split, features: Features, tmp_path: Path):  # 
         )
 
     return start
-
-
-def losses(folder: Path) -> list[float]:
-    return [row["loss"] for row in read_journal(folder / METRICS) if row["kind"] == "train"]
-
-
-def furthest(first: TowerPair, second: TowerPair) -> float:
-    other = second.state_dict()
-    return max(float((value - other[name]).abs().max()) for name, value in first.state_dict().items())
 
 
 def test_losses_and_weights_do_not_depend_on_the_number_of_processes(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
