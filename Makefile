@@ -4,17 +4,28 @@ TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# The C++ build lies in the virtual environment, so that it lasts as long as what it refers to
+BUILD := $(VENV)/build
+PIP := $(BIN)/python -m pip install --quiet
+# $(call requirements,EXPRESSION): what pyproject.toml lists there, one a line
+requirements = $(BIN)/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb")); print(*$(1), sep="\n")'
 
 .PHONY: install demo test test-slow lint bench clean
 
+# Always asked, at once when nothing changed: which C++ sources and protos are newer than what was made of them
 install: $(STAMP)
+	@$(BIN)/cmake --build $(BUILD) -- --quiet
 
-$(STAMP): pyproject.toml protos/build_hook.py $(wildcard protos/retrieval/v1/*.proto)
+# The package is built with what is installed here instead of a throw-away environment: so $(BUILD) stays valid, and a change
+# of the C++ sources compiles only what it touches
+$(STAMP): pyproject.toml
 	@echo "Setting up $(VENV) (a few minutes the first time) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --upgrade pip
-	@$(BIN)/python -m pip install --quiet "$(TORCH)"
-	@$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	@$(PIP) --upgrade pip
+	@$(PIP) "$(TORCH)"
+	@$(call requirements,p["build-system"]["requires"]) | $(PIP) cmake ninja -r /dev/stdin
+	@$(PIP) --no-build-isolation --no-deps --config-settings=build-dir=$(BUILD) --editable .
+	@$(call requirements,p["project"]["dependencies"] + p["project"]["optional-dependencies"]["dev"]) | $(PIP) -r /dev/stdin
 	@touch $(STAMP)
 
 demo: install
@@ -34,4 +45,4 @@ test-slow: install
 	$(BIN)/python -m pytest -m slow
 
 clean:
-	rm -rf $(VENV) demo-workspace .mypy_cache .ruff_cache .pytest_cache retrieval/v1
+	rm -rf $(VENV) demo-workspace .mypy_cache .ruff_cache .pytest_cache build retrieval/v1 retrieval/index/_native*.so
