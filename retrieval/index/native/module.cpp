@@ -1,12 +1,211 @@
-// Python's view of the core: retrieval.index._native. What it offers is documented in _native.pyi.
+// retrieval.index._native: the search core for Python. Arrays come in and go out as numpy's; no call holds the GIL
+// while it works. Shapes and types are checked here, what is in them by the callers (see _native.pyi).
 #include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/function.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
-#include "processor.h"
+#include <optional>
+#include <stdexcept>
+
+#include "damaged.h"
+#include "graph.h"
+#include "hnsw_file.h"
+#include "index_file.h"
+#include "kernels.h"
+#include "searcher.h"
+#include "workers.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+using namespace retrieval;
+
+namespace {
+
+template <class T>
+using Vector = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+template <class T>
+using Matrix = nb::ndarray<const T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Bits = std::vector<std::optional<Vector<uint64_t>>>;
+
+template <class T>
+nb::ndarray<nb::numpy, T, nb::ndim<1>> owned(std::vector<T>&& values) {
+  auto* const kept = new std::vector<T>(std::move(values));
+  nb::capsule owner(kept, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
+  return {kept->data(), {kept->size()}, owner};
+}
+
+void require(bool right, const char* message) {
+  if (!right) throw std::invalid_argument(message);
+}
+
+unsigned threads_of(unsigned asked) { return asked == 0 ? Workers::cores() : asked; }
+
+// The terms of a batch, column by column.
+struct Batch {
+  Matrix<float> queries;
+  Vector<uint32_t> k, effort;
+  Bits allowed;
+  Vector<uint32_t> excluded;        // rows of all queries, one after another
+  Vector<uint64_t> excluded_until;  // where each query's end
+  uint64_t visits;
+  int64_t time_ns;
+
+  std::vector<Ask> asks(uint32_t count, uint32_t dim) const {
+    const size_t n = queries.shape(0);
+    require(queries.shape(1) == dim, "queries are of another dimension than the index");
+    require(k.shape(0) == n && effort.shape(0) == n && allowed.size() == n && excluded_until.shape(0) == n,
+            "as many values of every parameter as queries are needed");
+    const size_t words = (size_t{count} + 63) / 64;
+    for (size_t i = 0; i < excluded.shape(0); i++) require(excluded(i) < count, "an excluded row is out of range");
+    std::vector<Ask> made(n);
+    uint64_t begin = 0;
+    for (size_t i = 0; i < n; i++) {
+      Ask& ask = made[i];
+      ask.query = queries.data() + i * dim;
+      ask.k = k(i);
+      ask.effort = effort(i);
+      if (allowed[i].has_value()) {
+        require(allowed[i]->shape(0) == words, "a bit set has another length than the index");
+        ask.allowed = allowed[i]->data();
+        for (size_t w = 0; w < words; w++) ask.allowed_count += static_cast<uint32_t>(__builtin_popcountll(ask.allowed[w]));
+        if (count % 64 != 0) require(ask.allowed[words - 1] >> (count % 64) == 0, "a bit set has bits beyond the index");
+      }
+      require(excluded_until(i) >= begin && excluded_until(i) <= excluded.shape(0), "ends of excluded rows out of order");
+      ask.excluded = excluded.data() + begin;
+      ask.excluded_count = static_cast<uint32_t>(excluded_until(i) - begin);
+      begin = excluded_until(i);
+      ask.visits = visits;
+      ask.time_ns = time_ns;
+    }
+    return made;
+  }
+};
+
+nb::tuple answered(const std::vector<Answer>& answers) {
+  std::vector<int64_t> rows;
+  std::vector<float> scores;
+  std::vector<int64_t> counts;
+  std::vector<uint8_t> truncated, plans;
+  std::vector<uint64_t> visits;
+  for (const Answer& one : answers) {
+    rows.insert(rows.end(), one.rows.begin(), one.rows.end());
+    scores.insert(scores.end(), one.scores.begin(), one.scores.end());
+    counts.push_back(static_cast<int64_t>(one.rows.size()));
+    truncated.push_back(one.truncated);
+    plans.push_back(static_cast<uint8_t>(one.plan));
+    visits.push_back(one.visits);
+  }
+  return nb::make_tuple(owned(std::move(rows)), owned(std::move(scores)), owned(std::move(counts)),
+                        owned(std::move(truncated)), owned(std::move(plans)), owned(std::move(visits)));
+}
+
+class Index {
+ public:
+  explicit Index(const std::string& path) : file_(path), searcher_(file_.view(), kernels()) {}
+
+  uint32_t count() const { return file_.view().levels > 0 ? file_.view().level[0].count : 0; }
+  uint32_t dim() const { return file_.view().dim; }
+  uint32_t m() const { return file_.m(); }
+  size_t bytes() const { return file_.bytes(); }
+
+  void verify(std::optional<Matrix<float>> vectors, unsigned threads) const {
+    if (vectors) require(vectors->shape(0) == count() && vectors->shape(1) == dim(), "vectors of another shape");
+    const float* const data = vectors ? vectors->data() : nullptr;
+    const nb::gil_scoped_release free;
+    file_.verify(data, threads_of(threads));
+  }
+
+  void calibrate(uint32_t effort) {
+    const nb::gil_scoped_release free;
+    searcher_.calibrate(effort);
+  }
+
+  nb::tuple costs() const {
+    const Costs costs = searcher_.costs();
+    return nb::make_tuple(costs.expanded, costs.scanned, costs.gathered);
+  }
+
+  nb::tuple search(Matrix<float> queries, Vector<uint32_t> k, Vector<uint32_t> effort, Bits allowed,
+                   Vector<uint32_t> excluded, Vector<uint64_t> excluded_until, uint64_t visits, int64_t time_ns,
+                   unsigned threads) {
+    const Batch batch{queries, k, effort, std::move(allowed), excluded, excluded_until, visits, time_ns};
+    const std::vector<Ask> asks = batch.asks(count(), dim());
+    std::vector<Answer> answers(asks.size());
+    {
+      const nb::gil_scoped_release free;
+      searcher_.search(asks.data(), asks.size(), answers.data(), threads_of(threads));
+    }
+    return answered(answers);
+  }
+
+ private:
+  IndexFile file_;
+  Searcher searcher_;
+};
+
+nb::tuple search_vectors(Matrix<float> vectors, Matrix<float> queries, Vector<uint32_t> k, Bits allowed,
+                         Vector<uint32_t> excluded, Vector<uint64_t> excluded_until, unsigned threads) {
+  require(vectors.shape(0) <= kMostRows && vectors.shape(1) >= 1, "too many vectors, or none of a dimension");
+  const Batch batch{queries, k, k, std::move(allowed), excluded, excluded_until, 0, 0};
+  const uint32_t count = static_cast<uint32_t>(vectors.shape(0)), dim = static_cast<uint32_t>(vectors.shape(1));
+  const std::vector<Ask> asks = batch.asks(count, dim);
+  std::vector<Answer> answers(asks.size());
+  {
+    const nb::gil_scoped_release free;
+    search_exactly(vectors.data(), count, dim, asks.data(), asks.size(), answers.data(), threads_of(threads), kernels());
+  }
+  return answered(answers);
+}
+
+void build(Matrix<float> vectors, const std::string& index_path, const std::string& hnsw_path, uint32_t m,
+           uint32_t effort, float alpha, uint64_t seed, unsigned threads, std::optional<nb::callable> progress) {
+  require(vectors.shape(0) <= kMostRows, "too many vectors for one index");
+  require(m >= 2 && m <= 256 && effort >= 1 && effort < (1u << 20) && alpha >= 1.0f && alpha <= 4.0f,
+          "m, effort or alpha out of range");
+  const uint32_t count = static_cast<uint32_t>(vectors.shape(0)), dim = static_cast<uint32_t>(vectors.shape(1));
+  require(dim >= 1 && dim <= 65536, "vectors of an impossible dimension");
+  const GraphSettings settings{m, effort, alpha, seed, threads_of(threads)};
+  const float* const data = vectors.data();
+  const nb::gil_scoped_release free;
+  const Progress told = [&progress](uint32_t done) {
+    const nb::gil_scoped_acquire held;
+    if (PyErr_CheckSignals() != 0) throw nb::python_error();
+    if (progress) (*progress)(done);
+  };
+  const BuiltGraph graph = build_graph(data, count, dim, settings, told);
+  write_index(index_path, graph);
+  if (!hnsw_path.empty()) write_hnsw(hnsw_path, graph, data, effort);
+}
+
+}  // namespace
 
 NB_MODULE(_native, module) {
-    module.doc() = "The index's search core.";
-    module.def("instruction_sets", &retrieval::instruction_sets,
-               "Instruction sets that this processor supports, best first.");
+  nb::exception<Damaged>(module, "Damaged", PyExc_ValueError);
+  nb::exception<Unreachable>(module, "Unreachable", PyExc_OSError);
+
+  module.def("instruction_sets", [] {
+    std::vector<std::string> names;
+    for (const char* name : {"avx512", "avx2", "portable"}) {
+      if (kernels_named(name) != nullptr) names.emplace_back(name);
+    }
+    return names;
+  });
+  module.def("build", &build, "vectors"_a, "index_path"_a, "hnsw_path"_a, nb::kw_only(), "m"_a, "effort"_a, "alpha"_a,
+             "seed"_a, "threads"_a, "progress"_a = nb::none());
+  module.def("search_vectors", &search_vectors, "vectors"_a, "queries"_a, "k"_a, "allowed"_a, "excluded"_a,
+             "excluded_until"_a, nb::kw_only(), "threads"_a);
+  nb::class_<Index>(module, "Index")
+      .def(nb::init<const std::string&>(), "path"_a)
+      .def_prop_ro("count", &Index::count)
+      .def_prop_ro("dim", &Index::dim)
+      .def_prop_ro("m", &Index::m)
+      .def_prop_ro("bytes", &Index::bytes)
+      .def("verify", &Index::verify, "vectors"_a.none(), nb::kw_only(), "threads"_a)
+      .def("calibrate", &Index::calibrate, "effort"_a)
+      .def_prop_ro("costs", &Index::costs)
+      .def("search", &Index::search, "queries"_a, "k"_a, "effort"_a, "allowed"_a, "excluded"_a, "excluded_until"_a,
+           nb::kw_only(), "visits"_a = 0, "time_ns"_a = 0, "threads"_a = 1);
 }

@@ -1,0 +1,119 @@
+// Exact search: inner products with every row that may be answered, in blocks that stay in the cache for a whole batch.
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <limits>
+
+#include "searcher.h"
+#include "workers.h"
+
+namespace retrieval {
+namespace {
+
+constexpr uint32_t kBlockBytes = 256 << 10;
+constexpr size_t kQueriesAtOnce = 32;  // of one piece of work
+
+using Scored = std::pair<float, uint32_t>;  // score, row
+
+bool better(const Scored& a, const Scored& b) { return a.first != b.first ? a.first > b.first : a.second < b.second; }
+
+// The best k so far as a heap whose top is the worst of them.
+class Best {
+ public:
+  explicit Best(uint32_t k) : k_(k) { heap_.reserve(k); }
+
+  void offer(float score, uint32_t row) {
+    if (!(score >= worst_)) return;  // NaN never counts
+    const Scored made{score, row};
+    if (heap_.size() == k_) {
+      if (!better(made, heap_.front())) return;
+      std::pop_heap(heap_.begin(), heap_.end(), better);
+      heap_.pop_back();
+    }
+    heap_.push_back(made);
+    std::push_heap(heap_.begin(), heap_.end(), better);
+    if (heap_.size() == k_) worst_ = heap_.front().first;
+  }
+
+  void into(Answer& answer) {
+    std::sort_heap(heap_.begin(), heap_.end(), better);
+    for (const Scored& one : heap_) {
+      answer.scores.push_back(one.first);
+      answer.rows.push_back(one.second);
+    }
+  }
+
+ private:
+  const uint32_t k_;
+  float worst_ = -std::numeric_limits<float>::infinity();
+  std::vector<Scored> heap_;
+};
+
+struct Vectors {
+  const float* data;
+  uint32_t count, dim;
+  const float* row(uint32_t at) const { return data + size_t{dim} * at; }
+};
+
+void offer_block(const Vectors& vectors, const Ask& ask, const uint64_t* excluded, uint32_t begin, uint32_t end,
+                 const Kernels& kernels, std::vector<float>& scores, Best& best) {
+  const Eligible eligible{ask.allowed, excluded};
+  const bool sparse = ask.allowed != nullptr && ask.allowed_count < vectors.count / 4;
+  if (!sparse) kernels.dots(ask.query, vectors.row(begin), end - begin, vectors.dim, scores.data());
+  if (!eligible.any()) {
+    for (uint32_t row = begin; row < end; row++) best.offer(scores[row - begin], row);
+    return;
+  }
+  for (uint32_t word = begin / 64; word < (end + 63) / 64; word++) {
+    uint64_t bits = ask.allowed != nullptr ? ask.allowed[word] : ~uint64_t{0};
+    if (excluded != nullptr) bits &= ~excluded[word];
+    for (; bits != 0; bits &= bits - 1) {
+      const uint32_t row = word * 64 + static_cast<uint32_t>(__builtin_ctzll(bits));
+      if (row >= end) break;
+      best.offer(sparse ? kernels.dot(ask.query, vectors.row(row), vectors.dim) : scores[row - begin], row);
+    }
+  }
+}
+
+void search_some(const Vectors& vectors, const Ask* asks, size_t n, Answer* answers, const Kernels& kernels) {
+  // a multiple of 64, so that blocks begin at words of the bit sets
+  const uint32_t step = std::max<uint32_t>(64, kBlockBytes / (vectors.dim * sizeof(float)) / 64 * 64);
+  std::vector<float> scores(step);
+  std::vector<Best> best;
+  std::vector<std::vector<uint64_t>> excluded(n);
+  for (size_t i = 0; i < n; i++) {
+    answers[i] = Answer{};
+    best.emplace_back(std::min(asks[i].k, vectors.count));
+    if (asks[i].excluded_count > 0) excluded[i].resize((size_t{vectors.count} + 63) / 64);
+    for (uint32_t j = 0; j < asks[i].excluded_count; j++) {
+      excluded[i][asks[i].excluded[j] >> 6] |= uint64_t{1} << (asks[i].excluded[j] & 63);
+    }
+  }
+  for (uint32_t begin = 0; begin < vectors.count; begin += std::min(step, vectors.count - begin)) {
+    const uint32_t end = begin + std::min(step, vectors.count - begin);
+    for (size_t i = 0; i < n; i++) {
+      if (asks[i].k == 0) continue;
+      offer_block(vectors, asks[i], excluded[i].empty() ? nullptr : excluded[i].data(), begin, end, kernels, scores,
+                  best[i]);
+    }
+  }
+  for (size_t i = 0; i < n; i++) {
+    answers[i].plan = Plan::kScan;
+    answers[i].visits = vectors.count;
+    best[i].into(answers[i]);
+  }
+}
+
+}  // namespace
+
+void search_exactly(const float* vectors, uint32_t count, uint32_t dim, const Ask* asks, size_t n, Answer* answers,
+                    unsigned threads, const Kernels& kernels) {
+  const Vectors all{vectors, count, dim};
+  const size_t each = std::max<size_t>(1, std::min(kQueriesAtOnce, (n + threads - 1) / std::max(1u, threads)));
+  Workers::shared().run((n + each - 1) / each, threads, [&](size_t piece) {
+    const size_t first = piece * each;
+    search_some(all, asks + first, std::min(each, n - first), answers + first, kernels);
+  });
+}
+
+}  // namespace retrieval

@@ -1,0 +1,49 @@
+// A graph while it is built, and the builder: levels from the top down, nodes in batches that see the same graph, so
+// that the result depends on the input and the seed alone, not on the number of threads.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "lines.h"
+#include "view.h"
+
+namespace retrieval {
+
+struct GraphSettings {
+  uint32_t m = 16;          // links of a node in the upper levels; twice as many in level 0
+  uint32_t effort = 200;    // candidates weighed for a node's links
+  float alpha = 1.1f;       // > 1 keeps more of the long links (Subramanya et al. 2019, DiskANN)
+  uint64_t seed = 1;
+  unsigned threads = 1;
+};
+
+struct BuiltLevel {
+  std::vector<uint32_t> rows;      // the row of each ordinal, ascending
+  std::vector<uint32_t> below;     // its ordinal one level down
+  Lines<uint8_t> codes;            // [count * stride]
+  Lines<uint32_t> links;           // [count * degree], kNone after the last
+  uint32_t degree = 0;
+};
+
+struct BuiltGraph {
+  uint32_t count = 0, dim = 0, stride = 0, m = 0;
+  std::vector<float> scales;       // [stride]
+  Lines<uint8_t> rest;             // low bytes of level 0
+  std::vector<BuiltLevel> level;   // 0 holds every row
+  uint32_t entry = 0;              // ordinal in the highest level
+
+  GraphView view() const;
+};
+
+// Called with the share of the rows that are linked, between batches; may throw to stop the build.
+using Progress = std::function<void(uint32_t done)>;
+
+BuiltGraph build_graph(const float* vectors, uint32_t count, uint32_t dim, const GraphSettings& settings,
+                       const Progress& progress);
+
+// The level that a row is in, drawn as HNSW draws it: P(level >= l) = m^-l.
+uint32_t drawn_level(uint64_t seed, uint32_t row, uint32_t m);
+
+}  // namespace retrieval

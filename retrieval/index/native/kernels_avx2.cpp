@@ -1,0 +1,76 @@
+// AVX2 and FMA (x86-64 processors since about 2013).
+#include <immintrin.h>
+#include <time.h>
+
+#include "kernels.h"
+
+namespace retrieval {
+namespace {
+
+struct Isa {
+  // 8-bit products are widened first: the instruction that multiplies bytes would saturate its 16-bit sums
+  static __m256i score(__m256i sum, const uint8_t* code, __m256i query_low, __m256i query_high) {
+    const __m256i low = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(code)));
+    const __m256i high = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(code + 16)));
+    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(low, query_low));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(high, query_high));
+  }
+
+  static void score4(const uint8_t* codes, uint32_t stride, const uint32_t* rows, const int8_t* query, int32_t* out) {
+    __m256i sums[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256()};
+    const uint8_t* code[4];
+    for (int x = 0; x < 4; x++) code[x] = codes + size_t{stride} * rows[x];
+    for (uint32_t d = 0; d < stride; d += 32) {
+      const __m256i low = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(query + d)));
+      const __m256i high = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(query + d + 16)));
+      for (int x = 0; x < 4; x++) sums[x] = score(sums[x], code[x] + d, low, high);
+    }
+    const __m256i pairs = _mm256_hadd_epi32(_mm256_hadd_epi32(sums[0], sums[1]), _mm256_hadd_epi32(sums[2], sums[3]));
+    const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), four);
+  }
+
+  static float finish(const uint8_t* high, const uint8_t* low, const float* scaled, uint32_t stride) {
+    __m256 sums[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+    const __m256i middle = _mm256_set1_epi32(32768);
+    for (uint32_t d = 0; d < stride; d += 16) {
+      for (uint32_t x = 0; x < 2; x++) {
+        const __m256i upper = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(high + d + 8 * x)));
+        const __m256i lower = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(low + d + 8 * x)));
+        const __m256i value = _mm256_sub_epi32(_mm256_or_si256(_mm256_slli_epi32(upper, 8), lower), middle);
+        sums[x] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(value), _mm256_loadu_ps(scaled + d + 8 * x), sums[x]);
+      }
+    }
+    return total(_mm256_add_ps(sums[0], sums[1]));
+  }
+
+  static float dot(const float* a, const float* b, uint32_t dim) {
+    __m256 first = _mm256_setzero_ps(), second = _mm256_setzero_ps();
+    uint32_t d = 0;
+    for (; d + 16 <= dim; d += 16) {
+      first = _mm256_fmadd_ps(_mm256_loadu_ps(a + d), _mm256_loadu_ps(b + d), first);
+      second = _mm256_fmadd_ps(_mm256_loadu_ps(a + d + 8), _mm256_loadu_ps(b + d + 8), second);
+    }
+    float sum = total(_mm256_add_ps(first, second));
+    for (; d < dim; d++) sum += a[d] * b[d];
+    return sum;
+  }
+
+  static void dots4(const float* query, const float* vectors, uint32_t dim, float* out) {
+    for (uint32_t x = 0; x < 4; x++) out[x] = dot(query, vectors + size_t{dim} * x, dim);
+  }
+
+  static float total(__m256 sums) {
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps(sums, 1));
+    four = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(four, _mm_shuffle_ps(four, four, 1)));
+  }
+};
+
+#include "kernels.inl"
+
+}  // namespace
+
+const Kernels kAvx2{"avx2", walk, scan, finish, Isa::dot, dots};
+
+}  // namespace retrieval

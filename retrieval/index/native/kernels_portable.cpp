@@ -1,0 +1,58 @@
+// Plain C++, for processors without the others' instructions; compilers make vector code of most of it.
+#include <time.h>
+
+#include "kernels.h"
+
+namespace retrieval {
+namespace {
+
+struct Isa {
+  static void score4(const uint8_t* codes, uint32_t stride, const uint32_t* rows, const int8_t* query, int32_t* out) {
+    for (uint32_t x = 0; x < 4; x++) {
+      const uint8_t* code = codes + size_t{stride} * rows[x];
+      int32_t sum = 0;
+      for (uint32_t d = 0; d < stride; d++) sum += static_cast<int32_t>(code[d]) * query[d];
+      out[x] = sum;
+    }
+  }
+
+  static float finish(const uint8_t* high, const uint8_t* low, const float* scaled, uint32_t stride) {
+    float sums[16] = {};
+    for (uint32_t d = 0; d < stride; d += 16) {
+      for (uint32_t x = 0; x < 16; x++) {
+        const int32_t value = (static_cast<int32_t>(high[d + x]) - 128) * 256 + low[d + x];
+        sums[x] += scaled[d + x] * static_cast<float>(value);
+      }
+    }
+    return total(sums);
+  }
+
+  static float dot(const float* a, const float* b, uint32_t dim) {
+    float sums[16] = {};
+    uint32_t d = 0;
+    for (; d + 16 <= dim; d += 16) {
+      for (uint32_t x = 0; x < 16; x++) sums[x] += a[d + x] * b[d + x];
+    }
+    for (uint32_t x = 0; d + x < dim; x++) sums[x] += a[d + x] * b[d + x];
+    return total(sums);
+  }
+
+  static void dots4(const float* query, const float* vectors, uint32_t dim, float* out) {
+    for (uint32_t x = 0; x < 4; x++) out[x] = dot(query, vectors + size_t{dim} * x, dim);
+  }
+
+  static float total(float* sums) {
+    for (uint32_t width = 8; width > 0; width /= 2) {
+      for (uint32_t x = 0; x < width; x++) sums[x] += sums[x + width];
+    }
+    return sums[0];
+  }
+};
+
+#include "kernels.inl"
+
+}  // namespace
+
+const Kernels kPortable{"portable", walk, scan, finish, Isa::dot, dots};
+
+}  // namespace retrieval

@@ -1,0 +1,79 @@
+// Answers queries over one index: plans each (walk or scan), spreads batches over threads, finishes with exact scores.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "kernels.h"
+#include "view.h"
+
+namespace retrieval {
+
+struct Ask {
+  const float* query = nullptr;      // [dim]
+  uint32_t k = 0;                    // rows wanted
+  uint32_t effort = 0;               // rows weighed, ef; at least k are
+  const uint64_t* allowed = nullptr; // bits of the rows that may be answered; nullptr: all
+  uint32_t allowed_count = 0;        // how many bits are set
+  const uint32_t* excluded = nullptr;
+  uint32_t excluded_count = 0;
+  uint64_t visits = 0;               // rows compared at most; 0: no limit
+  int64_t time_ns = 0;               // time it may take; 0: no limit
+};
+
+enum class Plan : uint8_t { kNothing, kWalk, kScan };
+
+struct Answer {
+  std::vector<uint32_t> rows;   // best first; of equal scores the lower row first
+  std::vector<float> scores;
+  bool truncated = false;       // a budget ended the search early
+  Plan plan = Plan::kNothing;
+  uint64_t visits = 0;          // rows compared
+};
+
+// What one step costs here, in nanoseconds: what the plan is chosen by.
+struct Costs {
+  double expanded = 200.0;  // a row whose links are followed
+  double scanned = 2.5;     // a row of a scan over all
+  double gathered = 4.0;    // a row of a scan over those allowed
+};
+
+class Searcher {
+ public:
+  // The view must outlive it. `kernels`: as chosen for this processor.
+  Searcher(const GraphView& view, const Kernels& kernels);
+  ~Searcher();
+
+  // Answers [n]; the same whatever the number of threads, and whatever else is in the batch.
+  void search(const Ask* asks, size_t n, Answer* answers, unsigned threads);
+
+  // Times a few searches with this effort and plans by that from now on.
+  void calibrate(uint32_t effort);
+  Costs costs() const { return costs_; }
+
+ private:
+  struct Scratch;
+  class Borrowed;
+
+  void answer(const Ask& ask, Answer& answer, Scratch& scratch);
+  Plan planned(const Ask& ask, uint32_t wanted, uint32_t& capacity) const;
+  uint32_t walk(const Ask& ask, uint32_t wanted, uint32_t capacity, int64_t deadline, Answer& answer, Scratch& scratch);
+  uint32_t scan(const Ask& ask, uint32_t wanted, int64_t deadline, Answer& answer, Scratch& scratch);
+  void finish(const Ask& ask, uint32_t found, Answer& answer, Scratch& scratch) const;
+
+  const GraphView& view_;
+  const Kernels& kernels_;
+  const uint32_t count_;
+  Costs costs_;
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Scratch>> idle_;
+};
+
+// Exact search over float32 vectors [count * dim]: the reference, and the fastest for few rows.
+void search_exactly(const float* vectors, uint32_t count, uint32_t dim, const Ask* asks, size_t n, Answer* answers,
+                    unsigned threads, const Kernels& kernels);
+
+}  // namespace retrieval

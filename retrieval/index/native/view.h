@@ -1,0 +1,54 @@
+// What a search reads: plain pointers into one shard's files, shared by every thread and every instruction set.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace retrieval {
+
+constexpr uint32_t kNone = 0xffffffffu;   // ends a list of links
+constexpr uint32_t kMostRows = 1u << 30;  // a pool entry packs a row into 30 bits
+constexpr uint32_t kMostLevels = 32;
+
+// Coordinates are 16-bit fixed point, x[d] = scale[d] * v[d], in two planes: the high byte (+128, so that it is
+// unsigned) steers the walk, the low byte completes it for the final scores.
+struct Level {
+  const uint8_t* codes = nullptr;   // [count * stride] high bytes; the coordinates beyond dim are 128
+  const uint32_t* links = nullptr;  // [count * degree] ordinals within this level, kNone after the last
+  const uint32_t* below = nullptr;  // [count] ordinal of the same item one level down; not for level 0
+  uint32_t count = 0;
+  uint32_t degree = 0;
+};
+
+struct GraphView {
+  Level level[kMostLevels];  // 0 holds every row, ordinal = row
+  uint32_t levels = 0;       // how many of them there are; 0 in an empty graph
+  uint32_t entry = 0;        // ordinal in the highest
+  uint32_t dim = 0;
+  uint32_t stride = 0;             // dim rounded up to a multiple of 64
+  const uint8_t* rest = nullptr;   // [count * stride] low bytes of level 0
+  const float* scales = nullptr;   // [stride], 0 beyond dim
+};
+
+// A query in the terms of the codes: `scaled`[stride] is query * scales, `code`[stride] that in 8 bits, rounded.
+struct QueryCode {
+  const int8_t* code = nullptr;
+  const float* scaled = nullptr;
+};
+
+// Which rows may be answered. Bit r of `allowed` is row r (nullptr: all), those of `excluded` are taken away.
+struct Eligible {
+  const uint64_t* allowed = nullptr;
+  const uint64_t* excluded = nullptr;
+
+  bool any() const { return allowed != nullptr || excluded != nullptr; }
+  bool operator()(uint32_t row) const {
+    const uint64_t bit = uint64_t{1} << (row & 63);
+    if (allowed != nullptr && !(allowed[row >> 6] & bit)) return false;
+    return excluded == nullptr || !(excluded[row >> 6] & bit);
+  }
+};
+
+inline uint32_t stride_of(uint32_t dim) { return (dim + 63) / 64 * 64; }
+
+}  // namespace retrieval
