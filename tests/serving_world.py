@@ -49,7 +49,7 @@ def make_world(
     items: int = 120,
     spec: FeatureSpec = TINY_FEATURES,
     interests: Sequence[int] = (1,),
-    backend: Literal["hnswlib", "exact"] = "hnswlib",
+    ann: Literal["native", "hnswlib", "exact"] = "native",
 ) -> World:
     """Versions demo@1 … with builds b1 …, published under `root`/store; users in `root`/users.lmdb.
 
@@ -58,7 +58,7 @@ def make_world(
     dataset = tiny_dataset(root, users=users, items=items)
     store = ArtifactStore.open(str(root / "store"), cache=root / "cache")
     config = IndexConfig(
-        shards=shards, backend=backend, min_recall=0.0, ef_search=50, measured_k=10, recall_queries=20, threads=1
+        shards=shards, ann=ann, min_recall=0.0, ef_search=50, measured_k=10, recall_queries=20, threads=1
     )
     corpus = make_corpus(dataset.items, config, snapshot=dataset.snapshot, at_us=dataset.histories.last_us)
     made, builds = [], []

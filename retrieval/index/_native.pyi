@@ -1,7 +1,122 @@
-"""The index's search core, written in C++ (`retrieval/index/native`)."""
+"""The search core in C++. Arrays are C-contiguous; n rows of D coordinates, Q queries. No call holds the GIL.
+
+Wrong shapes and numbers out of range raise ValueError.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+
+_Floats = npt.NDArray[np.float32]
+_Bits = Sequence[npt.NDArray[np.uint64] | None]
+
+Found = tuple[
+    npt.NDArray[np.int64],
+    npt.NDArray[np.float32],
+    npt.NDArray[np.int64],
+    npt.NDArray[np.uint8],
+    npt.NDArray[np.uint8],
+    npt.NDArray[np.uint64],
+]
+"""Rows and scores of all queries, one after another, best first; per query how many they are, whether a budget cut its
+search short (0, 1), how it was answered (0 nothing to answer, 1 walk, 2 scan), and how many rows were compared."""
+
+class DamagedError(ValueError):
+    """A file that does not hold what it should."""
+
+class UnreachableError(OSError):
+    """A file that can't be read or written."""
 
 def instruction_sets() -> list[str]:
-    """Names of the instruction sets that this processor supports, best first.
+    """Instruction sets that this processor can run the core with, the one in use first: avx512, avx2, portable."""
 
-    `"avx512"` (F, BW, DQ, VL and VNNI), `"avx2"` (AVX2 and FMA), and always `"portable"`.
+def build(
+    vectors: _Floats,
+    index_path: str,
+    hnsw_path: str,
+    *,
+    m: int,
+    effort: int,
+    alpha: float,
+    seed: int,
+    threads: int,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Build a graph of `vectors` [n, D], L2-normalised; write it to `index_path`, and to `hnsw_path` as hnswlib does.
+
+    The same input gives the same files whatever the number of `threads` (0: all cores). `effort` is ef_construction;
+    `progress` is told how many rows are linked. Raises UnreachableError.
     """
+
+def search_vectors(
+    vectors: _Floats,
+    queries: _Floats,
+    k: npt.NDArray[np.uint32],
+    allowed: _Bits,
+    excluded: npt.NDArray[np.uint32],
+    excluded_until: npt.NDArray[np.uint64],
+    *,
+    threads: int,
+) -> Found:
+    """Exact search of `queries` [Q, D] over `vectors` [n, D]; other parameters as those of `Index.search`."""
+
+@final
+class Index:
+    """A mapped index file: opened in milliseconds, its pages shared by all processes. Thread-safe once calibrated.
+
+    The constructor checks the header and the size: it raises DamagedError or UnreachableError.
+    """
+
+    def __init__(self, path: str) -> None: ...
+    @property
+    def count(self) -> int:
+        """Rows."""
+
+    @property
+    def dim(self) -> int:
+        """Coordinates of a row."""
+
+    @property
+    def m(self) -> int:
+        """Links of a node in the upper levels; twice as many in the lowest."""
+
+    @property
+    def bytes(self) -> int:
+        """Size of the file."""
+    @property
+    def costs(self) -> tuple[float, float, float]:
+        """Nanoseconds of a row whose links are followed, of a scanned row and of a row scanned through a filter."""
+    def verify(self, vectors: _Floats | None, *, threads: int) -> None:
+        """Check every field that a search follows, the checksum, and that the codes are those of `vectors` [n, D].
+
+        Raises DamagedError. No search may be asked of an index that was not verified.
+        """
+    def verify_hnsw(self, path: str, vectors: _Floats, effort: int) -> None:
+        """Raise DamagedError unless the file holds this graph of `vectors` [n, D] as hnswlib saves it, byte for byte.
+
+        After `verify`. Raises UnreachableError.
+        """
+    def calibrate(self, effort: int) -> None:
+        """Time a few searches with `effort`, and plan by that from now on. Not while others search."""
+    def search(
+        self,
+        queries: _Floats,
+        k: npt.NDArray[np.uint32],
+        effort: npt.NDArray[np.uint32],
+        allowed: _Bits,
+        excluded: npt.NDArray[np.uint32],
+        excluded_until: npt.NDArray[np.uint64],
+        *,
+        visits: int = 0,
+        time_ns: int = 0,
+        threads: int = 1,
+        only_walk: bool = False,
+    ) -> Found:
+        """The best rows for each of `queries` [Q, D], each with its own k [Q], effort [Q] (ef; at least k is used),
+        bit set of allowed rows (None: all; uint64 [ceil(n / 64)]) and excluded rows (those of query i end at
+        `excluded_until`[i] in `excluded`). `visits` rows are compared and `time_ns` are spent at most by each (0: no
+        limit). The same input gives the same output, whatever the batch and `threads` (0: all cores). `only_walk`
+        follows the graph even where a scan is cheaper.
+        """

@@ -25,7 +25,7 @@ _CACHED_BYTES = 64 << 20
 
 
 class Allowed:
-    """The rows that a filter leaves: `mask` bool [count], `count` of them, and `rows` int64, ascending."""
+    """The rows that a filter leaves: `mask` bool [n], `count` of them, `rows` int64, ascending, and `bits`."""
 
     def __init__(self, mask: Mask) -> None:
         self.mask = mask
@@ -35,6 +35,14 @@ class Allowed:
     def rows(self) -> npt.NDArray[np.int64]:
         """The allowed rows, ascending; worked out when first asked for."""
         return np.flatnonzero(self.mask).astype(np.int64, copy=False)
+
+    @cached_property
+    def bits(self) -> npt.NDArray[np.uint64]:
+        """uint64 [ceil(n / 64)]: bit r % 64 of word r // 64 is row r; worked out when first asked for."""
+        words = np.zeros((len(self.mask) + 63) // 64, dtype="<u8")
+        packed = np.packbits(self.mask, bitorder="little")
+        words.view(np.uint8)[: len(packed)] = packed
+        return words.view(np.uint64)
 
 
 class Attributes:

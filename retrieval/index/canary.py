@@ -11,9 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from retrieval.errors import ArtifactError
-from retrieval.index.backends import Graph
 from retrieval.index.metadata import ShardMetadata
-from retrieval.index.scan import Answer, scan
+from retrieval.index.query import Answer, Engine
+from retrieval.index.scan import scan
 
 CANARY = "canary.arrow"
 Floats = npt.NDArray[np.float32]
@@ -87,16 +87,15 @@ def _close(found: Floats, expected: Floats) -> bool:
     return found.shape == expected.shape and np.allclose(found, expected, rtol=0, atol=SCORE_TOLERANCE)
 
 
-def graph_recall(graph: Graph | None, canary: Canary, metadata_ef: int, count: int) -> float:
+def graph_recall(engine: Engine, canary: Canary, ef: int, count: int) -> float:
     """Recall of the graph alone on the canary, at the effort that serves; 1.0 for exact search."""
-    if graph is None or not canary.answers:
+    if not canary.answers:
         return 1.0
     exact = [rows for rows, _ in canary.answers]
-    k = max(len(rows) for rows in exact)
-    found = graph.nearest(canary.queries, min(max(metadata_ef, k), count))
+    found = engine.walk(canary.queries, min(max(ef, *(len(rows) for rows in exact)), count))
     if found is None:
-        return 0.0
-    return recall([rows[: len(want)] for rows, want in zip(found[0], exact, strict=True)], exact)
+        return 1.0
+    return recall([rows[: len(want)] for rows, want in zip(found, exact, strict=True)], exact)
 
 
 def recall(found: Sequence[npt.NDArray[np.int64]], exact: Sequence[npt.NDArray[np.int64]]) -> float:

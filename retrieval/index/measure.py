@@ -10,8 +10,8 @@ import numpy.typing as npt
 from retrieval.index.canary import recall
 from retrieval.index.config import IndexConfig
 from retrieval.index.items import NO_ROWS
-from retrieval.index.scan import Answer, scan
-from retrieval.index.search import Ask, Searcher
+from retrieval.index.query import Answer, Ask, Engine
+from retrieval.index.scan import scan
 
 Floats = npt.NDArray[np.float32]
 _CANARY_QUERIES = 16
@@ -32,8 +32,8 @@ def canary_queries(vectors: Floats, users: Floats | None, config: IndexConfig) -
     return _sample(vectors, each, _CANARY_QUERIES, config.seed + 1)
 
 
-def measured_recall(searcher: Searcher, vectors: Floats, queries: Floats, config: IndexConfig) -> float:
-    """Recall@measured_k of `searcher` with the build's ef_search, against exact search.
+def measured_recall(engine: Engine, vectors: Floats, queries: Floats, config: IndexConfig) -> float:
+    """Recall@measured_k of `engine` with the build's ef_search, against exact search.
 
     Of users with several vectors ([Q, E, D]) the lower of two: that of their vectors' lists, and of the users' own,
     which hold the best of those.
@@ -43,7 +43,7 @@ def measured_recall(searcher: Searcher, vectors: Floats, queries: Floats, config
     k = min(config.measured_k, len(vectors))
     ask = Ask(k, max(k, config.ef_search), NO_ROWS, None)
     each = queries.reshape(-1, queries.shape[-1])
-    found, exact = searcher.search(each, [ask] * len(each)), scan(vectors, each, k)
+    found, exact = engine.search(each, [ask] * len(each)), scan(vectors, each, k)
     of_each = recall([rows for rows, _ in found], [rows for rows, _ in exact])
     if queries.ndim == 2:
         return of_each

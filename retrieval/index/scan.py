@@ -6,12 +6,8 @@ Shapes: Q queries, n scanned rows, D embedding dim, k candidates.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.int64]
-Answer = tuple[Rows, Floats]
-"""Rows and their scores, best first; of equal scores the lower row first."""
+from retrieval.index.query import Answer, Floats
 
 # Scores held at once; a batch of queries is scanned in blocks of this many bytes
 _BLOCK_BYTES = 64 << 20

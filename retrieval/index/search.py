@@ -10,14 +10,13 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.index.attributes import Allowed
-from retrieval.index.backends import Graph
-from retrieval.index.scan import Answer, Floats, Rows, best, scan
+from retrieval.index.query import Answer, Ask, Floats, Rows
+from retrieval.index.scan import best, scan
 
 # What one row costs, in units of one pool entry of a graph search: measured with 100,000 x 64 float32 on one core
 # (0.7 us a pool entry; 0.008 us a row scanned in place; 0.02 us a row gathered).
@@ -28,20 +27,20 @@ _GROWTH = 2.0
 _EXCLUDED_NEAR = 4  # one in so many excluded rows is expected among those nearest to the query
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """One query's terms: k candidates, effort `ef` >= k, without rows `excluded`, from rows `allowed` (None: all)."""
+class Graph(Protocol):
+    """An approximate searcher that knows no filters. Thread-safe."""
 
-    k: int
-    ef: int
-    excluded: Rows
-    allowed: Allowed | None
+    def nearest(self, queries: Floats, pool: int) -> tuple[Rows, Floats] | None:
+        """Rows int64 [n, pool] and scores float32 [n, pool] of each query, best first, none twice.
+
+        `pool` is the effort as well as the count, and at most the shard's count. None where so many can't be found.
+        """
 
 
 class Searcher:
-    """Answers batches of queries over one shard's vectors. Thread-safe."""
+    """Answers batches of queries over one shard's vectors and any graph that finds their nearest. Thread-safe."""
 
-    def __init__(self, vectors: Floats, graph: Graph | None) -> None:
+    def __init__(self, vectors: Floats, graph: Graph) -> None:
         self._vectors = vectors
         self._count = len(vectors)
         self._graph = graph
@@ -61,10 +60,15 @@ class Searcher:
         self._by_scan(queries, asks, left, answers)
         return [answer for answer in answers if answer is not None]
 
+    def walk(self, queries: Floats, ef: int) -> list[Rows] | None:
+        """The `ef` rows nearest to each query by the graph alone; none where it can't find so many."""
+        found = self._graph.nearest(queries, min(ef, self._count))
+        return list(found[0]) if found is not None else [np.empty(0, dtype=np.int64)] * len(queries)
+
     def _first_pool(self, ask: Ask) -> int:
         """How many rows to ask the graph for; 0 where an exact scan is cheaper."""
         allowed = self._count if ask.allowed is None else ask.allowed.count
-        if self._graph is None or allowed == 0:
+        if allowed == 0:
             return 0
         pool = ask.ef * self._count / allowed + min(len(ask.excluded) // _EXCLUDED_NEAR, ask.ef)
         return self._affordable(pool, ask)
@@ -82,7 +86,6 @@ class Searcher:
     def _by_graph(
         self, queries: Floats, asks: Sequence[Ask], positions: list[int], pool: int, answers: list[Answer | None]
     ) -> None:
-        assert self._graph is not None
         found = self._graph.nearest(queries, pool)
         if found is None:
             return

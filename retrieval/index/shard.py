@@ -16,7 +16,7 @@ from retrieval.index.attributes import Attributes
 from retrieval.index.filters import Filter
 from retrieval.index.items import ItemIds
 from retrieval.index.metadata import ExpectedShard, ShardMetadata
-from retrieval.index.search import Ask, Searcher
+from retrieval.index.query import Ask, Engine
 from retrieval.index.verify import verify_shard
 
 Floats = npt.NDArray[np.float32]
@@ -35,11 +35,11 @@ class Hits:
 class Shard:
     """Searches one shard's items. Thread-safe; made by `open_shard`."""
 
-    def __init__(self, metadata: ShardMetadata, items: ItemIds, attributes: Attributes, searcher: Searcher) -> None:
+    def __init__(self, metadata: ShardMetadata, items: ItemIds, attributes: Attributes, engine: Engine) -> None:
         self.metadata = metadata
         self._items = items
         self._attributes = attributes
-        self._searcher = searcher
+        self._engine = engine
 
     @property
     def count(self) -> int:
@@ -77,7 +77,7 @@ class Shard:
             )
             for i in range(n)
         ]
-        answers = self._searcher.search(queries, asks)
+        answers = self._engine.search(queries, asks)
         return [Hits(self._items.names(rows), scores) for rows, scores in answers]
 
     def _ask(self, k: int, ef: int | None, exclude: Collection[str], wanted: Filter | None) -> Ask:
@@ -110,4 +110,4 @@ def open_shard(folder: Path, expect: ExpectedShard | None = None) -> Shard:
     normalisation of the vectors, the structure of the graph, the canary's answers, the golden items.
     """
     metadata, found = verify_shard(folder, expect or ExpectedShard())
-    return Shard(metadata, found.item_ids, found.attributes, found.searcher)
+    return Shard(metadata, found.item_ids, found.attributes, found.engine)

@@ -14,7 +14,7 @@ from retrieval.index.files import ITEMS, check_vectors, open_items, open_vectors
 from retrieval.index.golden import check_golden, read_golden
 from retrieval.index.items import ItemIds
 from retrieval.index.metadata import FILE, ExpectedShard, ShardMetadata, check_expected, read_metadata
-from retrieval.index.search import Searcher
+from retrieval.index.query import Engine
 from retrieval.index.sharding import item_hashes
 from retrieval.observability import SILENT, Tracker
 from retrieval.storage import MANIFEST, Manifest, verify
@@ -81,7 +81,7 @@ class Inspected:
 
     item_ids: ItemIds
     attributes: Attributes
-    searcher: Searcher
+    engine: Engine
     canary_recall: float
 
 
@@ -106,14 +106,14 @@ def inspect(folder: Path, metadata: ShardMetadata) -> Inspected:
     canary = read_canary(folder, metadata)
     check_answers(folder, vectors, canary)
     backend.check(folder, vectors, metadata)
-    graph = backend.open(folder, metadata)
-    found = graph_recall(graph, canary, metadata.ef_search, metadata.count)
+    engine = backend.open(folder, vectors, metadata)
+    found = graph_recall(engine, canary, metadata.ef_search, metadata.count)
     if found < metadata.canary_recall - _RECALL_SLACK:
         graph_files = ", ".join(str(folder / name) for name in backend.files)
         raise ArtifactError(
             f"{graph_files}: finds {found:.4f} of what {CANARY} holds, {metadata.canary_recall:.4f} when built"
         )
-    return Inspected(item_ids, attributes, Searcher(vectors, graph), found)
+    return Inspected(item_ids, attributes, engine, found)
 
 
 def _check_hashes(folder: Path, item_ids: Sequence[str], metadata: ShardMetadata) -> None:

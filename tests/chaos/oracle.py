@@ -19,7 +19,8 @@ from retrieval.storage import ArtifactStore
 from retrieval.towers.runtime import History, UserInput, UserTower, load_user_tower
 from retrieval.types import ModelVersion
 
-TOLERANCE = 1e-5
+# the native core keeps 16 bits of each coordinate
+TOLERANCE = 5e-5
 
 
 @dataclass(frozen=True)

@@ -237,7 +237,7 @@ def test_a_batch_answers_like_single_requests(running: Services) -> None:
     for request, answer in list(zip(requests, batch.answers, strict=True))[::7]:
         single = running.stub.GetCandidates(request, timeout=10)
         assert list(single.item_ids) == list(answer.item_ids)
-        assert np.allclose(single.scores, answer.scores, atol=1e-5)
+        assert np.allclose(single.scores, answer.scores, atol=5e-5)
 
 
 @pytest.mark.parametrize(

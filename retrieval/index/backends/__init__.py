@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from retrieval.index.backends import exact, hnsw
-from retrieval.index.backends.backend import Backend, Graph
+from retrieval.index.backends import exact, hnsw, native
+from retrieval.index.backends.backend import Backend
 
-BACKENDS: Mapping[str, Backend] = MappingProxyType({"hnswlib": hnsw.BACKEND, "exact": exact.BACKEND})
-"""Backends by the name that `index.backend` and a shard's metadata use."""
+BACKENDS: Mapping[str, Backend] = MappingProxyType(
+    {"native": native.BACKEND, "hnswlib": hnsw.BACKEND, "exact": exact.BACKEND}
+)
+"""Backends by the name that `index.ann` and a shard's metadata use."""
 
-__all__ = ["BACKENDS", "Backend", "Graph"]
+__all__ = ["BACKENDS", "Backend"]

@@ -1,13 +1,32 @@
-"""Exact search: no graph, every query is compared with every allowed row."""
+"""Exact search: no graph, every query is compared with every row that it may be answered with."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from retrieval.index.backends.backend import Backend, Floats
+from retrieval.index import _native
+from retrieval.index.backends.backend import Backend
+from retrieval.index.backends.batch import Batch, answers
 from retrieval.index.config import IndexConfig
 from retrieval.index.metadata import ShardMetadata
+from retrieval.index.query import Answer, Ask, Floats
 from retrieval.observability import Tracker
+
+
+class _Exact:
+    def __init__(self, vectors: Floats) -> None:
+        self._vectors = vectors
+
+    def search(self, queries: Floats, asks: Sequence[Ask]) -> list[Answer]:
+        batch = Batch.of(queries, asks)
+        found = _native.search_vectors(
+            self._vectors, batch.queries, batch.k, batch.allowed, batch.excluded, batch.excluded_until, threads=1
+        )
+        return answers(found)
+
+    def walk(self, queries: Floats, ef: int) -> None:  # noqa: ARG002
+        return None
 
 
 def _build(folder: Path, vectors: Floats, config: IndexConfig, tracker: Tracker) -> None:  # noqa: ARG001
@@ -18,8 +37,8 @@ def _check(folder: Path, vectors: Floats, metadata: ShardMetadata) -> None:
     """Nothing beyond what every shard has."""
 
 
-def _open(folder: Path, metadata: ShardMetadata) -> None:  # noqa: ARG001
-    return None
+def _open(folder: Path, vectors: Floats, metadata: ShardMetadata) -> _Exact:  # noqa: ARG001
+    return _Exact(vectors)
 
 
 BACKEND = Backend((), _build, _check, _open)

@@ -9,10 +9,12 @@ import hnswlib
 import numpy as np
 
 from retrieval.errors import ArtifactError
-from retrieval.index.backends.backend import Backend, Floats, Rows
+from retrieval.index.backends.backend import Backend
 from retrieval.index.backends.hnsw_file import FILE, check_graph_file
 from retrieval.index.config import IndexConfig
 from retrieval.index.metadata import ShardMetadata
+from retrieval.index.query import Floats, Rows
+from retrieval.index.search import Searcher
 from retrieval.observability import Tracker
 
 _CHUNK = 8192  # rows between two reports of progress
@@ -51,13 +53,13 @@ def _build(folder: Path, vectors: Floats, config: IndexConfig, tracker: Tracker)
         os.fsync(file.fileno())
 
 
-def _open(folder: Path, metadata: ShardMetadata) -> _HnswGraph:
+def _open(folder: Path, vectors: Floats, metadata: ShardMetadata) -> Searcher:
     index = hnswlib.Index(space="ip", dim=metadata.dim)
     try:
         index.load_index(str(folder / FILE))
     except (RuntimeError, MemoryError) as error:
         raise ArtifactError(f"{folder / FILE}: hnswlib can't load it: {error}") from error
-    return _HnswGraph(index)
+    return Searcher(vectors, _HnswGraph(index))
 
 
 BACKEND = Backend((FILE,), _build, check_graph_file, _open)

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <vector>
 
+#include "damaged.h"
 #include "files.h"
 
 namespace retrieval {
@@ -22,21 +24,12 @@ static_assert(sizeof(Header) == 96);
 
 constexpr size_t kBuffered = 8 << 20;
 
-// A list as hnswlib keeps it: uint16 count, uint16 zero, then the links, zeros after the last.
-void put_list(uint8_t* out, const BuiltLevel& level, uint32_t ordinal) {
-  const uint32_t* links = level.links.data() + size_t{level.degree} * ordinal;
-  uint16_t n = 0;
-  for (; n < level.degree && links[n] != kNone; n++) {
-    const uint32_t row = level.rows[links[n]];
-    std::memcpy(out + 4 + 4 * size_t{n}, &row, sizeof row);
-  }
-  std::memcpy(out, &n, sizeof n);
-}
+using Sink = std::function<void(const uint8_t*, size_t)>;
 
+// Gathers small pieces into large ones.
 class Buffered {
  public:
-  explicit Buffered(NewFile& out) : out_(out) { bytes_.reserve(kBuffered + (1 << 20)); }
-  ~Buffered() = default;
+  explicit Buffered(const Sink& sink) : sink_(sink) { bytes_.reserve(kBuffered + (1 << 20)); }
 
   uint8_t* zeros(size_t n) {
     if (bytes_.size() >= kBuffered) flush();
@@ -44,53 +37,94 @@ class Buffered {
     return bytes_.data() + bytes_.size() - n;
   }
   void flush() {
-    out_.write(bytes_.data(), bytes_.size());
+    sink_(bytes_.data(), bytes_.size());
     bytes_.clear();
   }
 
  private:
-  NewFile& out_;
+  const Sink& sink_;
   std::vector<uint8_t> bytes_;
 };
 
-}  // namespace
+// A list as hnswlib keeps it: uint16 count, uint16 zero, then the links, zeros after the last. `rows`: of the level's
+// nodes; empty where ordinals are rows.
+void put_list(uint8_t* out, const Level& level, const std::vector<uint32_t>& rows, uint32_t ordinal) {
+  const uint32_t* links = level.links + size_t{level.degree} * ordinal;
+  uint16_t n = 0;
+  for (; n < level.degree && links[n] != kNone; n++) {
+    const uint32_t row = rows.empty() ? links[n] : rows[links[n]];
+    std::memcpy(out + 4 + 4 * size_t{n}, &row, sizeof row);
+  }
+  std::memcpy(out, &n, sizeof n);
+}
 
-void write_hnsw(const std::string& path, const BuiltGraph& graph, const float* vectors, uint32_t effort) {
-  const uint32_t m = graph.m;
+void put_file(const GraphView& graph, uint32_t m, const float* vectors, uint32_t effort, const Sink& sink) {
   const size_t list0 = 4 + 4 * 2 * size_t{m}, list = 4 + 4 * size_t{m}, vector = sizeof(float) * graph.dim;
+  const uint32_t count = graph.levels > 0 ? graph.level[0].count : 0;
+  std::vector<std::vector<uint32_t>> rows(std::max(1u, graph.levels));
+  for (uint32_t l = 1; l < graph.levels; l++) {
+    for (uint32_t i = 0; i < graph.level[l].count; i++) {
+      const uint32_t below = graph.level[l].below[i];
+      rows[l].push_back(l == 1 ? below : rows[l - 1][below]);
+    }
+  }
   Header header{};
-  header.max_elements = header.count = graph.count;
+  header.max_elements = header.count = count;
   header.vector_offset = list0;
   header.label_offset = list0 + vector;
   header.record_bytes = header.label_offset + sizeof(uint64_t);
-  header.max_level = static_cast<int32_t>(graph.level.size()) - 1;
-  header.entry = graph.level.empty() ? kNone : graph.level.back().rows[graph.entry];
+  header.max_level = static_cast<int32_t>(graph.levels) - 1;
+  header.entry = graph.levels == 0 ? kNone : graph.levels == 1 ? graph.entry : rows.back()[graph.entry];
   header.max_m = header.m = m;
   header.max_m0 = 2 * m;
   header.mult = 1.0 / std::log(static_cast<double>(m));
   header.effort = std::max(effort, m);
-  NewFile out(path);
-  out.write(&header, sizeof header);
-  Buffered buffer(out);
-  for (uint64_t row = 0; row < graph.count; row++) {
-    uint8_t* const record = buffer.zeros(header.record_bytes);
-    put_list(record, graph.level[0], static_cast<uint32_t>(row));
+  Buffered out(sink);
+  std::memcpy(out.zeros(sizeof header), &header, sizeof header);
+  for (uint64_t row = 0; row < count; row++) {
+    uint8_t* const record = out.zeros(header.record_bytes);
+    put_list(record, graph.level[0], rows[0], static_cast<uint32_t>(row));
     std::memcpy(record + header.vector_offset, vectors + size_t{graph.dim} * row, vector);
     std::memcpy(record + header.label_offset, &row, sizeof row);
   }
-  std::vector<size_t> at(graph.level.size(), 0);  // the next ordinal of each level: rows come in order in all of them
-  for (uint32_t row = 0; row < graph.count; row++) {
+  std::vector<uint32_t> at(graph.levels, 0);  // the next ordinal of each level: rows come in order in all of them
+  for (uint32_t row = 0; row < count; row++) {
     uint32_t levels = 0;
-    while (levels + 1 < graph.level.size() && at[levels + 1] < graph.level[levels + 1].rows.size() &&
-           graph.level[levels + 1].rows[at[levels + 1]] == row) {
+    while (levels + 1 < graph.levels && at[levels + 1] < rows[levels + 1].size() &&
+           rows[levels + 1][at[levels + 1]] == row) {
       levels++;
     }
     const uint32_t bytes = static_cast<uint32_t>(list * levels);
-    std::memcpy(buffer.zeros(sizeof bytes), &bytes, sizeof bytes);
-    for (uint32_t l = 1; l <= levels; l++) put_list(buffer.zeros(list), graph.level[l], static_cast<uint32_t>(at[l]++));
+    std::memcpy(out.zeros(sizeof bytes), &bytes, sizeof bytes);
+    for (uint32_t l = 1; l <= levels; l++) put_list(out.zeros(list), graph.level[l], rows[l], at[l]++);
   }
-  buffer.flush();
+  out.flush();
+}
+
+}  // namespace
+
+void write_hnsw(const std::string& path, const GraphView& graph, uint32_t m, const float* vectors, uint32_t effort) {
+  NewFile out(path);
+  put_file(graph, m, vectors, effort, [&out](const uint8_t* bytes, size_t n) { out.write(bytes, n); });
   out.close();
+}
+
+void check_hnsw(const std::string& path, const GraphView& graph, uint32_t m, const float* vectors, uint32_t effort) {
+  const MappedFile file(path);
+  size_t at = 0;
+  put_file(graph, m, vectors, effort, [&](const uint8_t* bytes, size_t n) {
+    const size_t there = std::min(n, file.size() - at);
+    const uint8_t* const found = file.data() + at;
+    const size_t same = there == 0 ? 0 : static_cast<size_t>(std::mismatch(bytes, bytes + there, found).first - bytes);
+    if (same < n) {
+      throw Damaged(path + ": byte " + std::to_string(at + same) + " of " + std::to_string(file.size()) +
+                    " is not that of the same graph: damaged or swapped");
+    }
+    at += n;
+  });
+  if (at != file.size()) {
+    throw Damaged(path + ": " + std::to_string(file.size()) + " bytes, expected " + std::to_string(at) + ": damaged");
+  }
 }
 
 }  // namespace retrieval

@@ -5,11 +5,14 @@
 #include <cstdint>
 #include <string>
 
-#include "graph.h"
+#include "view.h"
 
 namespace retrieval {
 
-// `vectors` [count * dim] are those that the graph was built from. Throws Unreachable.
-void write_hnsw(const std::string& path, const BuiltGraph& graph, const float* vectors, uint32_t effort);
+// `vectors` [count * dim] are those that the graph was built from, `effort` is ef_construction. Throws Unreachable.
+void write_hnsw(const std::string& path, const GraphView& graph, uint32_t m, const float* vectors, uint32_t effort);
+
+// Throws Damaged unless the file holds, byte for byte, what write_hnsw would write; Unreachable.
+void check_hnsw(const std::string& path, const GraphView& graph, uint32_t m, const float* vectors, uint32_t effort);
 
 }  // namespace retrieval

@@ -52,6 +52,7 @@ struct Batch {
   Vector<uint64_t> excluded_until;  // where each query's end
   uint64_t visits;
   int64_t time_ns;
+  bool only_walk;
 
   std::vector<Ask> asks(uint32_t count, uint32_t dim) const {
     const size_t n = queries.shape(0);
@@ -79,6 +80,7 @@ struct Batch {
       begin = excluded_until(i);
       ask.visits = visits;
       ask.time_ns = time_ns;
+      ask.only_walk = only_walk;
     }
     return made;
   }
@@ -118,6 +120,13 @@ class Index {
     file_.verify(data, threads_of(threads));
   }
 
+  void verify_hnsw(const std::string& path, Matrix<float> vectors, uint32_t effort) const {
+    require(vectors.shape(0) == count() && vectors.shape(1) == dim(), "vectors of another shape");
+    const float* const data = vectors.data();
+    const nb::gil_scoped_release free;
+    check_hnsw(path, file_.view(), file_.m(), data, effort);
+  }
+
   void calibrate(uint32_t effort) {
     const nb::gil_scoped_release free;
     searcher_.calibrate(effort);
@@ -130,8 +139,8 @@ class Index {
 
   nb::tuple search(Matrix<float> queries, Vector<uint32_t> k, Vector<uint32_t> effort, Bits allowed,
                    Vector<uint32_t> excluded, Vector<uint64_t> excluded_until, uint64_t visits, int64_t time_ns,
-                   unsigned threads) {
-    const Batch batch{queries, k, effort, std::move(allowed), excluded, excluded_until, visits, time_ns};
+                   unsigned threads, bool only_walk) {
+    const Batch batch{queries, k, effort, std::move(allowed), excluded, excluded_until, visits, time_ns, only_walk};
     const std::vector<Ask> asks = batch.asks(count(), dim());
     std::vector<Answer> answers(asks.size());
     {
@@ -149,7 +158,7 @@ class Index {
 nb::tuple search_vectors(Matrix<float> vectors, Matrix<float> queries, Vector<uint32_t> k, Bits allowed,
                          Vector<uint32_t> excluded, Vector<uint64_t> excluded_until, unsigned threads) {
   require(vectors.shape(0) <= kMostRows && vectors.shape(1) >= 1, "too many vectors, or none of a dimension");
-  const Batch batch{queries, k, k, std::move(allowed), excluded, excluded_until, 0, 0};
+  const Batch batch{queries, k, k, std::move(allowed), excluded, excluded_until, 0, 0, false};
   const uint32_t count = static_cast<uint32_t>(vectors.shape(0)), dim = static_cast<uint32_t>(vectors.shape(1));
   const std::vector<Ask> asks = batch.asks(count, dim);
   std::vector<Answer> answers(asks.size());
@@ -177,14 +186,14 @@ void build(Matrix<float> vectors, const std::string& index_path, const std::stri
   };
   const BuiltGraph graph = build_graph(data, count, dim, settings, told);
   write_index(index_path, graph);
-  if (!hnsw_path.empty()) write_hnsw(hnsw_path, graph, data, effort);
+  write_hnsw(hnsw_path, graph.view(), graph.m, data, effort);
 }
 
 }  // namespace
 
 NB_MODULE(_native, module) {
-  nb::exception<Damaged>(module, "Damaged", PyExc_ValueError);
-  nb::exception<Unreachable>(module, "Unreachable", PyExc_OSError);
+  nb::exception<Damaged>(module, "DamagedError", PyExc_ValueError);
+  nb::exception<Unreachable>(module, "UnreachableError", PyExc_OSError);
 
   module.def("instruction_sets", [] {
     std::vector<std::string> names;
@@ -204,8 +213,9 @@ NB_MODULE(_native, module) {
       .def_prop_ro("m", &Index::m)
       .def_prop_ro("bytes", &Index::bytes)
       .def("verify", &Index::verify, "vectors"_a.none(), nb::kw_only(), "threads"_a)
+      .def("verify_hnsw", &Index::verify_hnsw, "path"_a, "vectors"_a, "effort"_a)
       .def("calibrate", &Index::calibrate, "effort"_a)
       .def_prop_ro("costs", &Index::costs)
       .def("search", &Index::search, "queries"_a, "k"_a, "effort"_a, "allowed"_a, "excluded"_a, "excluded_until"_a,
-           nb::kw_only(), "visits"_a = 0, "time_ns"_a = 0, "threads"_a = 1);
+           nb::kw_only(), "visits"_a = 0, "time_ns"_a = 0, "threads"_a = 1, "only_walk"_a = false);
 }

@@ -19,6 +19,9 @@ int64_t now_ns() {
       .count();
 }
 
+// Far from a query many rows score alike: a scan keeps more of them for the final scores, which cost it little.
+uint32_t scanned_pool(const Ask& ask, uint32_t wanted) { return std::max(wanted, 4 * std::min(ask.k, 1u << 20) + 64); }
+
 }  // namespace
 
 struct Searcher::Scratch {
@@ -89,7 +92,7 @@ void Searcher::answer(const Ask& ask, Answer& answer, Scratch& scratch) {
   if (answer.plan == Plan::kWalk) {
     found = walk(ask, wanted, capacity, deadline, answer, scratch);
   }
-  if (answer.plan == Plan::kScan) found = scan(ask, wanted, deadline, answer, scratch);
+  if (answer.plan == Plan::kScan) found = scan(ask, scanned_pool(ask, wanted), deadline, answer, scratch);
   for (uint32_t i = 0; i < ask.excluded_count; i++) scratch.excluded[ask.excluded[i] >> 6] = 0;
   finish(ask, found, answer, scratch);
 }
@@ -102,12 +105,12 @@ Plan Searcher::planned(const Ask& ask, uint32_t wanted, uint32_t& capacity) cons
                           ? std::min(costs_.scanned * count_, costs_.gathered * allowed) + count_ / 64 * 0.5
                           : costs_.scanned * count_;
   const double expanded = double{1} * wanted * count_ / allowed + ask.excluded_count * 0.25;
-  if (wanted >= allowed || expanded * costs_.expanded >= scan) return Plan::kScan;
-  // what a scan would cost is the most that a walk may
-  const double most = std::max(expanded * 1.5 + 64 + ask.excluded_count, scan / costs_.expanded);
+  if (!ask.only_walk && (wanted >= allowed || expanded * costs_.expanded >= scan)) return Plan::kScan;
+  // A pool that fills up with twice as many rows that don't count means that the filter keeps away from the query:
+  // there a walk is neither cheap nor sure to find the few that it wants
   capacity = ask.allowed == nullptr && ask.excluded_count == 0
                  ? wanted
-                 : static_cast<uint32_t>(std::min<double>(count_, std::max<double>(wanted, most)));
+                 : static_cast<uint32_t>(std::min<double>(count_, 2.0 * expanded + 64 + ask.excluded_count));
   return Plan::kWalk;
 }
 
@@ -130,7 +133,7 @@ uint32_t Searcher::walk(const Ask& ask, uint32_t wanted, uint32_t capacity, int6
   answer.visits = out.visits;
   answer.truncated = out.truncated;
   // A pool full of rows that don't count, or a part of the graph that no link leads to
-  if (out.eligible < wanted && !out.truncated) answer.plan = Plan::kScan;
+  if (out.eligible < wanted && !out.truncated && !ask.only_walk) answer.plan = Plan::kScan;
   return out.found;
 }
 

@@ -22,6 +22,7 @@ struct Ask {
   uint32_t excluded_count = 0;
   uint64_t visits = 0;               // rows compared at most; 0: no limit
   int64_t time_ns = 0;               // time it may take; 0: no limit
+  bool only_walk = false;            // follow the graph even where a scan is cheaper
 };
 
 enum class Plan : uint8_t { kNothing, kWalk, kScan };

@@ -72,7 +72,7 @@ def test_it_names_bounds_and_choices() -> None:
     assert max(map(len, text.splitlines())) <= 120
 
 
-@pytest.mark.parametrize("line", ["[training]\nepochs = 3", '[index]\nbackend = "exact"'])
+@pytest.mark.parametrize("line", ["[training]\nepochs = 3", '[index]\nann = "exact"'])
 def test_a_changed_line_is_what_counts(tmp_path: Path, line: str) -> None:
     section, assignment = line.split("\n")
     name = assignment.split(" = ")[0]

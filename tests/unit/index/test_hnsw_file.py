@@ -18,7 +18,9 @@ from retrieval.errors import ArtifactError
 from retrieval.index.backends import hnsw
 from retrieval.index.backends.hnsw_file import check_graph_file
 from retrieval.index.files import open_vectors
+from retrieval.index.items import NO_ROWS
 from retrieval.index.metadata import ShardMetadata, read_metadata
+from retrieval.index.query import Ask
 
 HEADER = 96
 M, D, N = 4, 8, 400
@@ -47,14 +49,13 @@ class Sample:
             check_graph_file(self.folder, self.vectors, self.metadata)
         except ArtifactError:
             return False
-        graph = hnsw.BACKEND.open(self.folder, self.metadata)
-        assert graph is not None
+        engine = hnsw.BACKEND.open(self.folder, self.vectors, self.metadata)
         for pool in (1, 50, N // 2):
-            found = graph.nearest(self.vectors[::20], pool)
-            if found is not None:
-                rows, scores = found
+            for rows in engine.walk(self.vectors[::20], pool) or []:
                 assert ((rows >= 0) & (rows < N)).all()
-                assert np.allclose(scores, np.einsum("nd,nkd->nk", self.vectors[::20], self.vectors[rows]), atol=1e-5)
+        asks = [Ask(10, 50, NO_ROWS, None)] * len(self.vectors[::20])
+        for query, (rows, scores) in zip(self.vectors[::20], engine.search(self.vectors[::20], asks), strict=True):
+            assert np.allclose(scores, self.vectors[rows] @ query, atol=1e-5)
         return True
 
     def put(self, offset: int, form: str, value: float) -> bytes:
@@ -65,7 +66,7 @@ class Sample:
 
 @pytest.fixture(scope="module")
 def sample(make_build: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Sample:
-    built = make_build(N, dim=D, M=M, measured_k=10, min_recall=0.0)
+    built = make_build(N, dim=D, M=M, measured_k=10, min_recall=0.0, ann="hnswlib")
     return Sample(built.shard_folder(), tmp_path_factory.mktemp("graph"))
 
 

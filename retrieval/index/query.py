@@ -1,0 +1,37 @@
+"""What an engine is asked, and how it answers: plain data between a shard and whatever searches it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from retrieval.index.attributes import Allowed
+
+Floats = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
+Answer = tuple[Rows, Floats]
+"""Rows and their scores, best first; of equal scores the lower row first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One query's terms: k candidates, effort `ef` >= k, without rows `excluded`, from rows `allowed` (None: all)."""
+
+    k: int
+    ef: int
+    excluded: Rows
+    allowed: Allowed | None
+
+
+class Engine(Protocol):
+    """Searches one shard's rows. Thread-safe."""
+
+    def search(self, queries: Floats, asks: Sequence[Ask]) -> list[Answer]:
+        """Rows and scores for each of `queries` [Q, D]; fewer than k where fewer may be answered."""
+
+    def walk(self, queries: Floats, ef: int) -> list[Rows] | None:
+        """The `ef` rows nearest to each query by the graph alone, best first; None of an engine without a graph."""

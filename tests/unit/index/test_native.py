@@ -1,0 +1,213 @@
+"""The native core: what it finds is what exact search finds, and no changed byte of its file gets past it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import hnswlib
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retrieval.index import _native
+from tests.unit.index.conftest import clustered
+
+N, D = 3000, 24
+_NONE = np.empty(0, dtype=np.uint32)
+
+
+def build(folder: Path, vectors: np.ndarray, **settings: Any) -> tuple[Path, Path]:
+    files = folder / "graph.native", folder / "graph.hnsw"
+    given = {"m": 8, "effort": 100, "alpha": 1.1, "seed": 1, "threads": 1, **settings}
+    _native.build(vectors, str(files[0]), str(files[1]), **given)
+    return files
+
+
+@pytest.fixture(scope="module")
+def vectors() -> np.ndarray:
+    return clustered(N, D)
+
+
+@pytest.fixture(scope="module")
+def files(vectors: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return build(tmp_path_factory.mktemp("native"), vectors)
+
+
+@pytest.fixture(scope="module")
+def index(files: tuple[Path, Path], vectors: np.ndarray) -> _native.Index:
+    opened = _native.Index(str(files[0]))
+    opened.verify(vectors, threads=2)
+    return opened
+
+
+def bits(mask: np.ndarray) -> np.ndarray:
+    words = np.zeros((len(mask) + 63) // 64, dtype=np.uint64)
+    packed = np.packbits(mask, bitorder="little")
+    words.view(np.uint8)[: len(packed)] = packed
+    return words
+
+
+def ask(
+    index: _native.Index,
+    queries: np.ndarray,
+    k: int,
+    ef: int,
+    allowed: np.ndarray | None = None,
+    excluded: np.ndarray = _NONE,
+    **terms: Any,
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Rows and scores of each query; `excluded` holds for all of them."""
+    n = len(queries)
+    found = index.search(
+        queries,
+        np.full(n, k, np.uint32),
+        np.full(n, ef, np.uint32),
+        [None if allowed is None else bits(allowed)] * n,
+        np.tile(excluded, n).astype(np.uint32),
+        (np.arange(1, n + 1) * len(excluded)).astype(np.uint64),
+        **terms,
+    )
+    ends = np.cumsum(found[2])
+    return [(found[0][end - c : end], found[1][end - c : end]) for end, c in zip(ends, found[2], strict=True)]
+
+
+def queries_near(vectors: np.ndarray, n: int, seed: int = 5) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    made = vectors[random.choice(len(vectors), n)] + 0.3 * random.normal(size=(n, vectors.shape[1])) / D**0.5
+    return np.asarray(made / np.linalg.norm(made, axis=1, keepdims=True), dtype=np.float32)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    share=st.sampled_from([0.0, 0.002, 0.05, 0.5, 1.0]),
+    seed=st.integers(0, 1000),
+    k=st.integers(1, 200),
+    ef=st.integers(1, 400),
+    skipped=st.integers(0, 300),
+)
+def test_answers_are_allowed_in_order_and_truly_scored(
+    index: _native.Index, vectors: np.ndarray, share: float, seed: int, k: int, ef: int, skipped: int
+) -> None:
+    random = np.random.default_rng(seed)
+    mask, excluded = random.random(N) < share, random.choice(N, skipped, replace=False).astype(np.uint32)
+    may = mask.copy()
+    may[excluded] = False
+    queries = queries_near(vectors, 4, seed)
+    for query, (rows, scores) in zip(queries, ask(index, queries, k, ef, mask, excluded), strict=True):
+        assert len(rows) == min(k, may.sum())
+        assert may[rows].all()
+        assert len({*rows.tolist()}) == len(rows)
+        assert (np.diff(scores) <= 0).all()
+        assert np.allclose(scores, vectors[rows] @ query, atol=5e-5)
+
+
+def test_with_all_rows_weighed_it_is_exact(index: _native.Index, vectors: np.ndarray) -> None:
+    queries = queries_near(vectors, 20)
+    for query, (_, scores) in zip(queries, ask(index, queries, 50, N), strict=True):
+        assert np.allclose(scores, np.sort(vectors @ query)[::-1][:50], atol=5e-5)
+
+
+@pytest.mark.parametrize("share", [None, 0.5, 0.1, 0.01])
+def test_recall_under_filters(index: _native.Index, vectors: np.ndarray, share: float | None) -> None:
+    queries = queries_near(vectors, 50)
+    towards = vectors @ queries[0]
+    for mask in (
+        [None]
+        if share is None
+        else [
+            np.random.default_rng(1).random(N) < share,
+            towards >= np.quantile(towards, 1 - share),
+            towards <= np.quantile(towards, share),
+        ]
+    ):
+        found = []
+        for query, (rows, _) in zip(queries, ask(index, queries, 20, 100, mask), strict=True):
+            scores = vectors @ query if mask is None else np.where(mask, vectors @ query, -2)
+            want = np.argsort(-scores)[: min(20, N if mask is None else int(mask.sum()))]
+            found.append(len(np.intersect1d(rows, want)) / len(want))
+        assert np.mean(found) >= 0.98
+
+
+def test_answers_depend_on_neither_batch_nor_threads(index: _native.Index, vectors: np.ndarray) -> None:
+    queries = queries_near(vectors, 30)
+    together = ask(index, queries, 20, 60, only_walk=True)
+    threaded = ask(index, queries, 20, 60, only_walk=True, threads=4)
+    alone = [ask(index, queries[i : i + 1], 20, 60, only_walk=True)[0] for i in range(30)]
+    for one, two, three in zip(together, threaded, alone, strict=True):
+        assert np.array_equal(one[0], two[0])
+        assert np.array_equal(one[0], three[0])
+        assert np.array_equal(one[1], two[1])
+        assert np.array_equal(one[1], three[1])
+
+
+def test_the_same_input_gives_the_same_files_whatever_the_threads(
+    files: tuple[Path, Path], vectors: np.ndarray, tmp_path: Path
+) -> None:
+    again = build(tmp_path, vectors, threads=3)
+    assert [one.read_bytes() for one in again] == [one.read_bytes() for one in files]
+
+
+def test_hnswlib_loads_the_graph_and_finds_as_much(
+    files: tuple[Path, Path], index: _native.Index, vectors: np.ndarray
+) -> None:
+    stock = hnswlib.Index("ip", D)
+    stock.load_index(str(files[1]))
+    stock.set_ef(100)
+    queries = queries_near(vectors, 50)
+    exact = np.argsort(-(queries @ vectors.T), axis=1)[:, :20]
+    labels, _ = stock.knn_query(queries, k=20, num_threads=1)
+    own = ask(index, queries, 20, 100, only_walk=True)
+    of_stock = np.mean([len(np.intersect1d(a, b)) / 20 for a, b in zip(labels, exact, strict=True)])
+    of_own = np.mean([len(np.intersect1d(a, b)) / 20 for (a, _), b in zip(own, exact, strict=True)])
+    assert of_stock >= 0.95
+    assert of_own >= of_stock - 0.01
+
+
+def test_a_budget_of_visits_ends_a_search_early_and_says_so(index: _native.Index, vectors: np.ndarray) -> None:
+    queries = queries_near(vectors, 3)
+    found = index.search(
+        queries, np.full(3, 20, np.uint32), np.full(3, 400, np.uint32), [None] * 3, _NONE, np.zeros(3, np.uint64),
+        visits=100, only_walk=True,
+    )  # fmt: skip
+    assert found[3].tolist() == [1, 1, 1]
+    assert (found[5] < 400).all()
+
+
+def test_every_changed_byte_is_noticed(files: tuple[Path, Path], vectors: np.ndarray, tmp_path: Path) -> None:
+    sound, random = files[0].read_bytes(), np.random.default_rng(3)
+    path = tmp_path / "graph.native"
+    places = [*range(200), *random.integers(0, len(sound), 300).tolist()]
+    for place in places:
+        changed = bytearray(sound)
+        changed[place] ^= 1 << int(random.integers(8))
+        path.write_bytes(changed)
+        with pytest.raises(_native.DamagedError):
+            _native.Index(str(path)).verify(vectors, threads=1)
+    for length in (0, 100, 4096, len(sound) // 2, len(sound) - 1, len(sound) + 1):
+        path.write_bytes((sound + b"\0")[:length])
+        with pytest.raises(_native.DamagedError):
+            _native.Index(str(path)).verify(vectors, threads=1)
+
+
+def test_wrong_shapes_are_refused(index: _native.Index, vectors: np.ndarray) -> None:
+    one = np.ones(1, np.uint32)
+    with pytest.raises(ValueError, match="dimension"):
+        index.search(vectors[:1, :5].copy(), one, one, [None], _NONE, np.zeros(1, np.uint64))
+    with pytest.raises(ValueError, match="bit set"):
+        index.search(vectors[:1], one, one, [np.zeros(1, np.uint64)], _NONE, np.zeros(1, np.uint64))
+    with pytest.raises(ValueError, match="out of range"):
+        index.search(vectors[:1], one, one, [None], np.array([N], np.uint32), np.ones(1, np.uint64))
+
+
+def test_exact_search_is_brute_force(vectors: np.ndarray) -> None:
+    queries = queries_near(vectors, 40)
+    mask = np.random.default_rng(2).random(N) < 0.1
+    for allowed in (None, mask):
+        found = _native.search_vectors(
+            vectors, queries, np.full(40, 30, np.uint32), [None if allowed is None else bits(allowed)] * 40, _NONE,
+            np.zeros(40, np.uint64), threads=2,
+        )  # fmt: skip
+        scores = queries @ vectors.T if allowed is None else np.where(allowed, queries @ vectors.T, -2)
+        assert np.allclose(found[1].reshape(40, 30), -np.sort(-scores, axis=1)[:, :30], atol=1e-6)
