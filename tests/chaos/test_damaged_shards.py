@@ -51,7 +51,7 @@ def make(root: Path, number: int, *, seed: int = 1, dim: int = 8, first: int = 0
             "colour": ["red", "blue"] * (ITEMS // 2),
         }
     )
-    config = IndexConfig(shards=2, M=4, ef_construction=32, measured_k=10, threads=1)
+    config = IndexConfig(shards=2, ann="native", M=4, ef_construction=32, measured_k=10, threads=1)
     store = ArtifactStore.open(str(root), cache=root / "cache")
     corpus = make_corpus(items, config, snapshot="made", at_us=0)
     return root / build_index(store, tower, corpus, BuildId("demo", number), config, show=False).key
