@@ -12,7 +12,7 @@ from tests.bench.ann.data import SIZES, TRUTH, Data, prepare
 from tests.bench.ann.engines import Engine, engines
 from tests.bench.ann.filters import prepare_filters
 from tests.bench.ann.summary import at_recall
-from tests.bench.report import Row, bench_main, show, write_report
+from tests.bench.report import Row, show, write_report
 
 _SHOWN = (
     *("engine", "settings", "data", "k", "filter", "effort", "recall", "qps", "qps_single", "build_s", "open_ms"),
@@ -23,17 +23,27 @@ _SUMMARY = ("data", "k", "filter", "target", "engine", "settings", "qps", "qps_s
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the bench."""
-    bench_main("ANN engines, one thread", _flags, _measure, arguments, columns=_SHOWN)
+    parser = argparse.ArgumentParser(description="ANN engines, one thread")
+    _flags(parser)
+    given = parser.parse_args(arguments)
+    rows = _measure(given)
+    summary = list(at_recall(rows))
+    show("ANN engines, one thread", rows, _SHOWN)
+    show("Queries/s at a recall", summary, _SUMMARY)
+    write_report(given, [*rows, *summary])
 
 
 def _flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", default="200k", type=_data, help="200k, 1m, globo, or a number of vectors")
     parser.add_argument("--k", type=_k, action="append", metavar="K", help="100 and 10 if not given")
-    parser.add_argument("--only", nargs="+", default=[], metavar="ENGINE", help="leave all others out")
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="ENGINE", help="a name, or a name and settings as the rows have them"
+    )
     parser.add_argument("--filters", action="store_true", help="search with filters, too")
     parser.add_argument("--rounds", type=int, default=3, help="the best of so many is taken")
     parser.add_argument("--clock", choices=tuple(runs.CLOCKS), default="wall", help="cpu: on a shared machine")
     parser.add_argument("--work", type=Path, default=Path("build/bench-ann"), help="what was made is used again")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write machine, settings and results as JSON")
 
 
 def _data(given: str) -> str:
@@ -58,11 +68,7 @@ def _measure(given: argparse.Namespace) -> list[Row]:
         for engine in bench.ready:
             bench.sweep(engine, turn, given.clock)
         write_report(given, bench.rows())
-    rows = bench.rows()
-    summary = list(at_recall(rows))
-    show("Queries/s at a recall", summary, _SUMMARY)
-    write_report(given, [*rows, *summary])
-    return [*rows, *summary]
+    return bench.rows()
 
 
 def _installed(every: Iterable[Engine]) -> Iterator[Engine]:

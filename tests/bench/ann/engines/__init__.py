@@ -14,11 +14,11 @@ FILES = ("exact", "hnswlib", "faiss", "usearch", "voyager", "svs", "scann")
 
 
 def engines(only: Collection[str] = ()) -> list[Engine]:
-    """Those whose names are in `only`; all without it."""
+    """Those in `only`, by name or by name and settings; all without it."""
     every: list[Engine] = []
     for file in FILES:
         every += import_module(f"{__name__}.{file}").ENGINES
-    return [one for one in every if not only or one.name in only]
+    return [one for one in every if not only or {one.name, f"{one.name} {one.settings}"} & {*only}]
 
 
 __all__ = ["FILES", "Effort", "Engine", "engines"]

@@ -49,18 +49,20 @@ class Hnswlib(Engine):
         index.set_ef(effort)
         return index.knn_query(queries, k, num_threads=1)[0]  # type: ignore[no-any-return]
 
-    def selector(self, index: Any, allowed: NDArray[np.bool_]) -> Callable[[int], bool]:
-        return allowed.tolist().__getitem__  # type: ignore[no-any-return]
+    def selector(self, index: Any, allowed: NDArray[np.bool_]) -> tuple[Callable[[int], bool], int]:
+        return allowed.tolist().__getitem__, int(allowed.sum())
 
     def search_filtered(
-        self, index: Any, queries: Floats, k: int, effort: int, selector: Callable[[int], bool]
+        self, index: Any, queries: Floats, k: int, effort: int, selector: tuple[Callable[[int], bool], int]
     ) -> NDArray[Any]:
         index.set_ef(effort)
+        passes, count = selector
+        most = min(k, count)
         found = np.full((len(queries), k), -1, dtype=np.int64)
         for row, query in zip(found, queries, strict=True):
             try:
-                row[:] = index.knn_query(query, k, num_threads=1, filter=selector)[0]
-            except RuntimeError:  # it found fewer than k and gives none of them
+                row[:most] = index.knn_query(query, most, num_threads=1, filter=passes)[0]
+            except RuntimeError:  # it found fewer than asked for and gives none of them
                 continue
         return found
 

@@ -56,9 +56,9 @@ class Scann(Engine):
 
     def efforts(self, k: int, count: int) -> Sequence[Effort]:
         most = self._leaves(count)
-        leaves = [n for n in (4, 6, 8, 12, 16, 22, 32, 45, 64, 90, 128, 180, 256) if n <= most]
-        again = (2, 3, 4, 6) if k >= 50 else (3, 5, 8, 12, 20)
-        return [(n, k * times) for n in leaves for times in again]
+        leaves = [n for n in (4, 8, 12, 16, 22, 32, 45, 64, 90, 128, 180, 256) if n <= most]
+        again = (2, 2.5, 3, 4) if k >= 50 else (3, 5, 8, 12, 20)
+        return [(n, int(k * times)) for n in leaves for times in again]
 
     def search(self, index: Any, queries: Floats, k: int, effort: tuple[int, int]) -> NDArray[Any]:
         leaves, again = effort
@@ -70,4 +70,5 @@ class Scann(Engine):
         return max(4, round(self.leaves_per_root * count**0.5))
 
 
-ENGINES = (Scann(2), Scann(4))
+# SOAR costs more than it gives where a few hundred thousand vectors are scanned this fast
+ENGINES = (Scann(4, spill=None), Scann(8, spill=None), Scann(4))

@@ -53,9 +53,14 @@ class Vamana(Engine):
         dim = int((folder / "dim").read_text(encoding="utf-8"))
         data = svs.VectorDataLoader(str(folder / "data"), svs.float16 if self.kind == "float16" else svs.float32, dim)
         if self.kind.startswith("lvq"):
-            data = self._compressed(data)
+            primary, _, residual = self.kind.removeprefix("lvq").partition("x")
+            data = svs.LVQLoader(data, int(primary), int(residual or 0), padding=32)
         graph = svs.GraphLoader(str(folder / "graph"))
-        return svs.Vamana(str(folder / "config"), graph, data, svs.MIP, num_threads=1)
+        index = svs.Vamana(str(folder / "config"), graph, data, svs.MIP, num_threads=1)
+        chosen = index.search_parameters
+        chosen.search_buffer_visited_set = True  # about twice as fast with windows of a hundred and more
+        index.search_parameters = chosen
+        return index
 
     def search(self, index: Any, queries: Floats, k: int, effort: int) -> NDArray[Any]:
         index.search_window_size = effort
@@ -66,15 +71,16 @@ class Vamana(Engine):
         import svs
 
         with TemporaryDirectory() as folder:
-            path = str(Path(folder) / "few.svs")
-            svs.np_to_svs(vectors, path)
-            svs.Flat(self._compressed(svs.VectorDataLoader(path, svs.float32, vectors.shape[1])), svs.MIP)
-
-    def _compressed(self, data: Any) -> Any:
-        import svs
-
-        primary, _, residual = self.kind.removeprefix("lvq").partition("x")
-        return svs.LVQLoader(data, int(primary), int(residual or 0), padding=32)
+            path = str(Path(folder) / "few.fvecs")
+            svs.write_vecs(np.ascontiguousarray(vectors), path)
+            svs.Flat(svs.LVQLoader(svs.VectorDataLoader(path, svs.float32, vectors.shape[1]), 8), svs.MIP)
 
 
-ENGINES = (Vamana(32), Vamana(64), Vamana(32, kind="float16"), Vamana(32, kind="lvq8"), Vamana(32, kind="lvq4x8"))
+ENGINES = (
+    Vamana(32),
+    Vamana(64),
+    Vamana(32, kind="float16"),
+    Vamana(64, kind="float16"),
+    Vamana(32, kind="lvq8"),
+    Vamana(32, kind="lvq4x8"),
+)

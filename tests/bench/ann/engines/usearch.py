@@ -53,4 +53,4 @@ class Usearch(Engine):
         return np.atleast_2d(keys)
 
 
-ENGINES = (Usearch("f32"), Usearch("bf16"))
+ENGINES = (Usearch("f32"), Usearch("f16"))
