@@ -3,6 +3,7 @@
     python -m tests.bench.figures --results tests/bench/results --out notebooks/figures
 
 `quality.png`: ours against published figures and live baselines. `ablation.png`: what each choice is worth.
+`ann.png`: ANN engines' queries/s at every recall.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tests.bench.ann.summary import frontier
 from tests.bench.report import Row
 
 _HERE = Path(__file__).resolve().parent
 _OURS, _OTHERS, _SIMPLE, _WORSE = "#1f6feb", "#9aa4b2", "#d0d7de", "#c2410c"
+_LEAST_RECALL = 0.9
 _BASELINES = {
     "popularity_hour_at_cut": "popularity, last hour before the cut",
     "popularity_day_at_cut": "popularity, last day before the cut",
@@ -49,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     plt.rcParams.update({"font.size": 8.5, "axes.spines.top": False, "axes.spines.right": False})
     draw_quality(given.results, given.out / "quality.png")
     draw_ablation(given.results, given.out / "ablation.png")
+    draw_ann(given.results, given.out / "ann.png")
 
 
 def draw_quality(results: Path, path: Path) -> None:
@@ -84,6 +88,22 @@ def draw_ablation(results: Path, path: Path) -> None:
     for panel, (title, rows) in zip(panels[0], found.items(), strict=True):
         _changes(panel, rows)
         panel.set_title(f"{title}: change of NDCG@10", loc="left", fontweight="bold")
+    _save(figure, path)
+
+
+def draw_ann(results: Path, path: Path) -> None:
+    """One panel per k: recall against queries/s of every engine, one thread; up and to the right is better."""
+    rows = [row for row in read(results / "ann-200k.json") if row["kind"] == "sweep" and not row["filter"]]
+    if not rows:
+        return
+    ks = sorted({row["k"] for row in rows})
+    engines = sorted({(row["engine"], row["settings"]) for row in rows}, key=lambda one: one[0] != "native")
+    figure, panels = plt.subplots(1, len(ks), figsize=(4.6 * len(ks), 4.4), squeeze=False)
+    for panel, k in zip(panels[0], ks, strict=True):
+        _curves(panel, [row for row in rows if row["k"] == k], engines)
+        panel.set_title(f"{rows[0]['data']}, k = {k}: queries/s, one thread", loc="left", fontweight="bold")
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+    figure.set_layout_engine("constrained")
     _save(figure, path)
 
 
@@ -159,8 +179,23 @@ def _changes(panel: Axes, rows: list[Row]) -> None:
     panel.spines["bottom"].set_visible(False)
 
 
+def _curves(panel: Axes, rows: list[Row], engines: list[tuple[str, str]]) -> None:
+    for number, (engine, settings) in enumerate(engines):
+        points = frontier([row for row in rows if (row["engine"], row["settings"]) == (engine, settings)], "qps")
+        shown = [point for point in points if point[0] >= _LEAST_RECALL] or points[-1:]
+        ours = engine == "native"
+        colour = _OURS if ours else mpl.colormaps["tab20"](number % 20)
+        style = {"linewidth": 2.4 if ours else 1.1, "marker": "o", "markersize": 3.0, "zorder": 3 if ours else 2}
+        panel.plot(*zip(*shown, strict=True), label=f"{engine}, {settings}", color=colour, **style)
+    panel.set_yscale("log")
+    panel.set_xlim(_LEAST_RECALL, 1.002)
+    panel.set_xlabel(f"recall@{rows[0]['k']}")
+    panel.grid(alpha=0.25)
+
+
 def _save(figure: Figure, path: Path) -> None:
-    figure.tight_layout()
+    if figure.get_layout_engine() is None:
+        figure.tight_layout()
     figure.savefig(path, dpi=130)
     plt.close(figure)
     sys.stderr.write(f"{path}\n")
