@@ -10,7 +10,7 @@ from importlib import import_module
 
 from tests.bench.ann.engines.engine import Effort, Engine
 
-FILES = ("exact", "hnswlib", "faiss", "usearch", "voyager", "svs", "scann")
+FILES = ("native", "exact", "hnswlib", "faiss", "usearch", "voyager", "svs", "scann")
 
 
 def engines(only: Collection[str] = ()) -> list[Engine]:

@@ -1,0 +1,89 @@
+"""The project's own core: `index.ann = "native"`, as a shard holds it but for what is around the graph."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.bench.ann.data import Floats
+from tests.bench.ann.engines.engine import BUILD_THREADS, Engine
+
+_FILE = "graph.native"
+_NO_ROWS = np.empty(0, dtype=np.uint32)
+
+
+@dataclass(frozen=True)
+class Native(Engine):
+    M: int = 16
+    ef_construction: int = 200
+    alpha: float = 1.1
+
+    name, module, package, filters = "native", "retrieval.index._native", "retrieval", True
+
+    @property
+    def settings(self) -> str:
+        return f"M={self.M} efC={self.ef_construction}"
+
+    def build(self, vectors: Floats) -> Path:
+        from retrieval.index import _native
+
+        folder = Path(tempfile.mkdtemp())
+        _native.build(
+            vectors,
+            str(folder / _FILE),
+            str(folder / "graph.hnsw"),
+            m=self.M,
+            effort=self.ef_construction,
+            alpha=self.alpha,
+            seed=1,
+            threads=BUILD_THREADS,
+        )
+        return folder
+
+    def save(self, index: Path, folder: Path) -> None:
+        shutil.move(index / _FILE, folder / _FILE)
+        shutil.rmtree(index)
+
+    def open(self, folder: Path) -> Any:
+        from retrieval.index import _native
+
+        index = _native.Index(str(folder / _FILE))
+        index.calibrate(200)
+        return index
+
+    def search(self, index: Any, queries: Floats, k: int, effort: int) -> NDArray[Any]:
+        return self.search_filtered(index, queries, k, effort, None)
+
+    def selector(self, index: Any, allowed: NDArray[np.bool_]) -> NDArray[np.uint64]:
+        words = np.zeros((len(allowed) + 63) // 64, dtype=np.uint64)
+        packed = np.packbits(allowed, bitorder="little")
+        words.view(np.uint8)[: len(packed)] = packed
+        return words
+
+    def search_filtered(self, index: Any, queries: Floats, k: int, effort: int, selector: Any) -> NDArray[Any]:
+        n = len(queries)
+        rows, _, counts, *_ = index.search(
+            queries,
+            np.full(n, k, dtype=np.uint32),
+            np.full(n, effort, dtype=np.uint32),
+            [selector] * n,
+            _NO_ROWS,
+            np.zeros(n, dtype=np.uint64),
+            threads=1,
+        )
+        if (counts == k).all():
+            return np.asarray(rows.reshape(n, k))
+        found = np.full((n, k), -1, dtype=np.int64)
+        ends = np.cumsum(counts)
+        for row, end, count in zip(found, ends.tolist(), counts.tolist(), strict=True):
+            row[:count] = rows[end - count : end]
+        return found
+
+
+ENGINES = (Native(),)
