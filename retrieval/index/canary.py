@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from retrieval.errors import ArtifactError
 from retrieval.index.metadata import ShardMetadata
-from retrieval.index.query import Answer, Engine
+from retrieval.index.query import Answer, Engine, Floats, Rows
 from retrieval.index.scan import scan
 
 CANARY = "canary.arrow"
-Floats = npt.NDArray[np.float32]
 SCORE_TOLERANCE = 1e-5
+_TIE = 1e-6  # scores of unit vectors so close are equal: sums of float32 end in another digit by their order
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +86,35 @@ def _close(found: Floats, expected: Floats) -> bool:
     return found.shape == expected.shape and np.allclose(found, expected, rtol=0, atol=SCORE_TOLERANCE)
 
 
-def graph_recall(engine: Engine, canary: Canary, ef: int, count: int) -> float:
+def graph_recall(engine: Engine, vectors: Floats, canary: Canary, ef: int) -> float:
     """Recall of the graph alone on the canary, at the effort that serves; 1.0 for exact search."""
     if not canary.answers:
         return 1.0
     exact = [rows for rows, _ in canary.answers]
-    found = engine.walk(canary.queries, min(max(ef, *(len(rows) for rows in exact)), count))
+    found = engine.walk(canary.queries, min(max(ef, *(len(rows) for rows in exact)), len(vectors)))
     if found is None:
         return 1.0
-    return recall([rows[: len(want)] for rows, want in zip(found, exact, strict=True)], exact)
+    kept = [rows[: len(want)] for rows, want in zip(found, exact, strict=True)]
+    return recall(vectors, canary.queries, kept, exact)
 
 
-def recall(found: Sequence[npt.NDArray[np.int64]], exact: Sequence[npt.NDArray[np.int64]]) -> float:
-    """Mean share of each exact answer that was found; 1.0 for nothing to find."""
-    shares = [len(np.intersect1d(have, want)) / len(want) for have, want in zip(found, exact, strict=True) if len(want)]
+def recall(vectors: Floats, queries: Floats, found: Sequence[Rows], exact: Sequence[Rows]) -> float:
+    """Mean share of each exact answer that was found; 1.0 for nothing to find.
+
+    A row counts as found where its score is that of the exact answer's last row at least: of rows with equal scores
+    any is right. `queries` [Q, D], or [Q, E, D] of users with several vectors, whose best score counts.
+    """
+    shares = []
+    for query, have, want in zip(queries, found, exact, strict=True):
+        if not len(want):
+            continue
+        least = _scores(vectors, query, want).min()
+        right = np.count_nonzero(_scores(vectors, query, have) >= least - _TIE)
+        shares.append(min(1.0, right / len(want)))
     return float(np.mean(shares)) if shares else 1.0
+
+
+def _scores(vectors: Floats, query: Floats, rows: Rows) -> Floats:
+    """float32 [n]: of each row the largest inner product with `query` [D] or [E, D]."""
+    best: Floats = (vectors[rows] @ np.atleast_2d(query).T).max(axis=1, initial=-np.inf)
+    return best

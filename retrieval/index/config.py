@@ -15,7 +15,7 @@ class IndexConfig(Section):
 
     shards: int = Field(1, ge=1, le=4096, description="Number of shards that the corpus is hashed into.")
     ann: Literal["native", "hnswlib", "exact"] = Field(
-        "hnswlib",
+        "native",
         description="How a shard is searched: hnswlib (graph), native (graph, the project's own core) or exact (scan).",
     )
     M: int = Field(16, ge=2, le=256, description="Links per node of the graph (twice as many at its lowest level).")

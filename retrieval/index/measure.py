@@ -44,11 +44,11 @@ def measured_recall(engine: Engine, vectors: Floats, queries: Floats, config: In
     ask = Ask(k, max(k, config.ef_search), NO_ROWS, None)
     each = queries.reshape(-1, queries.shape[-1])
     found, exact = engine.search(each, [ask] * len(each)), scan(vectors, each, k)
-    of_each = recall([rows for rows, _ in found], [rows for rows, _ in exact])
+    of_each = recall(vectors, each, [rows for rows, _ in found], [rows for rows, _ in exact])
     if queries.ndim == 2:
         return of_each
     interests = queries.shape[1]
-    of_users = recall(_merged(found, interests, k), _merged(exact, interests, k))
+    of_users = recall(vectors, queries, _merged(found, interests, k), _merged(exact, interests, k))
     return min(of_each, of_users)
 
 

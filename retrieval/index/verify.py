@@ -107,7 +107,7 @@ def inspect(folder: Path, metadata: ShardMetadata) -> Inspected:
     check_answers(folder, vectors, canary)
     backend.check(folder, vectors, metadata)
     engine = backend.open(folder, vectors, metadata)
-    found = graph_recall(engine, canary, metadata.ef_search, metadata.count)
+    found = graph_recall(engine, vectors, canary, metadata.ef_search)
     if found < metadata.canary_recall - _RECALL_SLACK:
         graph_files = ", ".join(str(folder / name) for name in backend.files)
         raise ArtifactError(

@@ -8,6 +8,7 @@
 
 #include "codes.h"
 #include "kernels.h"
+#include "twins.h"
 #include "workers.h"
 
 namespace retrieval {
@@ -75,18 +76,64 @@ class LevelBuilder {
     }
   }
 
+  // Lists cut short may have left a node of level 0 without any link that leads to it: the nearest node that walks do
+  // reach gets one, in its last place, and what stood there moves on to the new one.
+  void reach_all() {
+    std::vector<bool> reached(count_, false);
+    uint32_t entry = graph_.entry;
+    for (size_t l = graph_.level.size(); l-- > 1;) entry = graph_.level[l].below[entry];
+    follow(entry, reached);
+    Scratch scratch(count_, settings_.effort, graph_.stride);
+    const GraphView whole = graph_.view();
+    for (uint32_t node = 0; node < count_; node++) {
+      if (reached[node]) continue;
+      find_candidates(whole, node, scratch);
+      const auto nearest = std::find_if(scratch.candidates.begin(), scratch.candidates.end(),
+                                        [node](const Scored& one) { return one.ordinal != node; });
+      if (nearest == scratch.candidates.end()) continue;
+      const uint32_t moved = replace_last(nearest->ordinal, node);
+      if (moved != kNone) replace_last(node, moved);
+      follow(node, reached);
+    }
+  }
+
  private:
+  // Marks what links lead to from `start`.
+  void follow(uint32_t start, std::vector<bool>& reached) {
+    std::vector<uint32_t> open{start};
+    reached[start] = true;
+    while (!open.empty()) {
+      const uint32_t* links = links_of(open.back());
+      open.pop_back();
+      for (uint32_t j = 0; j < level_.degree && links[j] != kNone; j++) {
+        if (reached[links[j]]) continue;
+        reached[links[j]] = true;
+        open.push_back(links[j]);
+      }
+    }
+  }
+
+  // Links `from` to `to`; what stood in its last place, kNone where there was room or the link already.
+  uint32_t replace_last(uint32_t from, uint32_t to) {
+    uint32_t* const links = links_of(from);
+    uint32_t* const last = links + level_.degree - 1;
+    uint32_t* const where = std::find_if(links, last, [to](uint32_t link) { return link == to || link == kNone; });
+    const uint32_t before = *where;
+    *where = to;
+    return before == to ? kNone : before;
+  }
+
   uint32_t* links_of(uint32_t node) { return level_.links.data() + size_t{level_.degree} * node; }
   const float* vector(uint32_t node) const { return vectors_ + size_t{graph_.dim} * level_.rows[node]; }
   float similarity(const float* a, const float* b) const { return kernels_.dot(a, b, graph_.dim); }
 
-  // Nodes of this level whose highest level is `highest`.
+  // Nodes of this level whose highest level is `highest`, without those that have an earlier twin.
   std::vector<uint32_t> nodes_of(uint32_t highest) const {
     const std::vector<uint32_t>& rows = graph_.level[highest].rows;
     std::vector<uint32_t> nodes;
     for (uint32_t row : rows) {
       const bool higher = highest + 1 < graph_.level.size() && contains(graph_.level[highest + 1].rows, row);
-      if (!higher) nodes.push_back(place(level_.rows, row));
+      if (!higher && graph_.firsts[row] == row) nodes.push_back(place(level_.rows, row));
     }
     return nodes;
   }
@@ -236,43 +283,47 @@ class LevelBuilder {
   std::vector<std::unique_ptr<Scratch>> idle_;
 };
 
-void lay_levels(BuiltGraph& graph, const GraphSettings& settings) {
-  std::vector<uint32_t> rows(graph.count);
-  std::iota(rows.begin(), rows.end(), 0);
-  for (uint32_t l = 0; !rows.empty() && l < kMostLevels; l++) {
-    BuiltLevel level;
-    level.degree = l == 0 ? 2 * settings.m : settings.m;
-    level.links.assign(size_t{level.degree} * rows.size(), kNone);
-    level.codes.resize(size_t{graph.stride} * rows.size());
-    std::vector<uint32_t> above;
-    for (uint32_t row : rows) {
-      if (drawn_level(settings.seed, row, settings.m) > l) above.push_back(row);
-    }
-    if (l > 0) {
-      const std::vector<uint32_t>& lower = graph.level[l - 1].rows;
-      for (uint32_t row : rows) level.below.push_back(place(lower, row));
-    }
-    level.rows = std::move(rows);
-    graph.level.push_back(std::move(level));
-    rows = std::move(above);
-  }
-}
-
+// Codes of level 0, and which of them are equal.
 void encode_all(const float* vectors, BuiltGraph& graph, unsigned threads) {
   graph.scales = scales_of(vectors, graph.count, graph.dim, threads);
   graph.rest.resize(size_t{graph.stride} * graph.count);
-  Lines<uint8_t>& codes = graph.level[0].codes;
+  Lines<uint8_t>& codes = graph.level.emplace_back().codes;
+  codes.resize(size_t{graph.stride} * graph.count);
   Workers::shared().run((graph.count + kEncodedAtOnce - 1) / kEncodedAtOnce, threads, [&](size_t block) {
     const uint32_t first = static_cast<uint32_t>(block) * kEncodedAtOnce;
     encode(vectors, first, std::min(graph.count, first + kEncodedAtOnce), graph.dim, graph.scales.data(), codes.data(),
            graph.rest.data());
   });
-  for (size_t l = 1; l < graph.level.size(); l++) {
+  graph.firsts = first_twins(codes.data(), graph.count, graph.stride);
+}
+
+// Level `l` without its links: `rows` with their codes and places in the level below.
+BuiltLevel upper_level(const BuiltGraph& graph, uint32_t l, std::vector<uint32_t> rows) {
+  BuiltLevel level;
+  level.rows = std::move(rows);
+  const BuiltLevel& lower = graph.level[l - 1];
+  for (uint32_t row : level.rows) level.below.push_back(place(lower.rows, row));
+  level.codes.resize(size_t{graph.stride} * level.rows.size());
+  for (size_t i = 0; i < level.rows.size(); i++) {
+    std::copy_n(lower.codes.data() + size_t{graph.stride} * level.below[i], graph.stride,
+                level.codes.data() + size_t{graph.stride} * i);
+  }
+  return level;
+}
+
+void lay_levels(BuiltGraph& graph, const GraphSettings& settings) {
+  graph.level[0].rows.resize(graph.count);
+  std::iota(graph.level[0].rows.begin(), graph.level[0].rows.end(), 0);
+  for (uint32_t l = 0;; l++) {
     BuiltLevel& level = graph.level[l];
-    for (size_t i = 0; i < level.rows.size(); i++) {
-      std::copy_n(codes.begin() + static_cast<std::ptrdiff_t>(size_t{graph.stride} * level.rows[i]), graph.stride,
-                  level.codes.begin() + static_cast<std::ptrdiff_t>(size_t{graph.stride} * i));
+    level.degree = l == 0 ? 2 * settings.m : settings.m;
+    level.links.assign(size_t{level.degree} * level.rows.size(), kNone);
+    std::vector<uint32_t> above;
+    for (uint32_t row : level.rows) {
+      if (graph.firsts[row] == row && drawn_level(settings.seed, row, settings.m) > l) above.push_back(row);
     }
+    if (above.empty() || l + 1 == kMostLevels) return;
+    graph.level.push_back(upper_level(graph, l + 1, std::move(above)));
   }
 }
 
@@ -310,10 +361,14 @@ BuiltGraph build_graph(const float* vectors, uint32_t count, uint32_t dim, const
   graph.stride = stride_of(dim);
   graph.m = settings.m;
   if (count == 0) return graph;
-  lay_levels(graph, settings);
   encode_all(vectors, graph, settings.threads);
+  lay_levels(graph, settings);
   for (size_t l = graph.level.size(); l-- > 0;) {
-    LevelBuilder(vectors, graph, static_cast<uint32_t>(l), settings).link_all(l == 0 ? progress : Progress{});
+    LevelBuilder builder(vectors, graph, static_cast<uint32_t>(l), settings);
+    builder.link_all(l == 0 ? progress : Progress{});
+    if (l > 0) continue;
+    tie_twins(graph.level[0], graph.firsts);
+    builder.reach_all();
   }
   return graph;
 }

@@ -32,6 +32,7 @@ struct BuiltGraph {
   std::vector<float> scales;       // [stride]
   Lines<uint8_t> rest;             // low bytes of level 0
   std::vector<BuiltLevel> level;   // 0 holds every row
+  std::vector<uint32_t> firsts;    // of each row, see twins.h
   uint32_t entry = 0;              // ordinal in the highest level
 
   GraphView view() const;
@@ -43,7 +44,7 @@ using Progress = std::function<void(uint32_t done)>;
 BuiltGraph build_graph(const float* vectors, uint32_t count, uint32_t dim, const GraphSettings& settings,
                        const Progress& progress);
 
-// The level that a row is in, drawn as HNSW draws it: P(level >= l) = m^-l.
+// The highest level that a row is in unless it has an earlier twin, drawn as HNSW draws it: P(level >= l) = m^-l.
 uint32_t drawn_level(uint64_t seed, uint32_t row, uint32_t m);
 
 }  // namespace retrieval

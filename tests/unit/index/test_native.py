@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrieval.index import _native
+from retrieval.index.canary import recall
 from tests.unit.index.conftest import clustered
 
 N, D = 3000, 24
@@ -128,6 +129,22 @@ def test_recall_under_filters(index: _native.Index, vectors: np.ndarray, share: 
             want = np.argsort(-scores)[: min(20, N if mask is None else int(mask.sum()))]
             found.append(len(np.intersect1d(rows, want)) / len(want))
         assert np.mean(found) >= 0.98
+
+
+def test_equal_vectors_do_not_cut_the_graph_apart(vectors: np.ndarray, tmp_path: Path) -> None:
+    # as new items with the same features are: groups larger than any list of links, and most rows in one of them
+    repeated = np.concatenate([vectors, np.repeat(vectors[:6], 500, axis=0)])
+    repeated = np.ascontiguousarray(repeated[np.random.default_rng(2).permutation(len(repeated))])
+    index = _native.Index(str(build(tmp_path, repeated)[0]))
+    index.verify(repeated, threads=1)
+    queries = queries_near(vectors, 50)
+    assert {len(rows) for rows, _ in ask(index, queries[:3], len(repeated), len(repeated), only_walk=True)} == {6000}
+    found = [rows for rows, _ in ask(index, queries, 100, 200, only_walk=True)]
+    exact = [np.argsort(-(repeated @ query))[:100] for query in queries]
+    assert recall(repeated, queries, found, exact) >= 0.98
+    for query in repeated[:20]:
+        ((rows, scores),) = ask(index, query[None], 1, 20, only_walk=True)
+        assert (len(rows), scores[0]) == (1, pytest.approx(1.0, abs=5e-5))
 
 
 def test_answers_depend_on_neither_batch_nor_threads(index: _native.Index, vectors: np.ndarray) -> None:
