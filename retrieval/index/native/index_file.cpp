@@ -76,6 +76,12 @@ uint64_t page_checksum(const Header& header) {
   return checksum(page, kPage, kVersion);
 }
 
+Header sealed(Header header, const uint8_t* file, size_t bytes) {
+  header.body_checksum = body_checksum(file, bytes, Workers::cores());
+  header.header_checksum = page_checksum(header);
+  return header;
+}
+
 std::string text(uint64_t number) { return std::to_string(number); }
 
 }  // namespace
@@ -116,10 +122,16 @@ void write_index(const std::string& path, const BuiltGraph& graph) {
   {
     const MappedFile written(path);
     if (written.size() != at.end) throw Unreachable(path + ": " + text(written.size()) + " bytes of " + text(at.end));
-    header.body_checksum = body_checksum(written.data(), written.size(), Workers::cores());
+    header = sealed(header, written.data(), written.size());
   }
-  header.header_checksum = page_checksum(header);
   set_start(path, &header, sizeof header);
+}
+
+void seal(uint8_t* file, size_t bytes) {
+  Header header;
+  std::memcpy(&header, file, sizeof header);
+  header = sealed(header, file, bytes);
+  std::memcpy(file, &header, sizeof header);
 }
 
 IndexFile::IndexFile(const std::string& path) : path_(path), file_(path) {

@@ -20,6 +20,9 @@ namespace retrieval {
 
 void write_index(const std::string& path, const BuiltGraph& graph);
 
+// Sets the checksums of an index file in memory, of a header's 4096 bytes at least, to what its content has now.
+void seal(uint8_t* file, size_t bytes);
+
 class IndexFile {
  public:
   // Maps the file and checks its header and size: milliseconds, whatever the count. Throws Damaged, Unreachable.

@@ -1,0 +1,114 @@
+// A small index of clustered vectors, its files in memory, and searches of every kind over it.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "graph.h"
+#include "hnsw_file.h"
+#include "index_file.h"
+#include "searcher.h"
+
+namespace retrieval {
+
+constexpr uint32_t kEffort = 40;
+
+using Bytes = std::vector<uint8_t>;
+
+inline Bytes read(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+// Over what stands there: emptied first, a file may be flushed to the disk each time it is closed.
+inline void write(const std::string& path, const Bytes& bytes) {
+  if (!std::filesystem::exists(path)) std::ofstream(path, std::ios::binary);
+  std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
+  file.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  file.close();
+  std::filesystem::resize_file(path, bytes.size());
+}
+
+inline std::string folder_of(const char* name) {
+  const auto folder = std::filesystem::temp_directory_path() / (std::string(name) + std::to_string(std::random_device{}()));
+  std::filesystem::create_directories(folder);
+  return folder.string();
+}
+
+struct SmallIndex {
+  uint32_t count, dim, m;
+  std::vector<float> vectors;
+
+  SmallIndex(uint32_t count, uint32_t dim, uint32_t m, uint64_t seed) : count(count), dim(dim), m(m) {
+    std::mt19937_64 random(seed);
+    std::normal_distribution<float> normal;
+    std::vector<float> centres(size_t{8} * dim);
+    for (float& x : centres) x = normal(random);
+    for (uint32_t row = 0; row < count; row++) {
+      const size_t start = vectors.size();
+      double length = 0;
+      for (uint32_t d = 0; d < dim; d++) {
+        vectors.push_back(centres[size_t{row % 8} * dim + d] + normal(random) * 0.5f);
+        length += vectors.back() * vectors.back();
+      }
+      for (uint32_t d = 0; d < dim; d++) vectors[start + d] /= static_cast<float>(std::sqrt(length));
+      // some rows are twins of earlier ones
+      if (row >= 16 && row % 10 == 0) std::copy_n(vectors.data() + size_t{row % 3} * dim, dim, vectors.data() + start);
+    }
+  }
+
+  void write_files(const std::string& native, const std::string& hnsw, unsigned threads) const {
+    const BuiltGraph graph = build_graph(vectors.data(), count, dim, {m, kEffort, 1.1f, 1, threads}, {});
+    write_index(native, graph);
+    write_hnsw(hnsw, graph.view(), m, vectors.data(), kEffort);
+  }
+
+  const float* vector(uint32_t row) const { return vectors.data() + size_t{dim} * row; }
+};
+
+// Searches of every plan: by walk, by scan, filtered, without some rows, with budgets, for more than there is.
+struct Searches {
+  std::vector<uint64_t> half, few;
+  std::vector<uint32_t> excluded;
+  std::vector<Ask> asks;
+
+  explicit Searches(const SmallIndex& index) : half((index.count + 63) / 64), few(half.size()) {
+    for (uint32_t row = 0; row < index.count; row += 2) half[row / 64] |= uint64_t{1} << (row % 64);
+    for (uint32_t row = 0; row < index.count; row += 37) few[row / 64] |= uint64_t{1} << (row % 64);
+    for (uint32_t row = 0; row < index.count; row += 11) excluded.push_back(row);
+    for (uint32_t i = 0; i < 8; i++) {
+      Ask ask;
+      ask.query = index.vector(i * 7 % index.count);
+      ask.k = i == 6 ? 2 * index.count : 10;
+      ask.effort = kEffort;
+      ask.only_walk = i < 2;
+      if (i == 2 || i == 3) ask.allowed = half.data();
+      if (i == 4) ask.allowed = few.data();
+      if (ask.allowed != nullptr) {
+        for (size_t w = 0; w < half.size(); w++) {
+          ask.allowed_count += static_cast<uint32_t>(__builtin_popcountll(ask.allowed[w]));
+        }
+      }
+      if (i % 3 == 0) {
+        ask.excluded = excluded.data();
+        ask.excluded_count = static_cast<uint32_t>(excluded.size());
+      }
+      ask.visits = i == 5 ? 20 : 0;
+      ask.time_ns = i == 7 ? 1 : 0;
+      asks.push_back(ask);
+    }
+  }
+
+  std::vector<Answer> run(Searcher& searcher, unsigned threads) const {
+    std::vector<Answer> answers(asks.size());
+    searcher.search(asks.data(), asks.size(), answers.data(), threads);
+    return answers;
+  }
+};
+
+}  // namespace retrieval
