@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels.h"
 #include "workers.h"
 
 namespace retrieval {
@@ -44,7 +45,7 @@ void encode(const float* vectors, uint32_t first, uint32_t last, uint32_t dim, c
     for (uint32_t d = 0; d < dim; d++) {
       const float wide = vector[d] * inverse[d];
       const float value = wide >= -kLargest ? std::min(wide, kLargest) : -kLargest;  // NaN, too, ends here
-      const uint32_t bits = static_cast<uint32_t>(static_cast<int32_t>(std::nearbyint(value)) + 32768);
+      const uint32_t bits = static_cast<uint32_t>(static_cast<int32_t>(std::lrint(value)) + 32768);
       high_row[d] = static_cast<uint8_t>(bits >> 8);
       low_row[d] = static_cast<uint8_t>(bits);
     }
@@ -55,21 +56,30 @@ void encode(const float* vectors, uint32_t first, uint32_t last, uint32_t dim, c
   }
 }
 
-void encode_query(const float* query, uint32_t dim, const float* scales, int8_t* code, float* scaled) {
+QueryCode encode_query(const float* query, uint32_t dim, const float* scales, int8_t* code, float* scaled) {
   const uint32_t stride = stride_of(dim);
-  float largest = 0.0f;
+  float largest = 0.0f, squares = 0.0f;
   for (uint32_t d = 0; d < dim; d++) {
     scaled[d] = query[d] * scales[d];
     largest = std::max(largest, std::fabs(scaled[d]));
+    squares += query[d] * query[d];
   }
   const float factor = largest > 0 ? 127.0f / largest : 0.0f;
   // an infinite factor (a query of tiny numbers) would make codes of nothing
   const float usable = std::isfinite(factor) ? factor : 0.0f;
-  for (uint32_t d = 0; d < dim; d++) code[d] = static_cast<int8_t>(std::nearbyint(scaled[d] * usable));
+  int32_t sum = 0;
+  for (uint32_t d = 0; d < dim; d++) {
+    const int32_t value = static_cast<int32_t>(std::lrint(scaled[d] * usable));
+    code[d] = static_cast<int8_t>(value);
+    sum += value;
+  }
   for (uint32_t d = dim; d < stride; d++) {
     code[d] = 0;
     scaled[d] = 0.0f;
   }
+  // a score is the sum of (v + 128) * code, where 256 * v * scale is the vector's coordinate
+  const float unit = squares > 0 && usable > 0 ? 256.0f / (usable * std::sqrt(squares)) : 0.0f;
+  return {code, scaled, 128 * sum, std::isfinite(unit) ? unit * (kBuckets / 2) : 0.0f};
 }
 
 }  // namespace retrieval

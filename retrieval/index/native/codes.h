@@ -15,7 +15,7 @@ std::vector<float> scales_of(const float* vectors, uint32_t count, uint32_t dim,
 void encode(const float* vectors, uint32_t first, uint32_t last, uint32_t dim, const float* scales, uint8_t* high,
             uint8_t* low);
 
-// Fills code and scaled, both [stride], from a query [dim].
-void encode_query(const float* query, uint32_t dim, const float* scales, int8_t* code, float* scaled);
+// Fills code and scaled, both [stride], from a query [dim]; the result points to them.
+QueryCode encode_query(const float* query, uint32_t dim, const float* scales, int8_t* code, float* scaled);
 
 }  // namespace retrieval

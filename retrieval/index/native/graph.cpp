@@ -9,6 +9,7 @@
 #include "codes.h"
 #include "kernels.h"
 #include "twins.h"
+#include "walk_memory.h"
 #include "workers.h"
 
 namespace retrieval {
@@ -38,16 +39,19 @@ uint32_t place(const std::vector<uint32_t>& rows, uint32_t row) {
 
 // One thread's memory.
 struct Scratch {
-  std::vector<uint64_t> visited, pool;
-  std::vector<uint32_t> touched;
-  std::vector<int8_t> code;
-  std::vector<float> scaled;
+  WalkMemory walk;
   std::vector<Scored> candidates;
 
-  Scratch(uint32_t count, uint32_t effort, uint32_t stride)
-      : visited((size_t{count} + 63) / 64), pool(size_t{effort} + 1), touched(visited.size() / 4 + 64), code(stride),
-        scaled(stride) {}
+  Scratch(uint32_t count, uint32_t stride) : walk(count, stride) {}
 };
+
+// A number for each row that looks random, none twice.
+uint64_t drawn(uint64_t seed, uint32_t row) {
+  uint64_t x = seed * 0x9e3779b97f4a7c15u + row + 1;  // splitmix64
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return x ^ (x >> 31);
+}
 
 // Links the nodes of one level; those above are finished.
 class LevelBuilder {
@@ -63,6 +67,7 @@ class LevelBuilder {
     uint32_t linked = 0;
     for (uint32_t highest = top + 1; highest-- > at_;) {
       const std::vector<uint32_t> nodes = nodes_of(highest);
+      if (at_ == top) graph_.entry = nodes.front();
       const GraphView seen = view(highest);
       // the very first is there for the others to find
       for (size_t start = linked == 0 ? 1 : 0; start < nodes.size();) {
@@ -83,7 +88,7 @@ class LevelBuilder {
     uint32_t entry = graph_.entry;
     for (size_t l = graph_.level.size(); l-- > 1;) entry = graph_.level[l].below[entry];
     follow(entry, reached);
-    Scratch scratch(count_, settings_.effort, graph_.stride);
+    Scratch scratch(count_, graph_.stride);
     const GraphView whole = graph_.view();
     for (uint32_t node = 0; node < count_; node++) {
       if (reached[node]) continue;
@@ -127,7 +132,8 @@ class LevelBuilder {
   const float* vector(uint32_t node) const { return vectors_ + size_t{graph_.dim} * level_.rows[node]; }
   float similarity(const float* a, const float* b) const { return kernels_.dot(a, b, graph_.dim); }
 
-  // Nodes of this level whose highest level is `highest`, without those that have an earlier twin.
+  // Nodes of this level whose highest level is `highest`, without those that have an earlier twin, shuffled: rows often
+  // come sorted by something that makes neighbours alike, and a graph that grew one region at a time finds less.
   std::vector<uint32_t> nodes_of(uint32_t highest) const {
     const std::vector<uint32_t>& rows = graph_.level[highest].rows;
     std::vector<uint32_t> nodes;
@@ -135,6 +141,9 @@ class LevelBuilder {
       const bool higher = highest + 1 < graph_.level.size() && contains(graph_.level[highest + 1].rows, row);
       if (!higher && graph_.firsts[row] == row) nodes.push_back(place(level_.rows, row));
     }
+    std::sort(nodes.begin(), nodes.end(), [this](uint32_t a, uint32_t b) {
+      return drawn(settings_.seed, level_.rows[a]) < drawn(settings_.seed, level_.rows[b]);
+    });
     return nodes;
   }
 
@@ -158,7 +167,7 @@ class LevelBuilder {
 
   std::unique_ptr<Scratch> borrow() {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (idle_.empty()) return std::make_unique<Scratch>(count_, settings_.effort, graph_.stride);
+    if (idle_.empty()) return std::make_unique<Scratch>(count_, graph_.stride);
     std::unique_ptr<Scratch> one = std::move(idle_.back());
     idle_.pop_back();
     return one;
@@ -192,19 +201,14 @@ class LevelBuilder {
 
   // Candidates best first.
   void find_candidates(const GraphView& now, uint32_t node, Scratch& scratch) {
-    encode_query(vector(node), graph_.dim, graph_.scales.data(), scratch.code.data(), scratch.scaled.data());
+    const QueryCode query = scratch.walk.encoded(vector(node), graph_.dim, graph_.scales.data());
     WalkTerms terms;
     terms.wanted = settings_.effort;
-    WalkScratch memory;
-    memory.visited = scratch.visited.data();
-    memory.touched = scratch.touched.data();
-    memory.touched_room = static_cast<uint32_t>(scratch.touched.size());
-    memory.pool = scratch.pool.data();
-    const QueryCode query{scratch.code.data(), scratch.scaled.data()};
-    const WalkOutcome out = kernels_.walk(now, query, terms, memory);
+    WalkScratch lent = scratch.walk.lent(terms.wanted, 0);
+    const WalkOutcome out = kernels_.walk(now, query, terms, lent);
     scratch.candidates.clear();
     for (uint32_t j = 0; j < out.found; j++) {
-      const uint32_t other = pool_row(scratch.pool[j]);
+      const uint32_t other = pool_row(lent.pool[j]);
       scratch.candidates.push_back({similarity(vector(node), vector(other)), other});
     }
     std::sort(scratch.candidates.begin(), scratch.candidates.end(), better);
@@ -330,11 +334,7 @@ void lay_levels(BuiltGraph& graph, const GraphSettings& settings) {
 }  // namespace
 
 uint32_t drawn_level(uint64_t seed, uint32_t row, uint32_t m) {
-  uint64_t x = seed * 0x9e3779b97f4a7c15u + row + 1;  // splitmix64
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-  x ^= x >> 31;
-  const double share = (static_cast<double>(x >> 11) + 1.0) / 9007199254740993.0;
+  const double share = (static_cast<double>(drawn(seed, row) >> 11) + 1.0) / 9007199254740993.0;
   return std::min<uint32_t>(kMostLevels - 1, static_cast<uint32_t>(-std::log(share) / std::log(static_cast<double>(m))));
 }
 

@@ -4,8 +4,8 @@
 #include <chrono>
 #include <cmath>
 
-#include "codes.h"
-#include "lines.h"
+#include "best_first.h"
+#include "walk_memory.h"
 #include "workers.h"
 
 namespace retrieval {
@@ -25,18 +25,14 @@ uint32_t scanned_pool(const Ask& ask, uint32_t wanted) { return std::max(wanted,
 }  // namespace
 
 struct Searcher::Scratch {
-  Lines<int8_t> code;
-  Lines<float> scaled;
-  std::vector<uint64_t> visited, excluded, pool;
-  std::vector<uint32_t> touched, rows;
+  WalkMemory walk;
+  std::vector<uint64_t> excluded;
+  std::vector<uint32_t> rows;
   std::vector<float> scores;
-  std::vector<std::pair<float, uint32_t>> order;
+  std::vector<ScoredRow> found;
+  BestFirst best_first;
 
-  Scratch(uint32_t count, uint32_t stride)
-      : code(stride), scaled(stride), visited((size_t{count} + 63) / 64), excluded(visited.size()),
-        touched(visited.size() / 4 + 64) {}
-
-  QueryCode query() const { return {code.data(), scaled.data()}; }
+  Scratch(uint32_t count, uint32_t stride) : walk(count, stride), excluded((size_t{count} + 63) / 64) {}
 };
 
 // Scratch of this searcher for as long as one query takes: there are as many as queries at a time, not as threads.
@@ -84,17 +80,17 @@ void Searcher::answer(const Ask& ask, Answer& answer, Scratch& scratch) {
   answer.plan = planned(ask, wanted, capacity);
   if (answer.plan == Plan::kNothing) return;
   const int64_t deadline = ask.time_ns > 0 ? now_ns() + ask.time_ns : 0;
-  encode_query(ask.query, view_.dim, view_.scales, scratch.code.data(), scratch.scaled.data());
+  const QueryCode query = scratch.walk.encoded(ask.query, view_.dim, view_.scales);
   for (uint32_t i = 0; i < ask.excluded_count; i++) {
     scratch.excluded[ask.excluded[i] >> 6] |= uint64_t{1} << (ask.excluded[i] & 63);
   }
   uint32_t found = 0;
   if (answer.plan == Plan::kWalk) {
-    found = walk(ask, wanted, capacity, deadline, answer, scratch);
+    found = walk(ask, query, wanted, capacity, deadline, answer, scratch);
   }
-  if (answer.plan == Plan::kScan) found = scan(ask, scanned_pool(ask, wanted), deadline, answer, scratch);
+  if (answer.plan == Plan::kScan) found = scan(ask, query, scanned_pool(ask, wanted), deadline, answer, scratch);
   for (uint32_t i = 0; i < ask.excluded_count; i++) scratch.excluded[ask.excluded[i] >> 6] = 0;
-  finish(ask, found, answer, scratch);
+  finish(ask, query, found, answer, scratch);
 }
 
 // A walk passes rows that may not be answered, too: about one in (allowed share) of what it weighs counts.
@@ -114,9 +110,8 @@ Plan Searcher::planned(const Ask& ask, uint32_t wanted, uint32_t& capacity) cons
   return Plan::kWalk;
 }
 
-uint32_t Searcher::walk(const Ask& ask, uint32_t wanted, uint32_t capacity, int64_t deadline, Answer& answer,
-                        Scratch& scratch) {
-  if (scratch.pool.size() < size_t{capacity} + 1) scratch.pool.resize(size_t{capacity} + 1);
+uint32_t Searcher::walk(const Ask& ask, const QueryCode& query, uint32_t wanted, uint32_t capacity, int64_t deadline,
+                        Answer& answer, Scratch& scratch) {
   WalkTerms terms;
   terms.wanted = wanted;
   terms.capacity = capacity;
@@ -124,12 +119,8 @@ uint32_t Searcher::walk(const Ask& ask, uint32_t wanted, uint32_t capacity, int6
   terms.deadline_ns = deadline;
   terms.eligible.allowed = ask.allowed;
   terms.eligible.excluded = ask.excluded_count > 0 ? scratch.excluded.data() : nullptr;
-  WalkScratch memory;
-  memory.visited = scratch.visited.data();
-  memory.touched = scratch.touched.data();
-  memory.touched_room = static_cast<uint32_t>(scratch.touched.size());
-  memory.pool = scratch.pool.data();
-  const WalkOutcome out = kernels_.walk(view_, scratch.query(), terms, memory);
+  WalkScratch lent = scratch.walk.lent(wanted, capacity);
+  const WalkOutcome out = kernels_.walk(view_, query, terms, lent);
   answer.visits = out.visits;
   answer.truncated = out.truncated;
   // A pool full of rows that don't count, or a part of the graph that no link leads to
@@ -137,8 +128,9 @@ uint32_t Searcher::walk(const Ask& ask, uint32_t wanted, uint32_t capacity, int6
   return out.found;
 }
 
-uint32_t Searcher::scan(const Ask& ask, uint32_t wanted, int64_t deadline, Answer& answer, Scratch& scratch) {
-  if (scratch.pool.size() < size_t{wanted} + 1) scratch.pool.resize(size_t{wanted} + 1);
+uint32_t Searcher::scan(const Ask& ask, const QueryCode& query, uint32_t wanted, int64_t deadline, Answer& answer,
+                        Scratch& scratch) {
+  scratch.walk.grow_pool(size_t{wanted} + 1);
   Eligible eligible;
   eligible.allowed = ask.allowed;
   eligible.excluded = ask.excluded_count > 0 ? scratch.excluded.data() : nullptr;
@@ -151,29 +143,30 @@ uint32_t Searcher::scan(const Ask& ask, uint32_t wanted, int64_t deadline, Answe
       break;
     }
     const uint32_t end = begin + std::min(step, count_ - begin);
-    found = kernels_.scan(view_, scratch.query(), eligible, begin, end, wanted, scratch.pool.data(), found);
+    found = kernels_.scan(view_, query, eligible, begin, end, wanted, scratch.walk.pool(), found);
     answer.visits += end - begin;
   }
   return found;
 }
 
-void Searcher::finish(const Ask& ask, uint32_t found, Answer& answer, Scratch& scratch) const {
+void Searcher::finish(const Ask& ask, const QueryCode& query, uint32_t found, Answer& answer, Scratch& scratch) const {
+  const uint64_t* const pool = scratch.walk.pool();
   scratch.rows.clear();
   for (uint32_t j = 0; j < found; j++) {
-    if (scratch.pool[j] & kEligible) scratch.rows.push_back(pool_row(scratch.pool[j]));
+    if (pool[j] & kEligible) scratch.rows.push_back(pool_row(pool[j]));
   }
   const uint32_t n = static_cast<uint32_t>(scratch.rows.size());
   scratch.scores.resize(n);
-  kernels_.finish(view_, scratch.query(), scratch.rows.data(), n, scratch.scores.data());
-  scratch.order.clear();
-  for (uint32_t j = 0; j < n; j++) scratch.order.emplace_back(-scratch.scores[j], scratch.rows[j]);
+  kernels_.finish(view_, query, scratch.rows.data(), n, scratch.scores.data());
+  scratch.found.resize(n);
+  for (uint32_t j = 0; j < n; j++) scratch.found[j] = {scratch.scores[j], scratch.rows[j]};
+  scratch.best_first.order(scratch.found);
   const uint32_t k = std::min(ask.k, n);
-  std::partial_sort(scratch.order.begin(), scratch.order.begin() + k, scratch.order.end());
   answer.rows.resize(k);
   answer.scores.resize(k);
   for (uint32_t j = 0; j < k; j++) {
-    answer.rows[j] = scratch.order[j].second;
-    answer.scores[j] = -scratch.order[j].first;
+    answer.rows[j] = scratch.found[j].row;
+    answer.scores[j] = scratch.found[j].score;
   }
 }
 
@@ -184,9 +177,8 @@ void Searcher::calibrate(uint32_t effort) {
   std::vector<float> query(view_.dim);
   double expanded = 0, walked = 0, scanned = 0, passed = 0, gathered = 0, picked = 0;
   const uint32_t wanted = std::min(std::max(1u, effort), count_);
-  memory.pool.resize(std::max(memory.pool.size(), size_t{wanted} + 1));
   const uint32_t part = std::min(count_, kScannedAtOnce);
-  std::vector<uint64_t> tenth(memory.visited.size());
+  std::vector<uint64_t> tenth(memory.excluded.size());
   for (uint32_t row = 0; row < count_; row += 10) tenth[row >> 6] |= uint64_t{1} << (row & 63);
   for (uint32_t trial = 0; trial < kTrials; trial++) {
     const uint32_t row = static_cast<uint32_t>(uint64_t{count_} * (2 * trial + 1) / (2 * kTrials));
@@ -194,18 +186,17 @@ void Searcher::calibrate(uint32_t effort) {
       const size_t at = size_t{view_.stride} * row + d;
       query[d] = view_.scales[d] * static_cast<float>((view_.level[0].codes[at] - 128) * 256 + view_.rest[at]);
     }
-    encode_query(query.data(), view_.dim, view_.scales, memory.code.data(), memory.scaled.data());
+    const QueryCode code = memory.walk.encoded(query.data(), view_.dim, view_.scales);
     WalkTerms terms;
     terms.wanted = wanted;
-    WalkScratch lent{memory.visited.data(), memory.touched.data(), static_cast<uint32_t>(memory.touched.size()),
-                     memory.pool.data()};
+    WalkScratch lent = memory.walk.lent(wanted, 0);
     const int64_t start = now_ns();
-    const WalkOutcome out = kernels_.walk(view_, memory.query(), terms, lent);
+    const WalkOutcome out = kernels_.walk(view_, code, terms, lent);
     const int64_t middle = now_ns();
     const uint32_t begin = static_cast<uint32_t>(uint64_t{count_ - part} * trial / kTrials) / 64 * 64;
-    kernels_.scan(view_, memory.query(), Eligible{}, begin, begin + part, wanted, memory.pool.data(), 0);
+    kernels_.scan(view_, code, Eligible{}, begin, begin + part, wanted, lent.pool, 0);
     const int64_t later = now_ns();
-    kernels_.scan(view_, memory.query(), Eligible{tenth.data(), nullptr}, 0, count_, wanted, memory.pool.data(), 0);
+    kernels_.scan(view_, code, Eligible{tenth.data(), nullptr}, 0, count_, wanted, lent.pool, 0);
     const int64_t end = now_ns();
     if (trial == 0) continue;  // pages and caches are cold
     walked += static_cast<double>(middle - start);

@@ -61,9 +61,11 @@ class Searcher {
 
   void answer(const Ask& ask, Answer& answer, Scratch& scratch);
   Plan planned(const Ask& ask, uint32_t wanted, uint32_t& capacity) const;
-  uint32_t walk(const Ask& ask, uint32_t wanted, uint32_t capacity, int64_t deadline, Answer& answer, Scratch& scratch);
-  uint32_t scan(const Ask& ask, uint32_t wanted, int64_t deadline, Answer& answer, Scratch& scratch);
-  void finish(const Ask& ask, uint32_t found, Answer& answer, Scratch& scratch) const;
+  uint32_t walk(const Ask& ask, const QueryCode& query, uint32_t wanted, uint32_t capacity, int64_t deadline,
+                Answer& answer, Scratch& scratch);
+  uint32_t scan(const Ask& ask, const QueryCode& query, uint32_t wanted, int64_t deadline, Answer& answer,
+                Scratch& scratch);
+  void finish(const Ask& ask, const QueryCode& query, uint32_t found, Answer& answer, Scratch& scratch) const;
 
   const GraphView& view_;
   const Kernels& kernels_;

@@ -34,6 +34,8 @@ struct GraphView {
 struct QueryCode {
   const int8_t* code = nullptr;
   const float* scaled = nullptr;
+  int32_t zero = 0;               // the score of a row at a right angle
+  float buckets_per_unit = 0.0f;  // of a pool's buckets (kernels.h), for unit vectors
 };
 
 // Which rows may be answered. Bit r of `allowed` is row r (nullptr: all), those of `excluded` are taken away.
@@ -49,6 +51,6 @@ struct Eligible {
   }
 };
 
-inline uint32_t stride_of(uint32_t dim) { return (dim + 63) / 64 * 64; }
+static inline uint32_t stride_of(uint32_t dim) { return (dim + 63) / 64 * 64; }
 
 }  // namespace retrieval

@@ -1,0 +1,55 @@
+// The end of a search: the best k of a few hundred scored rows, in order.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+namespace retrieval {
+
+struct ScoredRow {
+  float score;
+  uint32_t row;
+};
+
+inline bool goes_before(const ScoredRow& a, const ScoredRow& b) {
+  return a.score != b.score ? a.score > b.score : a.row < b.row;
+}
+
+// Orders rows by descending score, equal ones by row. Scores go to buckets of equal width first, about one row to each;
+// what is left to do in a bucket is little, and no comparison has to be guessed.
+class BestFirst {
+ public:
+  // `rows` [n] in, the same rows in order out. No score may be NaN.
+  void order(std::vector<ScoredRow>& rows) {
+    const size_t n = rows.size();
+    if (n < 2) return;
+    float least = rows[0].score, most = rows[0].score;
+    for (const ScoredRow& one : rows) {
+      least = std::min(least, one.score);
+      most = std::max(most, one.score);
+    }
+    const uint32_t buckets = static_cast<uint32_t>(std::min<size_t>(2 * n, 1u << 16));
+    const float width = most - least;
+    const float factor = width > 0 ? static_cast<float>(buckets - 1) / width : 0.0f;
+    const auto bucket_of = [&](float score) {
+      return std::min(buckets - 1, static_cast<uint32_t>(static_cast<int32_t>((most - score) * factor)));
+    };
+    ends_.assign(buckets + 1, 0);
+    for (const ScoredRow& one : rows) ends_[bucket_of(one.score) + 1]++;
+    for (uint32_t b = 0; b < buckets; b++) ends_[b + 1] += ends_[b];
+    sorted_.resize(n);
+    for (const ScoredRow& one : rows) sorted_[ends_[bucket_of(one.score)]++] = one;
+    // now ends_[b] is where bucket b ends
+    for (uint32_t b = 0, start = 0; b < buckets; start = ends_[b++]) {
+      if (ends_[b] - start > 1) std::sort(sorted_.begin() + start, sorted_.begin() + ends_[b], goes_before);
+    }
+    rows.swap(sorted_);
+  }
+
+ private:
+  std::vector<uint32_t> ends_;
+  std::vector<ScoredRow> sorted_;
+};
+
+}  // namespace retrieval
