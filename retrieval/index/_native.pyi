@@ -21,7 +21,7 @@ Found = tuple[
     npt.NDArray[np.uint64],
 ]
 """Rows and scores of all queries, one after another, best first; per query how many they are, whether a budget cut its
-search short (0, 1), how it was answered (0 nothing to answer, 1 walk, 2 scan), and how many rows were compared."""
+search short (0, 1), how it was answered (0 nothing to answer, 1 walk, 2 scan, 3 leaves), and how many rows were compared."""
 
 class DamagedError(ValueError):
     """A file that does not hold what it should."""
@@ -42,12 +42,27 @@ def build(
     alpha: float,
     seed: int,
     threads: int,
+    starts: npt.NDArray[np.uint32],
+    centres: _Floats,
+    search_effort: int,
     progress: Callable[[int], None] | None = None,
 ) -> None:
     """Build a graph of `vectors` [n, D], L2-normalised; write it to `index_path`, and to `hnsw_path` as hnswlib does.
 
+    `starts` and `centres` are those that `arrange` gave, and the vectors stand in its order; [0] and [] do without
+    leaves. How far leaves are looked into is tuned to find what a walk with `search_effort` finds.
+
     The same input gives the same files whatever the number of `threads` (0: all cores). `effort` is ef_construction;
     `progress` is told how many rows are linked. Raises UnreachableError.
+    """
+
+def arrange(
+    vectors: _Floats, *, seed: int, threads: int
+) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32], _Floats]:
+    """An order of `vectors` [n, D] in which near ones stand together: order uint32 [n], the row that belongs at each place;
+    starts uint32 [L + 1], the first place of each leaf; centres float32 [L * D]. Few vectors have no leaves (L = 0).
+
+    The same whatever the number of `threads` (0: all cores).
     """
 
 def search_vectors(
@@ -86,8 +101,13 @@ class Index:
     def bytes(self) -> int:
         """Size of the file."""
     @property
-    def costs(self) -> tuple[float, float, float]:
-        """Nanoseconds of a row whose links are followed, of a scanned row and of a row scanned through a filter."""
+    def costs(self) -> tuple[float, float, float, float, float]:
+        """Nanoseconds of a row whose links are followed, of a scanned row, of a row scanned through a filter, of ranking
+        a leaf, and of a row in a leaf.
+        """
+    @property
+    def leaves(self) -> tuple[int, int]:
+        """How many leaves there are, and how many of their rows are compared for one more of effort; 0: they find less."""
     def verify(self, vectors: _Floats | None, *, threads: int) -> None:
         """Check every field that a search follows, the checksum, and that the codes are those of `vectors` [n, D].
 

@@ -20,7 +20,7 @@ from retrieval.index.canary import make_canary, write_canary
 from retrieval.index.config import IndexConfig
 from retrieval.index.corpus import Corpus, inputs_hash
 from retrieval.index.encode import ItemEncoder, encode_items
-from retrieval.index.files import ITEM_ID, open_vectors, write_items, write_vectors
+from retrieval.index.files import ITEM_ID, open_vectors, reorder_vectors, write_items, write_vectors
 from retrieval.index.golden import Golden, write_golden
 from retrieval.index.measure import canary_queries, measured_recall, recall_queries
 from retrieval.index.metadata import ShardMetadata, read_metadata, write_metadata
@@ -172,11 +172,18 @@ def _build_shard(folder: Path, shard: int, work: _Work, tracker: Tracker) -> Sha
     metadata = _describe(shard, len(work.rows(shard)), work)
     rows = work.rows(shard)
     began = time.perf_counter()
-    _encode(part, rows, work, tracker)
+    blocks = encode_items(work.tower, work.corpus.items.take(rows), work.corpus.at_us, work.config.batch_size)
+    write_vectors(part, (len(rows), work.tower.dim), blocks, tracker)
     work.spent["encode"] += time.perf_counter() - began
-    vectors = open_vectors(part, metadata)
     began = time.perf_counter()
-    BACKENDS[metadata.backend].build(part, vectors, work.config, tracker)
+    backend = BACKENDS[metadata.backend]
+    encoded = open_vectors(part, metadata)
+    arrangement = backend.arrange(encoded, work.config)
+    reorder_vectors(part, encoded, arrangement.order)
+    rows = rows[arrangement.order]
+    _write_items(part, rows, work)
+    vectors = open_vectors(part, metadata)
+    backend.build(part, vectors, arrangement, work.config, tracker)
     work.spent["graph"] += time.perf_counter() - began
     _write_samples(part, rows, vectors, work)
     inspected = inspect(part, metadata)
@@ -210,12 +217,10 @@ def _describe(shard: int, count: int, work: _Work) -> ShardMetadata:
     )
 
 
-def _encode(part: Path, rows: npt.NDArray[np.int64], work: _Work, tracker: Tracker) -> None:
-    items = work.corpus.items.take(rows)
-    blocks = encode_items(work.tower, items, work.corpus.at_us, work.config.batch_size)
-    write_vectors(part, (len(rows), work.tower.dim), blocks, tracker)
+def _write_items(part: Path, rows: npt.NDArray[np.int64], work: _Work) -> None:
     attributes = work.corpus.attributes
-    write_items(part, items[ITEM_ID], attributes.take(rows) if attributes.num_columns else attributes)
+    ids = work.corpus.items[ITEM_ID].take(rows)
+    write_items(part, ids, attributes.take(rows) if attributes.num_columns else attributes)
 
 
 def _write_samples(part: Path, rows: npt.NDArray[np.int64], vectors: Floats, work: _Work) -> None:

@@ -91,6 +91,16 @@ def write_vectors(folder: Path, shape: tuple[int, int], blocks: Iterable[Floats]
         raise ArtifactError(f"{path}: {rows} vectors were encoded for {shape[0]} items")
 
 
+def reorder_vectors(folder: Path, vectors: Floats, order: npt.NDArray[np.int64]) -> None:
+    """Write vectors.npy anew with row `order[i]` of `vectors`, the old file's, at place i."""
+    arranged = folder / f"{VECTORS}.arranged"
+    with arranged.open("wb") as out:
+        np.lib.format.write_array_header_1_0(out, {"descr": "<f4", "fortran_order": False, "shape": vectors.shape})
+        for start in range(0, len(order), _BLOCK_ROWS):
+            out.write(vectors[order[start : start + _BLOCK_ROWS]].tobytes())
+    arranged.replace(folder / VECTORS)
+
+
 def write_items(folder: Path, item_ids: pa.ChunkedArray, attributes: pa.Table) -> None:
     """Write items.arrow: the ids and, beside them, the filter attributes in the types that `Attributes` reads."""
     columns = {ITEM_ID: item_ids.cast(pa.string())}

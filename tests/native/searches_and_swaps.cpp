@@ -69,8 +69,8 @@ int main(int argc, char** argv) {
       while (!done) {
         const std::shared_ptr<Opened> held = serving.now();
         const std::vector<Answer> answers = searches[held->which].run(held->searcher, 1 + t % 3);
-        // plans depend on what was timed; the first two always walk
-        for (size_t i = 0; i < 2; i++) wrong += answers[i].rows != right[held->which][i].rows;
+        // these have their plan given; that of others depends on what was timed
+        for (size_t i : {0, 1, 8, 9, 10}) wrong += answers[i].rows != right[held->which][i].rows;
         asked++;
       }
     });

@@ -1,4 +1,4 @@
-"""What a backend is: three functions and the files that it adds to a shard."""
+"""What a backend is: four functions and the files that it adds to a shard."""
 
 from __future__ import annotations
 
@@ -6,22 +6,45 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from retrieval.index.config import IndexConfig
 from retrieval.index.metadata import ShardMetadata
-from retrieval.index.query import Engine, Floats
+from retrieval.index.query import Engine, Floats, Rows
 from retrieval.observability import Tracker
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """The order in which a shard's rows are to stand: near ones together, leaf after leaf.
+
+    `order` int64 [n]: the row that belongs at each place. `starts` uint32 [L + 1]: the first place of each leaf.
+    `centres` float32 [L * D]: a unit vector for each. Without leaves the order is that of the rows.
+    """
+
+    order: Rows
+    starts: npt.NDArray[np.uint32]
+    centres: Floats
+
+    @classmethod
+    def none(cls, count: int) -> Arrangement:
+        """`count` rows as they are."""
+        return cls(np.arange(count), np.zeros(1, np.uint32), np.zeros(0, np.float32))
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
     """One way to search.
 
-    `build(folder, vectors, config, tracker)` writes the backend's files, `check(folder, vectors, metadata)` raises
-    ArtifactError unless they are sound in every field that a search follows, and `open(folder, vectors, metadata)`
-    makes the engine.
+    `arrange(vectors, config)` says how rows are to be ordered before anything else is written; `build(folder, vectors,
+    arrangement, config, tracker)` writes the backend's files of vectors in that order; `check(folder, vectors, metadata)`
+    raises ArtifactError unless they are sound in every field that a search follows, and `open(folder, vectors,
+    metadata)` makes the engine.
     """
 
     files: tuple[str, ...]
-    build: Callable[[Path, Floats, IndexConfig, Tracker], None]
+    arrange: Callable[[Floats, IndexConfig], Arrangement]
+    build: Callable[[Path, Floats, Arrangement, IndexConfig, Tracker], None]
     check: Callable[[Path, Floats, ShardMetadata], None]
     open: Callable[[Path, Floats, ShardMetadata], Engine]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from retrieval.index import _native
-from retrieval.index.backends.backend import Backend
+from retrieval.index.backends.backend import Arrangement, Backend
 from retrieval.index.backends.batch import Batch, answers
 from retrieval.index.config import IndexConfig
 from retrieval.index.metadata import ShardMetadata
@@ -29,7 +29,17 @@ class _Exact:
         return None
 
 
-def _build(folder: Path, vectors: Floats, config: IndexConfig, tracker: Tracker) -> None:  # noqa: ARG001
+def _arrange(vectors: Floats, config: IndexConfig) -> Arrangement:  # noqa: ARG001
+    return Arrangement.none(len(vectors))
+
+
+def _build(
+    folder: Path,  # noqa: ARG001
+    vectors: Floats,
+    arrangement: Arrangement,  # noqa: ARG001
+    config: IndexConfig,  # noqa: ARG001
+    tracker: Tracker,
+) -> None:
     tracker.advance(len(vectors))
 
 
@@ -41,4 +51,4 @@ def _open(folder: Path, vectors: Floats, metadata: ShardMetadata) -> _Exact:  # 
     return _Exact(vectors)
 
 
-BACKEND = Backend((), _build, _check, _open)
+BACKEND = Backend((), _arrange, _build, _check, _open)

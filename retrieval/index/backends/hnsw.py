@@ -9,7 +9,7 @@ import hnswlib
 import numpy as np
 
 from retrieval.errors import ArtifactError
-from retrieval.index.backends.backend import Backend
+from retrieval.index.backends.backend import Arrangement, Backend
 from retrieval.index.backends.hnsw_file import FILE, check_graph_file
 from retrieval.index.config import IndexConfig
 from retrieval.index.metadata import ShardMetadata
@@ -35,7 +35,17 @@ class _HnswGraph:
         return labels.view(np.int64), np.float32(1.0) - distances
 
 
-def _build(folder: Path, vectors: Floats, config: IndexConfig, tracker: Tracker) -> None:
+def _arrange(vectors: Floats, config: IndexConfig) -> Arrangement:  # noqa: ARG001
+    return Arrangement.none(len(vectors))
+
+
+def _build(
+    folder: Path,
+    vectors: Floats,
+    arrangement: Arrangement,  # noqa: ARG001
+    config: IndexConfig,
+    tracker: Tracker,
+) -> None:
     count, dim = vectors.shape
     index = hnswlib.Index(space="ip", dim=dim)
     index.init_index(count, M=config.M, ef_construction=config.ef_construction, random_seed=config.seed)
@@ -62,4 +72,4 @@ def _open(folder: Path, vectors: Floats, metadata: ShardMetadata) -> Searcher:
     return Searcher(vectors, _HnswGraph(index))
 
 
-BACKEND = Backend((FILE,), _build, check_graph_file, _open)
+BACKEND = Backend((FILE,), _arrange, _build, check_graph_file, _open)

@@ -14,7 +14,7 @@ import numpy as np
 from retrieval.errors import ArtifactError
 from retrieval.index import _native
 from retrieval.index.backends import hnsw_file
-from retrieval.index.backends.backend import Backend
+from retrieval.index.backends.backend import Arrangement, Backend
 from retrieval.index.backends.batch import Batch, answers
 from retrieval.index.config import IndexConfig
 from retrieval.index.metadata import ShardMetadata
@@ -52,7 +52,12 @@ class _Native:
         )
 
 
-def _build(folder: Path, vectors: Floats, config: IndexConfig, tracker: Tracker) -> None:
+def _arrange(vectors: Floats, config: IndexConfig) -> Arrangement:
+    order, starts, centres = _native.arrange(vectors, seed=config.seed, threads=config.threads)
+    return Arrangement(order.astype(np.int64), starts, centres)
+
+
+def _build(folder: Path, vectors: Floats, arrangement: Arrangement, config: IndexConfig, tracker: Tracker) -> None:
     told = 0
 
     def tell(done: int) -> None:
@@ -70,6 +75,9 @@ def _build(folder: Path, vectors: Floats, config: IndexConfig, tracker: Tracker)
             alpha=_ALPHA,
             seed=config.seed,
             threads=config.threads,
+            starts=arrangement.starts,
+            centres=arrangement.centres,
+            search_effort=config.ef_search,
             progress=tell,
         )
     except OSError as error:
@@ -104,4 +112,4 @@ def _opened(folder: Path, metadata: ShardMetadata) -> _native.Index:
     return index
 
 
-BACKEND = Backend((FILE, hnsw_file.FILE), _build, _check, _open)
+BACKEND = Backend((FILE, hnsw_file.FILE), _arrange, _build, _check, _open)

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "codes.h"
+#include "drawn.h"
 #include "kernels.h"
 #include "twins.h"
 #include "walk_memory.h"
@@ -44,14 +45,6 @@ struct Scratch {
 
   Scratch(uint32_t count, uint32_t stride) : walk(count, stride) {}
 };
-
-// A number for each row that looks random, none twice.
-uint64_t drawn(uint64_t seed, uint32_t row) {
-  uint64_t x = seed * 0x9e3779b97f4a7c15u + row + 1;  // splitmix64
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-  return x ^ (x >> 31);
-}
 
 // Links the nodes of one level; those above are finished.
 class LevelBuilder {
@@ -204,7 +197,7 @@ class LevelBuilder {
     const QueryCode query = scratch.walk.encoded(vector(node), graph_.dim, graph_.scales.data());
     WalkTerms terms;
     terms.wanted = settings_.effort;
-    WalkScratch lent = scratch.walk.lent(terms.wanted, 0);
+    WalkScratch lent = scratch.walk.walk(terms.wanted);
     const WalkOutcome out = kernels_.walk(now, query, terms, lent);
     scratch.candidates.clear();
     for (uint32_t j = 0; j < out.found; j++) {
@@ -350,6 +343,8 @@ GraphView BuiltGraph::view() const {
   seen.stride = stride;
   seen.rest = rest.data();
   seen.scales = scales.data();
+  seen.leaves = {leaf_codes.data(), leaf_starts.data(), static_cast<uint32_t>(leaf_codes.size() / stride_of(dim)),
+                 rows_per_effort};
   return seen;
 }
 

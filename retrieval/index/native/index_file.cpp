@@ -17,15 +17,17 @@ namespace retrieval {
 namespace {
 
 constexpr size_t kPage = 4096;
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 constexpr char kMagic[8] = {'R', 'T', 'V', 'L', 'W', 'A', 'L', 'K'};
 constexpr size_t kSummedAtOnce = 1 << 20;
 constexpr uint32_t kCheckedAtOnce = 4096;
+constexpr uint32_t kMostRowsPerEffort = 1 << 16;
 
 struct Header {
   char magic[8];
   uint32_t version, count, dim, m, levels, entry;
   uint32_t nodes[kMostLevels];
+  uint32_t leaves, rows_per_effort;
   uint64_t file_bytes;
   uint64_t body_checksum;
   uint64_t header_checksum;  // of the page, with this field 0
@@ -33,7 +35,7 @@ struct Header {
 static_assert(sizeof(Header) <= kPage);
 
 struct Sections {
-  size_t scales, rest, end;
+  size_t scales, leaf_codes, leaf_starts, rest, end;
   size_t codes[kMostLevels], links[kMostLevels], below[kMostLevels];
 };
 
@@ -54,6 +56,8 @@ Sections sections_of(const Header& header) {
     found.links[l] = next(header.nodes[l] * degree_of(l, header.m) * sizeof(uint32_t));
     if (l > 0) found.below[l] = next(header.nodes[l] * sizeof(uint32_t));
   }
+  found.leaf_codes = next(header.leaves * stride);
+  found.leaf_starts = next((size_t{header.leaves} + 1) * sizeof(uint32_t));
   found.rest = next(header.count * stride);
   found.end = at;
   return found;
@@ -96,6 +100,8 @@ void write_index(const std::string& path, const BuiltGraph& graph) {
   header.levels = static_cast<uint32_t>(graph.level.size());
   header.entry = graph.entry;
   for (uint32_t l = 0; l < header.levels; l++) header.nodes[l] = static_cast<uint32_t>(graph.level[l].rows.size());
+  header.leaves = static_cast<uint32_t>(graph.leaf_starts.size() - 1);
+  header.rows_per_effort = graph.rows_per_effort;
   const Sections at = sections_of(header);
   header.file_bytes = at.end;
   {
@@ -114,6 +120,10 @@ void write_index(const std::string& path, const BuiltGraph& graph) {
       out.pad_to(at.below[l]);
       out.write(level.below.data(), level.below.size() * sizeof(uint32_t));
     }
+    out.pad_to(at.leaf_codes);
+    out.write(graph.leaf_codes.data(), graph.leaf_codes.size());
+    out.pad_to(at.leaf_starts);
+    out.write(graph.leaf_starts.data(), graph.leaf_starts.size() * sizeof(uint32_t));
     out.pad_to(at.rest);
     out.write(graph.rest.data(), graph.rest.size());
     out.pad_to(at.end);
@@ -147,6 +157,7 @@ IndexFile::IndexFile(const std::string& path) : path_(path), file_(path) {
   if (header.header_checksum != page_checksum(header) || !zeros) throw Damaged(path + ": its header is damaged");
   const bool possible = header.count <= kMostRows && header.dim >= 1 && header.dim <= 65536 && header.m >= 2 &&
                         header.m <= 256 && header.levels <= kMostLevels && (header.levels > 0) == (header.count > 0) &&
+                        header.leaves <= header.count && header.rows_per_effort <= kMostRowsPerEffort &&
                         (header.levels == 0 || (header.nodes[0] == header.count &&
                                                 header.entry < header.nodes[header.levels - 1]));
   if (!possible) throw Damaged(path + ": its header is impossible: damaged");
@@ -166,6 +177,8 @@ IndexFile::IndexFile(const std::string& path) : path_(path), file_(path) {
   view_.entry = header.entry;
   view_.dim = header.dim;
   view_.stride = stride_of(header.dim);
+  view_.leaves = {data + at.leaf_codes, reinterpret_cast<const uint32_t*>(data + at.leaf_starts), header.leaves,
+                  header.rows_per_effort};
   view_.rest = data + at.rest;
   view_.scales = reinterpret_cast<const float*>(data + at.scales);
   for (uint32_t l = 0; l < header.levels; l++) {
@@ -190,6 +203,7 @@ void IndexFile::verify(const float* vectors, unsigned threads) const {
     }
   }
   for (uint32_t l = 0; l < view_.levels; l++) check_level(l, threads);
+  check_leaves();
   check_codes(vectors, threads);
 }
 
@@ -220,6 +234,16 @@ void IndexFile::check_level(uint32_t l, unsigned threads) const {
   if (wrong.load() < level.count) {
     throw Damaged(path_ + ": node " + text(wrong.load()) + " of level " + text(l) +
                   " has links or codes that are impossible: damaged");
+  }
+}
+
+void IndexFile::check_leaves() const {
+  const Leaves& leaves = view_.leaves;
+  bool sound = leaves.starts[0] == 0;
+  for (uint32_t l = 0; l < leaves.count; l++) sound = sound && leaves.starts[l] <= leaves.starts[l + 1];
+  const uint32_t count = view_.levels > 0 ? view_.level[0].count : 0;
+  if (!sound || (leaves.count > 0 && leaves.starts[leaves.count] != count)) {
+    throw Damaged(path_ + ": its leaves do not cover the rows: damaged");
   }
 }
 

@@ -1,8 +1,9 @@
 // graph.native: what a search reads, laid out to be mapped. Little-endian; sections begin at pages.
 //
-//   header       4096 bytes: magic, version, count, dim, m, levels, entry, nodes of each level, checksum of the rest
+//   header       4096 bytes: magic, version, count, dim, m, levels, entry, nodes of each level, leaves, checksum of the rest
 //   scales       float32 [stride]
 //   per level    codes uint8 [n * stride]; links uint32 [n * degree]; above level 0, below uint32 [n]
+//   leaves       codes uint8 [leaves * stride]; starts uint32 [leaves + 1]
 //   rest         uint8 [count * stride]
 //
 // Where a section begins follows from the numbers in the header, so no offset in the file can lead astray.
@@ -38,6 +39,7 @@ class IndexFile {
 
  private:
   void check_level(uint32_t l, unsigned threads) const;
+  void check_leaves() const;
   void check_codes(const float* vectors, unsigned threads) const;
 
   std::string path_;

@@ -17,27 +17,17 @@ struct WalkTerms {
   Eligible eligible;
 };
 
-// Rows whose scores are as good as equal.
-struct Bucket {
-  uint32_t head = kNone;  // the last that came of those not expanded yet: its place in the pool
-  uint32_t count = 0;
-};
-
-// Memory of one walk, made by its owner (WalkMemory): `visited` one bit a row, all clear before and after; `touched`
-// notes up to `touched_room` rows, so that few need clearing; `pool` has room for the capacity and one more, or for the
-// `pool_room` entries of a walk without filter, `next` as many; `buckets` [kBuckets] are all empty before and after.
+// Memory of one walk, lent by its owner (WalkMemory): `visited` one bit a row, all clear before and after; `touched`
+// notes up to `touched_room` rows, so that few need clearing; `pool` holds the walk's capacity and one more.
 struct WalkScratch {
   uint64_t* visited = nullptr;
   uint32_t* touched = nullptr;
   uint32_t touched_room = 0;
   uint64_t* pool = nullptr;
-  uint32_t* next = nullptr;
-  uint32_t pool_room = 0;
-  Bucket* buckets = nullptr;
 };
 
 struct WalkOutcome {
-  uint32_t found = 0;      // rows in the pool: at least those wanted, unless there are fewer; in no order
+  uint32_t found = 0;      // rows in the pool, best first
   uint32_t eligible = 0;   // how many of them may be answered
   uint64_t visits = 0;     // rows compared
   uint32_t expanded = 0;   // rows whose links were followed
@@ -58,14 +48,21 @@ static inline int32_t pool_score(uint64_t entry) {
 }
 static inline uint32_t pool_row(uint64_t entry) { return ~static_cast<uint32_t>(entry >> 2) & (kMostRows - 1); }
 
-// Cosines from -1 to 1 in steps of .0005, finer than 8-bit codes can tell apart.
-constexpr uint32_t kBuckets = 4096;
-static inline uint32_t bucket_of(const QueryCode& query, int32_t score) {
-  float place = static_cast<float>(score - query.zero) * query.buckets_per_unit + kBuckets / 2;
-  place = place > 0.0f ? place : 0.0f;
-  place = place < kBuckets - 1 ? place : kBuckets - 1;
-  return static_cast<uint32_t>(static_cast<int32_t>(place));
-}
+// Cosines from -1 to 1 in steps of .001, about what 8-bit codes can tell apart.
+constexpr uint32_t kBuckets = 2048;
+
+// What sifting keeps: the `wanted` best rows and those as good as the last of them (to a bucket's width), in no order.
+// Rows that fell out stay among `entries` until there is no room left; `least` tells them apart.
+struct Kept {
+  uint64_t* entries = nullptr;
+  uint32_t room = 0;
+  uint32_t* counts = nullptr;  // [kBuckets] rows held, by bucket
+  uint32_t wanted = 0;
+  uint32_t size = 0;           // entries
+  uint32_t held = 0;           // of them from bucket `low` up
+  uint32_t low = 0;
+  int32_t least = INT32_MIN;   // scores below this are not held
+};
 
 struct Kernels {
   const char* name;
@@ -75,6 +72,9 @@ struct Kernels {
   // returns how many it holds then
   uint32_t (*scan)(const GraphView&, const QueryCode&, const Eligible&, uint32_t begin, uint32_t end, uint32_t wanted,
                    uint64_t* pool, uint32_t held);
+  // Offers the eligible ones of the consecutive rows [begin, end) of `codes` [.. * stride]
+  void (*sift)(const uint8_t* codes, uint32_t stride, const QueryCode&, const Eligible&, uint32_t begin, uint32_t end,
+               Kept&);
   // Final scores [n] of rows [n]: inner products of the 16-bit coordinates with the query
   void (*finish)(const GraphView&, const QueryCode&, const uint32_t* rows, uint32_t n, float* scores);
   // Inner product of two float32 vectors [dim]

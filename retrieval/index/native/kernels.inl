@@ -3,6 +3,8 @@
 // copy of it, perhaps the one whose instructions this processor does not have.
 //
 // Isa::score4(codes, stride, ordinals, query, out)   scores [4] of four rows
+// Isa::score16(codes, stride, query, out)            scores [16] of consecutive rows
+// Isa::at_least(scores, least)                       bits of those of scores [16] that are no lower than `least`
 // Isa::finish(high, low, scaled, stride)             inner product of one row's 16-bit coordinates
 // Isa::dot(a, b, dim), Isa::dots4(query, v, dim, out) float32
 
@@ -21,6 +23,7 @@ inline uint32_t place_of(const uint64_t* pool, uint32_t size, uint64_t entry) {
   return static_cast<uint32_t>(at - pool) + (*at > entry ? 1 : 0);
 }
 
+#include "sift.inl"
 #include "walk.inl"
 
 struct ScanPool {

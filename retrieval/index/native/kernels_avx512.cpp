@@ -28,6 +28,15 @@ struct Isa {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(out), four);
   }
 
+  static void score16(const uint8_t* codes, uint32_t stride, const int8_t* query, int32_t* out) {
+    const uint32_t rows[4] = {0, 1, 2, 3};
+    for (uint32_t j = 0; j < 16; j += 4) score4(codes + size_t{stride} * j, stride, rows, query, out + j);
+  }
+
+  static uint32_t at_least(const int32_t* scores, int32_t least) {
+    return _mm512_cmpge_epi32_mask(_mm512_loadu_si512(scores), _mm512_set1_epi32(least));
+  }
+
   static float finish(const uint8_t* high, const uint8_t* low, const float* scaled, uint32_t stride) {
     __m512 sums[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
     const __m512i middle = _mm512_set1_epi32(32768);
@@ -74,6 +83,6 @@ struct Isa {
 
 }  // namespace
 
-const Kernels kAvx512{"avx512", walk, scan, finish, Isa::dot, dots};
+const Kernels kAvx512{"avx512", walk, scan, sift, finish, Isa::dot, dots};
 
 }  // namespace retrieval

@@ -15,6 +15,7 @@
 #include "hnsw_file.h"
 #include "index_file.h"
 #include "kernels.h"
+#include "leaves.h"
 #include "searcher.h"
 #include "workers.h"
 
@@ -80,7 +81,7 @@ struct Batch {
       begin = excluded_until(i);
       ask.visits = visits;
       ask.time_ns = time_ns;
-      ask.only_walk = only_walk;
+      ask.only = only_walk ? Plan::kWalk : Plan::kNothing;
     }
     return made;
   }
@@ -132,9 +133,14 @@ class Index {
     searcher_.calibrate(effort);
   }
 
+  nb::tuple leaves() const {
+    const Leaves& leaves = file_.view().leaves;
+    return nb::make_tuple(leaves.count, leaves.rows_per_effort);
+  }
+
   nb::tuple costs() const {
     const Costs costs = searcher_.costs();
-    return nb::make_tuple(costs.expanded, costs.scanned, costs.gathered);
+    return nb::make_tuple(costs.expanded, costs.scanned, costs.gathered, costs.ranked, costs.sifted);
   }
 
   nb::tuple search(Matrix<float> queries, Vector<uint32_t> k, Vector<uint32_t> effort, Bits allowed,
@@ -169,13 +175,33 @@ nb::tuple search_vectors(Matrix<float> vectors, Matrix<float> queries, Vector<ui
   return answered(answers);
 }
 
+// Order of the rows, starts of the leaves, their centres.
+nb::tuple arranged(Matrix<float> vectors, uint64_t seed, unsigned threads) {
+  require(vectors.shape(0) <= kMostRows && vectors.shape(1) >= 1, "too many vectors, or none of a dimension");
+  const uint32_t count = static_cast<uint32_t>(vectors.shape(0)), dim = static_cast<uint32_t>(vectors.shape(1));
+  Arrangement made;
+  {
+    const nb::gil_scoped_release free;
+    made = arrange(vectors.data(), count, dim, seed, threads_of(threads));
+  }
+  return nb::make_tuple(owned(std::move(made.order)), owned(std::move(made.starts)), owned(std::move(made.centres)));
+}
+
 void build(Matrix<float> vectors, const std::string& index_path, const std::string& hnsw_path, uint32_t m,
-           uint32_t effort, float alpha, uint64_t seed, unsigned threads, std::optional<nb::callable> progress) {
+           uint32_t effort, float alpha, uint64_t seed, unsigned threads, Vector<uint32_t> starts,
+           Vector<float> centres, uint32_t search_effort, std::optional<nb::callable> progress) {
   require(vectors.shape(0) <= kMostRows, "too many vectors for one index");
   require(m >= 2 && m <= 256 && effort >= 1 && effort < (1u << 20) && alpha >= 1.0f && alpha <= 4.0f,
           "m, effort or alpha out of range");
   const uint32_t count = static_cast<uint32_t>(vectors.shape(0)), dim = static_cast<uint32_t>(vectors.shape(1));
   require(dim >= 1 && dim <= 65536, "vectors of an impossible dimension");
+  const size_t leaves = starts.shape(0) - std::min<size_t>(1, starts.shape(0));
+  require(centres.shape(0) == leaves * dim && leaves <= count, "centres of another number of leaves than their starts");
+  require(leaves == 0 || (starts(0) == 0 && starts(leaves) == count), "leaves that don't cover the vectors");
+  for (size_t l = 0; l < leaves; l++) require(starts(l) <= starts(l + 1), "leaves that are out of order");
+  std::vector<uint32_t> leaf_starts(starts.data(), starts.data() + starts.shape(0));
+  if (leaf_starts.empty()) leaf_starts.push_back(0);
+  const std::vector<float> leaf_centres(centres.data(), centres.data() + centres.shape(0));
   const GraphSettings settings{m, effort, alpha, seed, threads_of(threads)};
   const float* const data = vectors.data();
   const nb::gil_scoped_release free;
@@ -184,7 +210,8 @@ void build(Matrix<float> vectors, const std::string& index_path, const std::stri
     if (PyErr_CheckSignals() != 0) throw nb::python_error();
     if (progress) (*progress)(done);
   };
-  const BuiltGraph graph = build_graph(data, count, dim, settings, told);
+  BuiltGraph graph = build_graph(data, count, dim, settings, told);
+  add_leaves(graph, data, leaf_starts, leaf_centres, search_effort, seed, settings.threads);
   write_index(index_path, graph);
   write_hnsw(hnsw_path, graph.view(), graph.m, data, effort);
 }
@@ -203,7 +230,8 @@ NB_MODULE(_native, module) {
     return names;
   });
   module.def("build", &build, "vectors"_a, "index_path"_a, "hnsw_path"_a, nb::kw_only(), "m"_a, "effort"_a, "alpha"_a,
-             "seed"_a, "threads"_a, "progress"_a = nb::none());
+             "seed"_a, "threads"_a, "starts"_a, "centres"_a, "search_effort"_a, "progress"_a = nb::none());
+  module.def("arrange", &arranged, "vectors"_a, nb::kw_only(), "seed"_a, "threads"_a);
   module.def("search_vectors", &search_vectors, "vectors"_a, "queries"_a, "k"_a, "allowed"_a, "excluded"_a,
              "excluded_until"_a, nb::kw_only(), "threads"_a);
   nb::class_<Index>(module, "Index")
@@ -216,6 +244,7 @@ NB_MODULE(_native, module) {
       .def("verify_hnsw", &Index::verify_hnsw, "path"_a, "vectors"_a, "effort"_a)
       .def("calibrate", &Index::calibrate, "effort"_a)
       .def_prop_ro("costs", &Index::costs)
+      .def_prop_ro("leaves", &Index::leaves)
       .def("search", &Index::search, "queries"_a, "k"_a, "effort"_a, "allowed"_a, "excluded"_a, "excluded_until"_a,
            nb::kw_only(), "visits"_a = 0, "time_ns"_a = 0, "threads"_a = 1, "only_walk"_a = false);
 }

@@ -13,10 +13,27 @@ namespace {
 
 constexpr uint32_t kScannedAtOnce = 1 << 15;  // rows between two looks at the clock; a multiple of 64
 constexpr uint32_t kTrials = 16;
+constexpr uint32_t kLeastEffort = 25;         // even a single row is looked for among so many times rows_per_effort
+constexpr size_t kFetchedAhead = 1024;        // bytes of the next leaf; the processor itself follows from there
 
 int64_t now_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
       .count();
+}
+
+uint32_t ones(const Eligible& eligible, uint32_t begin, uint32_t end) {
+  if (!eligible.any()) return end - begin;
+  uint32_t n = 0;
+  for (uint32_t at = begin; at < end; at += 16) {
+    n += static_cast<uint32_t>(__builtin_popcount(eligible.bits(at, std::min(16u, end - at))));
+  }
+  return n;
+}
+
+// The entries that are still held, moved to the front.
+uint32_t settled(const Kept& kept) {
+  const auto held = [&kept](uint64_t entry) { return pool_score(entry) >= kept.least; };
+  return static_cast<uint32_t>(std::partition(kept.entries, kept.entries + kept.size, held) - kept.entries);
 }
 
 // Far from a query many rows score alike: a scan keeps more of them for the final scores, which cost it little.
@@ -29,7 +46,7 @@ struct Searcher::Scratch {
   std::vector<uint64_t> excluded;
   std::vector<uint32_t> rows;
   std::vector<float> scores;
-  std::vector<ScoredRow> found;
+  std::vector<ScoredRow> found, ranked;
   BestFirst best_first;
 
   Scratch(uint32_t count, uint32_t stride) : walk(count, stride), excluded((size_t{count} + 63) / 64) {}
@@ -76,8 +93,7 @@ void Searcher::search(const Ask* asks, size_t n, Answer* answers, unsigned threa
 void Searcher::answer(const Ask& ask, Answer& answer, Scratch& scratch) {
   answer = Answer{};
   const uint32_t wanted = std::min(std::max(ask.k, ask.effort), count_);
-  uint32_t capacity = 0;
-  answer.plan = planned(ask, wanted, capacity);
+  answer.plan = planned(ask, wanted);
   if (answer.plan == Plan::kNothing) return;
   const int64_t deadline = ask.time_ns > 0 ? now_ns() + ask.time_ns : 0;
   const QueryCode query = scratch.walk.encoded(ask.query, view_.dim, view_.scales);
@@ -85,52 +101,110 @@ void Searcher::answer(const Ask& ask, Answer& answer, Scratch& scratch) {
     scratch.excluded[ask.excluded[i] >> 6] |= uint64_t{1} << (ask.excluded[i] & 63);
   }
   uint32_t found = 0;
-  if (answer.plan == Plan::kWalk) {
-    found = walk(ask, query, wanted, capacity, deadline, answer, scratch);
-  }
+  if (answer.plan == Plan::kWalk) found = walk(ask, query, wanted, deadline, answer, scratch);
+  if (answer.plan == Plan::kLeaves) found = leaves(ask, query, wanted, deadline, answer, scratch);
   if (answer.plan == Plan::kScan) found = scan(ask, query, scanned_pool(ask, wanted), deadline, answer, scratch);
   for (uint32_t i = 0; i < ask.excluded_count; i++) scratch.excluded[ask.excluded[i] >> 6] = 0;
   finish(ask, query, found, answer, scratch);
 }
 
-// A walk passes rows that may not be answered, too: about one in (allowed share) of what it weighs counts.
-Plan Searcher::planned(const Ask& ask, uint32_t wanted, uint32_t& capacity) const {
+// The cheapest that finds enough. Under a filter a walk passes rows that may not be answered, too, and where the filter
+// keeps away from the query it is neither cheap nor sure to find the few that it wants: leaves are, where there are any.
+Plan Searcher::planned(const Ask& ask, uint32_t wanted) const {
   const uint32_t allowed = ask.allowed != nullptr ? ask.allowed_count : count_;
   if (allowed == 0 || wanted == 0 || ask.k == 0) return Plan::kNothing;
-  const double scan = ask.allowed != nullptr
-                          ? std::min(costs_.scanned * count_, costs_.gathered * allowed) + count_ / 64 * 0.5
-                          : costs_.scanned * count_;
-  const double expanded = double{1} * wanted * count_ / allowed + ask.excluded_count * 0.25;
-  if (!ask.only_walk && (wanted >= allowed || expanded * costs_.expanded >= scan)) return Plan::kScan;
-  // A pool that fills up with twice as many rows that don't count means that the filter keeps away from the query:
-  // there a walk is neither cheap nor sure to find the few that it wants
-  capacity = ask.allowed == nullptr && ask.excluded_count == 0
-                 ? wanted
-                 : static_cast<uint32_t>(std::min<double>(count_, 2.0 * expanded + 64 + ask.excluded_count));
-  return Plan::kWalk;
+  if (ask.only != Plan::kNothing) return ask.only;
+  if (wanted >= allowed) return Plan::kScan;
+  const bool filtered = ask.allowed != nullptr;
+  const double passed = double{1} * count_ / allowed;  // rows for one that counts
+  const double scan = filtered ? std::min(costs_.scanned * count_, costs_.gathered * allowed) + count_ / 64 * 0.5
+                               : costs_.scanned * count_;
+  const double walk = (wanted * passed + ask.excluded_count * 0.25) * costs_.expanded;
+  if (view_.leaves.count == 0 || view_.leaves.rows_per_effort == 0) return walk < scan ? Plan::kWalk : Plan::kScan;
+  const double rows = std::min<double>(count_, static_cast<double>(sifted_rows(wanted)) * passed);
+  const double leaves = view_.leaves.count * costs_.ranked + rows * costs_.sifted;
+  if (!filtered && walk < std::min(leaves, scan)) return Plan::kWalk;
+  return leaves < scan ? Plan::kLeaves : Plan::kScan;
 }
 
-uint32_t Searcher::walk(const Ask& ask, const QueryCode& query, uint32_t wanted, uint32_t capacity, int64_t deadline,
-                        Answer& answer, Scratch& scratch) {
+uint64_t Searcher::sifted_rows(uint32_t wanted) const {
+  return uint64_t{view_.leaves.rows_per_effort} * (uint64_t{wanted} + kLeastEffort);
+}
+
+// Half as many again as leaves of mean size would be, for small ones.
+uint32_t Searcher::leaves_of(uint64_t rows) const {
+  return static_cast<uint32_t>(std::min<uint64_t>(view_.leaves.count, rows * view_.leaves.count / count_ * 3 / 2 + 8));
+}
+
+// Leaves by their centres' scores, best first, `most` of them or a few more.
+void Searcher::rank_leaves(const QueryCode& query, uint32_t most, Scratch& scratch) const {
+  const Leaves& all = view_.leaves;
+  Kept kept = scratch.walk.kept(most);
+  kernels_.sift(all.codes, view_.stride, query, Eligible{}, 0, all.count, kept);
+  scratch.ranked.clear();
+  for (uint32_t i = 0, n = settled(kept); i < n; i++) {
+    scratch.ranked.push_back({static_cast<float>(pool_score(kept.entries[i])), pool_row(kept.entries[i])});
+  }
+  scratch.best_first.order(scratch.ranked);
+}
+
+uint32_t Searcher::leaves(const Ask& ask, const QueryCode& query, uint32_t wanted, int64_t deadline, Answer& answer,
+                          Scratch& scratch) {
+  const Leaves& all = view_.leaves;
+  const uint64_t enough = sifted_rows(wanted);
+  const Eligible eligible{ask.allowed, ask.excluded_count > 0 ? scratch.excluded.data() : nullptr};
+  rank_leaves(query, ask.allowed == nullptr ? leaves_of(enough) : all.count, scratch);
+  // neighbours of the last one wanted may have taken its place in 8 bits
+  Kept kept = scratch.walk.kept(wanted + wanted / 4 + 16);
+  const uint8_t* const codes = view_.level[0].codes;
+  uint64_t passed = 0;
+  for (size_t i = 0; i < scratch.ranked.size() && passed < enough; i++) {
+    const uint32_t leaf = scratch.ranked[i].row, begin = all.starts[leaf], end = all.starts[leaf + 1];
+    if (i > 0 && ((ask.visits > 0 && answer.visits >= ask.visits) || (deadline > 0 && now_ns() >= deadline))) {
+      answer.truncated = true;
+      break;
+    }
+    if (i + 1 < scratch.ranked.size()) {
+      const uint8_t* const next = codes + size_t{view_.stride} * all.starts[scratch.ranked[i + 1].row];
+      for (size_t b = 0; b < kFetchedAhead; b += 64) __builtin_prefetch(next + b, 0, 3);
+    }
+    kernels_.sift(codes, view_.stride, query, eligible, begin, end, kept);
+    passed += ones(eligible, begin, end);
+    answer.visits += end - begin;
+  }
+  const uint32_t found = settled(kept);
+  if (found < ask.k && !answer.truncated && ask.only == Plan::kNothing) answer.plan = Plan::kScan;
+  return found;
+}
+
+uint32_t Searcher::capacity_of(const Ask& ask, uint32_t wanted) const {
+  if (ask.allowed == nullptr && ask.excluded_count == 0) return wanted;
+  const uint32_t allowed = ask.allowed != nullptr ? ask.allowed_count : count_;
+  const double expected = double{1} * wanted * count_ / std::max(1u, allowed) + ask.excluded_count * 0.25;
+  return static_cast<uint32_t>(std::min<double>(count_, 2.0 * expected + 64 + ask.excluded_count));
+}
+
+uint32_t Searcher::walk(const Ask& ask, const QueryCode& query, uint32_t wanted, int64_t deadline, Answer& answer,
+                        Scratch& scratch) {
   WalkTerms terms;
   terms.wanted = wanted;
-  terms.capacity = capacity;
+  terms.capacity = capacity_of(ask, wanted);
   terms.visits = ask.visits;
   terms.deadline_ns = deadline;
   terms.eligible.allowed = ask.allowed;
   terms.eligible.excluded = ask.excluded_count > 0 ? scratch.excluded.data() : nullptr;
-  WalkScratch lent = scratch.walk.lent(wanted, capacity);
+  WalkScratch lent = scratch.walk.walk(std::max(wanted, terms.capacity));
   const WalkOutcome out = kernels_.walk(view_, query, terms, lent);
   answer.visits = out.visits;
   answer.truncated = out.truncated;
   // A pool full of rows that don't count, or a part of the graph that no link leads to
-  if (out.eligible < wanted && !out.truncated && !ask.only_walk) answer.plan = Plan::kScan;
+  if (out.eligible < wanted && !out.truncated && ask.only == Plan::kNothing) answer.plan = Plan::kScan;
   return out.found;
 }
 
 uint32_t Searcher::scan(const Ask& ask, const QueryCode& query, uint32_t wanted, int64_t deadline, Answer& answer,
                         Scratch& scratch) {
-  scratch.walk.grow_pool(size_t{wanted} + 1);
+  uint64_t* const pool = scratch.walk.pool(size_t{wanted} + 1);
   Eligible eligible;
   eligible.allowed = ask.allowed;
   eligible.excluded = ask.excluded_count > 0 ? scratch.excluded.data() : nullptr;
@@ -143,7 +217,7 @@ uint32_t Searcher::scan(const Ask& ask, const QueryCode& query, uint32_t wanted,
       break;
     }
     const uint32_t end = begin + std::min(step, count_ - begin);
-    found = kernels_.scan(view_, query, eligible, begin, end, wanted, scratch.walk.pool(), found);
+    found = kernels_.scan(view_, query, eligible, begin, end, wanted, pool, found);
     answer.visits += end - begin;
   }
   return found;
@@ -175,7 +249,7 @@ void Searcher::calibrate(uint32_t effort) {
   Borrowed scratch(*this);
   Scratch& memory = *scratch;
   std::vector<float> query(view_.dim);
-  double expanded = 0, walked = 0, scanned = 0, passed = 0, gathered = 0, picked = 0;
+  double expanded = 0, walked = 0, scanned = 0, passed = 0, gathered = 0, picked = 0, ranking = 0, sifting = 0, sifted = 0;
   const uint32_t wanted = std::min(std::max(1u, effort), count_);
   const uint32_t part = std::min(count_, kScannedAtOnce);
   std::vector<uint64_t> tenth(memory.excluded.size());
@@ -189,7 +263,7 @@ void Searcher::calibrate(uint32_t effort) {
     const QueryCode code = memory.walk.encoded(query.data(), view_.dim, view_.scales);
     WalkTerms terms;
     terms.wanted = wanted;
-    WalkScratch lent = memory.walk.lent(wanted, 0);
+    WalkScratch lent = memory.walk.walk(wanted);
     const int64_t start = now_ns();
     const WalkOutcome out = kernels_.walk(view_, code, terms, lent);
     const int64_t middle = now_ns();
@@ -198,6 +272,14 @@ void Searcher::calibrate(uint32_t effort) {
     const int64_t later = now_ns();
     kernels_.scan(view_, code, Eligible{tenth.data(), nullptr}, 0, count_, wanted, lent.pool, 0);
     const int64_t end = now_ns();
+    Ask ask;
+    ask.query = query.data();
+    Answer answer;
+    const uint32_t most = leaves_of(sifted_rows(wanted));
+    if (most > 0) rank_leaves(code, most, memory);
+    const int64_t ranked = now_ns();
+    if (most > 0) leaves(ask, code, wanted, 0, answer, memory);
+    const int64_t last = now_ns();
     if (trial == 0) continue;  // pages and caches are cold
     walked += static_cast<double>(middle - start);
     expanded += out.expanded;
@@ -205,10 +287,15 @@ void Searcher::calibrate(uint32_t effort) {
     scanned += part;
     picked += static_cast<double>(end - later);
     gathered += (count_ + 9) / 10;
+    ranking += static_cast<double>(ranked - end);
+    sifting += static_cast<double>(last - ranked) - static_cast<double>(ranked - end);
+    sifted += static_cast<double>(answer.visits);
   }
   costs_.expanded = walked / std::max(1.0, expanded);
   costs_.scanned = passed / std::max(1.0, scanned);
   costs_.gathered = picked / std::max(1.0, gathered);
+  costs_.ranked = ranking / std::max(1.0, static_cast<double>(kTrials - 1) * view_.leaves.count);
+  costs_.sifted = std::max(0.0, sifting) / std::max(1.0, sifted);
 }
 
 }  // namespace retrieval

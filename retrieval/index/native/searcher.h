@@ -12,6 +12,9 @@
 
 namespace retrieval {
 
+// Nothing to be found; the graph's links; every row that may be answered; leaves, nearest first, as many as it takes.
+enum class Plan : uint8_t { kNothing, kWalk, kScan, kLeaves };
+
 struct Ask {
   const float* query = nullptr;      // [dim]
   uint32_t k = 0;                    // rows wanted
@@ -22,10 +25,8 @@ struct Ask {
   uint32_t excluded_count = 0;
   uint64_t visits = 0;               // rows compared at most; 0: no limit
   int64_t time_ns = 0;               // time it may take; 0: no limit
-  bool only_walk = false;            // follow the graph even where a scan is cheaper
+  Plan only = Plan::kNothing;        // this plan even where another is cheaper
 };
-
-enum class Plan : uint8_t { kNothing, kWalk, kScan };
 
 struct Answer {
   std::vector<uint32_t> rows;   // best first; of equal scores the lower row first
@@ -40,6 +41,8 @@ struct Costs {
   double expanded = 200.0;  // a row whose links are followed
   double scanned = 2.5;     // a row of a scan over all
   double gathered = 4.0;    // a row of a scan over those allowed
+  double ranked = 1.0;      // a leaf's centre
+  double sifted = 2.0;      // a row of a leaf
 };
 
 class Searcher {
@@ -60,9 +63,15 @@ class Searcher {
   class Borrowed;
 
   void answer(const Ask& ask, Answer& answer, Scratch& scratch);
-  Plan planned(const Ask& ask, uint32_t wanted, uint32_t& capacity) const;
-  uint32_t walk(const Ask& ask, const QueryCode& query, uint32_t wanted, uint32_t capacity, int64_t deadline,
-                Answer& answer, Scratch& scratch);
+  Plan planned(const Ask& ask, uint32_t wanted) const;
+  uint32_t capacity_of(const Ask& ask, uint32_t wanted) const;
+  uint64_t sifted_rows(uint32_t wanted) const;
+  uint32_t leaves_of(uint64_t rows) const;
+  uint32_t walk(const Ask& ask, const QueryCode& query, uint32_t wanted, int64_t deadline, Answer& answer,
+                Scratch& scratch);
+  uint32_t leaves(const Ask& ask, const QueryCode& query, uint32_t wanted, int64_t deadline, Answer& answer,
+                  Scratch& scratch);
+  void rank_leaves(const QueryCode& query, uint32_t most, Scratch& scratch) const;
   uint32_t scan(const Ask& ask, const QueryCode& query, uint32_t wanted, int64_t deadline, Answer& answer,
                 Scratch& scratch);
   void finish(const Ask& ask, const QueryCode& query, uint32_t found, Answer& answer, Scratch& scratch) const;

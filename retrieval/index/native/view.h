@@ -20,6 +20,14 @@ struct Level {
   uint32_t degree = 0;
 };
 
+// Rows that lie near each other stand in a row, leaf after leaf; each leaf has a code for its centre.
+struct Leaves {
+  const uint8_t* codes = nullptr;    // [count * stride]
+  const uint32_t* starts = nullptr;  // [count + 1] first row of each, ascending from 0 to the number of rows
+  uint32_t count = 0;                // 0: the rows are in no such order
+  uint32_t rows_per_effort = 0;      // rows compared for one more of effort; 0: leaves find less than walks here
+};
+
 struct GraphView {
   Level level[kMostLevels];  // 0 holds every row, ordinal = row
   uint32_t levels = 0;       // how many of them there are; 0 in an empty graph
@@ -28,6 +36,7 @@ struct GraphView {
   uint32_t stride = 0;             // dim rounded up to a multiple of 64
   const uint8_t* rest = nullptr;   // [count * stride] low bytes of level 0
   const float* scales = nullptr;   // [stride], 0 beyond dim
+  Leaves leaves;
 };
 
 // A query in the terms of the codes: `scaled`[stride] is query * scales, `code`[stride] that in 8 bits, rounded.
@@ -43,11 +52,26 @@ struct Eligible {
   const uint64_t* allowed = nullptr;
   const uint64_t* excluded = nullptr;
 
+  // Bits of `n` rows from `first`, n <= 16.
+  uint32_t bits(uint32_t first, uint32_t n) const {
+    uint64_t found = (uint64_t{1} << n) - 1;
+    if (allowed != nullptr) found &= part(allowed, first, n);
+    if (excluded != nullptr) found &= ~part(excluded, first, n);
+    return static_cast<uint32_t>(found);
+  }
   bool any() const { return allowed != nullptr || excluded != nullptr; }
   bool operator()(uint32_t row) const {
     const uint64_t bit = uint64_t{1} << (row & 63);
     if (allowed != nullptr && !(allowed[row >> 6] & bit)) return false;
     return excluded == nullptr || !(excluded[row >> 6] & bit);
+  }
+
+ private:
+  static uint64_t part(const uint64_t* words, uint32_t first, uint32_t n) {
+    const uint32_t at = first >> 6, shift = first & 63;
+    uint64_t found = words[at] >> shift;
+    if (shift + n > 64) found |= words[at + 1] << (64 - shift);
+    return found;
   }
 };
 

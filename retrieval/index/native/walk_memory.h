@@ -1,6 +1,7 @@
-// The memory of walks over one index, one walk at a time.
+// The memory of searches over one index, one search at a time.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -13,35 +14,40 @@ namespace retrieval {
 class WalkMemory {
  public:
   WalkMemory(uint32_t count, uint32_t stride)
-      : code_(stride), scaled_(stride), visited_((size_t{count} + 63) / 64), touched_(visited_.size() / 4 + 64),
-        buckets_(kBuckets) {}
+      : code_(stride), scaled_(stride), visited_((size_t{count} + 63) / 64), touched_(visited_.size() / 4 + 64) {}
 
   // The query in codes, until the next one.
   QueryCode encoded(const float* query, uint32_t dim, const float* scales) {
     return encode_query(query, dim, scales, code_.data(), scaled_.data());
   }
 
-  // For a walk that keeps `wanted` rows, or with a filter `capacity` of any kind.
-  WalkScratch lent(uint32_t wanted, uint32_t capacity) {
-    const size_t room = 4 * size_t{wanted} + 1024;  // what falls out stays until there is no room left
-    grow_pool(std::max(room, size_t{capacity} + 1));
-    if (next_.size() < room) next_.resize(room);
-    return {visited_.data(), touched_.data(), static_cast<uint32_t>(touched_.size()), pool_.data(),
-            next_.data(),    static_cast<uint32_t>(room), buckets_.data()};
+  // For a walk that keeps `capacity` rows.
+  WalkScratch walk(uint32_t capacity) {
+    return {visited_.data(), touched_.data(), static_cast<uint32_t>(touched_.size()), pool(size_t{capacity} + 1)};
   }
 
-  // Entries of the last walk, or room for those of a scan.
-  uint64_t* pool() { return pool_.data(); }
-  void grow_pool(size_t entries) {
+  // Empty, for sifting that keeps `wanted` rows.
+  Kept kept(uint32_t wanted) {
+    Kept made;
+    made.room = 4 * wanted + 1024;  // what fell out is cleared away at a time
+    made.entries = pool(made.room);
+    counts_.assign(kBuckets, 0);
+    made.counts = counts_.data();
+    made.wanted = wanted;
+    return made;
+  }
+
+  // What the last search left, with room for so many entries.
+  uint64_t* pool(size_t entries = 0) {
     if (pool_.size() < entries) pool_.resize(entries);
+    return pool_.data();
   }
 
  private:
   Lines<int8_t> code_;
   Lines<float> scaled_;
   std::vector<uint64_t> visited_, pool_;
-  std::vector<uint32_t> touched_, next_;
-  std::vector<Bucket> buckets_;
+  std::vector<uint32_t> touched_, counts_;
 };
 
 }  // namespace retrieval

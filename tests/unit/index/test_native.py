@@ -21,7 +21,8 @@ _NONE = np.empty(0, dtype=np.uint32)
 
 def build(folder: Path, vectors: np.ndarray, **settings: Any) -> tuple[Path, Path]:
     files = folder / "graph.native", folder / "graph.hnsw"
-    given = {"m": 8, "effort": 100, "alpha": 1.1, "seed": 1, "threads": 1, **settings}
+    given = {"m": 8, "effort": 100, "alpha": 1.1, "seed": 1, "threads": 1, "search_effort": 100, **settings}
+    given = {"starts": np.zeros(1, np.uint32), "centres": np.zeros(0, np.float32), **given}
     _native.build(vectors, str(files[0]), str(files[1]), **given)
     return files
 
@@ -145,6 +146,56 @@ def test_equal_vectors_do_not_cut_the_graph_apart(vectors: np.ndarray, tmp_path:
     for query in repeated[:20]:
         ((rows, scores),) = ask(index, query[None], 1, 20, only_walk=True)
         assert (len(rows), scores[0]) == (1, pytest.approx(1.0, abs=5e-5))
+
+
+@pytest.fixture(scope="module")
+def leafy(tmp_path_factory: pytest.TempPathFactory) -> tuple[np.ndarray, _native.Index]:
+    """Vectors in the order of their leaves, and their index."""
+    made = clustered(8000, D)
+    order, starts, centres = _native.arrange(made, seed=1, threads=2)
+    arranged = np.ascontiguousarray(made[order])
+    path, _ = build(tmp_path_factory.mktemp("leafy"), arranged, starts=starts, centres=centres)
+    index = _native.Index(str(path))
+    index.verify(arranged, threads=1)
+    index.calibrate(100)
+    return arranged, index
+
+
+def test_arranging_is_a_permutation_whatever_the_threads() -> None:
+    made = clustered(6000, D)
+    order, starts, centres = _native.arrange(made, seed=3, threads=1)
+    assert np.array_equal(np.sort(order), np.arange(6000))
+    assert (starts[0], starts[-1]) == (0, 6000)
+    assert (np.diff(starts.astype(np.int64)) >= 0).all()
+    assert np.allclose(np.linalg.norm(centres.reshape(-1, D), axis=1), 1, atol=1e-5)
+    for one, other in zip(_native.arrange(made, seed=3, threads=3), (order, starts, centres), strict=True):
+        assert np.array_equal(one, other)
+    # rows of a leaf are nearer to its centre than to any other
+    of = np.repeat(np.arange(len(starts) - 1), np.diff(starts.astype(np.int64)))
+    scores = made[order] @ centres.reshape(-1, D).T
+    assert (scores.argmax(axis=1) == of).mean() > 0.9
+    few = _native.arrange(made[:1000], seed=3, threads=1)
+    assert np.array_equal(few[0], np.arange(1000))
+    assert (few[1].tolist(), len(few[2])) == ([0], 0)
+
+
+@pytest.mark.parametrize("share", [None, 0.5, 0.1, 0.01])
+def test_leaves_find_what_a_walk_finds(leafy: tuple[np.ndarray, _native.Index], share: float | None) -> None:
+    vectors, index = leafy
+    assert index.leaves[0] > 0
+    assert index.leaves[1] > 0
+    queries = queries_near(vectors, 60)
+    towards = vectors @ queries[0]
+    masks = [None]
+    if share is not None:
+        near, far = np.quantile(towards, 1 - share), np.quantile(towards, share)
+        masks = [np.random.default_rng(1).random(len(vectors)) < share, towards >= near, towards <= far]
+    for mask in masks:
+        found = [rows for rows, _ in ask(index, queries, 20, 100, mask)]
+        scores = [vectors @ query if mask is None else np.where(mask, vectors @ query, -2) for query in queries]
+        exact = [np.argsort(-one)[:20] for one in scores]
+        assert recall(vectors, queries, found, exact) >= 0.98
+        assert mask is None or all(mask[rows].all() for rows in found)
 
 
 def test_answers_depend_on_neither_batch_nor_threads(index: _native.Index, vectors: np.ndarray) -> None:

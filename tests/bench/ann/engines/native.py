@@ -15,7 +15,16 @@ from tests.bench.ann.data import Floats
 from tests.bench.ann.engines.engine import BUILD_THREADS, Engine
 
 _FILE = "graph.native"
+# A shard's rows stand in this order from the start; here the engines share vectors in another
+_ORDER = "order.npy"
 _NO_ROWS = np.empty(0, dtype=np.uint32)
+_SEARCH_EFFORT = 200
+
+
+@dataclass(frozen=True)
+class _Opened:
+    native: Any
+    order: NDArray[np.uint32]
 
 
 @dataclass(frozen=True)
@@ -34,8 +43,10 @@ class Native(Engine):
         from retrieval.index import _native
 
         folder = Path(tempfile.mkdtemp())
+        order, starts, centres = _native.arrange(vectors, seed=1, threads=BUILD_THREADS)
+        np.save(folder / _ORDER, order)
         _native.build(
-            vectors,
+            np.ascontiguousarray(vectors[order]),
             str(folder / _FILE),
             str(folder / "graph.hnsw"),
             m=self.M,
@@ -43,32 +54,36 @@ class Native(Engine):
             alpha=self.alpha,
             seed=1,
             threads=BUILD_THREADS,
+            starts=starts,
+            centres=centres,
+            search_effort=_SEARCH_EFFORT,
         )
         return folder
 
     def save(self, index: Path, folder: Path) -> None:
-        shutil.move(index / _FILE, folder / _FILE)
+        for name in (_FILE, _ORDER):
+            shutil.move(index / name, folder / name)
         shutil.rmtree(index)
 
     def open(self, folder: Path) -> Any:
         from retrieval.index import _native
 
         index = _native.Index(str(folder / _FILE))
-        index.calibrate(200)
-        return index
+        index.calibrate(_SEARCH_EFFORT)
+        return _Opened(index, np.load(folder / _ORDER, mmap_mode="r"))
 
     def search(self, index: Any, queries: Floats, k: int, effort: int) -> NDArray[Any]:
         return self.search_filtered(index, queries, k, effort, None)
 
     def selector(self, index: Any, allowed: NDArray[np.bool_]) -> NDArray[np.uint64]:
         words = np.zeros((len(allowed) + 63) // 64, dtype=np.uint64)
-        packed = np.packbits(allowed, bitorder="little")
+        packed = np.packbits(allowed[index.order], bitorder="little")
         words.view(np.uint8)[: len(packed)] = packed
         return words
 
     def search_filtered(self, index: Any, queries: Floats, k: int, effort: int, selector: Any) -> NDArray[Any]:
         n = len(queries)
-        rows, _, counts, *_ = index.search(
+        rows, _, counts, *_ = index.native.search(
             queries,
             np.full(n, k, dtype=np.uint32),
             np.full(n, effort, dtype=np.uint32),
@@ -77,6 +92,7 @@ class Native(Engine):
             np.zeros(n, dtype=np.uint64),
             threads=1,
         )
+        rows = index.order[rows]
         if (counts == k).all():
             return np.asarray(rows.reshape(n, k))
         found = np.full((n, k), -1, dtype=np.int64)
