@@ -30,7 +30,12 @@ def query(
     ] = None,
     filters: Annotated[
         list[str] | None,
-        typer.Option("--filter", "-f", metavar="FIELD=A,B | FIELD=LOW..HIGH", help="Only such items; and-ed."),
+        typer.Option(
+            "--filter",
+            "-f",
+            metavar="FIELD=A,B | FIELD=LOW..HIGH | FIELD!=…",
+            help="Only such items; and-ed. With != no such items; one without the attribute passes.",
+        ),
     ] = None,
     exclude: Annotated[list[str] | None, typer.Option("--exclude", "-x", metavar="ITEM", help="Not this item.")] = None,
     allow_seen: Annotated[
@@ -48,7 +53,7 @@ def query(
 ) -> None:
     """Print candidates for a user.
 
-    Example: `retrieval query 42 --k 20 --filter genre=drama,crime --filter price=1..5 --context device=phone --explain`
+    Example: `retrieval query 42 --k 20 --filter genre=drama,crime --filter price=1..5 --filter 'colour!=red' --explain`
     """
     from google.protobuf.json_format import MessageToDict
 
@@ -101,7 +106,7 @@ def _pairs(flag: str, given: Sequence[str] | None) -> list[tuple[str, str]]:
     pairs = []
     for text in given or ():
         name, separator, value = text.partition("=")
-        if not separator or not name or not value:
+        if not separator or name in {"", "!"} or not value:
             raise ConfigError(f"{flag} {text!r}: expected COLUMN=VALUE")
         pairs.append((name, value))
     return pairs
@@ -130,16 +135,22 @@ def _typed(text: str) -> str | int | float:
 def _filter(given: Sequence[str] | None) -> Any:
     from retrieval.v1 import filter_pb2
 
-    conditions = []
-    for field, text in _pairs("--filter", given):
-        low, dots, high = text.partition("..")
-        if dots:
-            ends = filter_pb2.Range(minimum=_end(field, low), maximum=_end(field, high))
-            conditions.append(filter_pb2.Condition(field=field, range=ends))
-        else:
-            allowed = filter_pb2.AnyOf(texts=text.split(","))
-            conditions.append(filter_pb2.Condition(field=field, any_of=allowed))
+    conditions = [_condition(field, text) for field, text in _pairs("--filter", given)]
     return filter_pb2.Filter(conditions=conditions) if conditions else None
+
+
+def _condition(field: str, text: str) -> Any:
+    """One condition; a field that ends with ! stands before a negation, FIELD!=…."""
+    from retrieval.v1 import filter_pb2
+
+    if field.endswith("!"):
+        inner = _condition(field.removesuffix("!"), text)
+        return filter_pb2.Condition(none=filter_pb2.Conditions(conditions=[inner]))
+    low, dots, high = text.partition("..")
+    if dots:
+        ends = filter_pb2.Range(minimum=_end(field, low), maximum=_end(field, high))
+        return filter_pb2.Condition(field=field, range=ends)
+    return filter_pb2.Condition(field=field, any_of=filter_pb2.AnyOf(texts=text.split(",")))
 
 
 def _end(field: str, text: str) -> float | None:

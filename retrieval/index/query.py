@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.index.attributes import Allowed
+from retrieval.index.allowed import Allowed
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]

@@ -14,9 +14,10 @@ import numpy.typing as npt
 from retrieval.errors import RetrievalError, SpaceMismatchError, UnavailableError
 from retrieval.serving.ann_host import Terms
 from retrieval.serving.ann_server import METADATA_TRAILER
+from retrieval.serving.filter_wire import filter_message
 from retrieval.serving.metadata import HostMetadata
 from retrieval.serving.status import read_error
-from retrieval.serving.wire import filter_message, read_metadata
+from retrieval.serving.wire import read_metadata
 from retrieval.types import BuildId
 from retrieval.v1 import ann_pb2, ann_pb2_grpc
 

@@ -11,8 +11,9 @@ import numpy as np
 from retrieval.errors import RequestError, SpaceMismatchError
 from retrieval.serving.ann_host import AnnHost, Terms
 from retrieval.serving.config import MAX_K
+from retrieval.serving.filter_wire import read_filter
 from retrieval.serving.status import answered, shortened
-from retrieval.serving.wire import metadata_message, read_filter
+from retrieval.serving.wire import metadata_message
 from retrieval.types import BuildId
 from retrieval.v1 import ann_pb2, ann_pb2_grpc
 

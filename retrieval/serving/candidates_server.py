@@ -10,11 +10,12 @@ import grpc
 from retrieval.errors import RequestError
 from retrieval.serving.candidates import Candidates, Request, check_request
 from retrieval.serving.config import ServingConfig
+from retrieval.serving.filter_wire import read_filter
 from retrieval.serving.fleet import Fleet
 from retrieval.serving.query import Answer
 from retrieval.serving.status import answered
 from retrieval.serving.tower_shelf import TowerShelf
-from retrieval.serving.wire import check_history, metadata_message, read_filter, read_history, read_values
+from retrieval.serving.wire import check_history, metadata_message, read_history, read_values
 from retrieval.v1 import candidates_pb2, candidates_pb2_grpc
 
 SERVICE = candidates_pb2.DESCRIPTOR.services_by_name["CandidateService"].full_name

@@ -20,6 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from retrieval.errors import ArtifactError, SpaceMismatchError, UnavailableError
+from retrieval.index import AllOf, AnyOf, NoneOf, Range, SomeOf
 from retrieval.registry import Registry
 from retrieval.serving.ann_client import AnnClient, HostRefusedError, query_message
 from retrieval.serving.ann_host import AnnHost, Terms
@@ -28,6 +29,7 @@ from retrieval.serving.ann_service import AnnService
 from retrieval.serving.candidates_server import SERVICE
 from retrieval.serving.candidates_service import CandidateService
 from retrieval.serving.config import ServingConfig
+from retrieval.serving.filter_wire import filter_message
 from retrieval.serving.supervisor import answers
 from retrieval.storage import ArtifactStore
 from retrieval.v1 import ann_pb2, ann_pb2_grpc, candidates_pb2, candidates_pb2_grpc, filter_pb2, user_pb2
@@ -140,7 +142,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
         {"user_id": "u1", "k": 5, "filter": {"conditions": [{"field": "price", "any_of": {"texts": ["cheap"]}}]}},
         "price",
     ),
-    ({"user_id": "u1", "k": 5, "filter": {"conditions": [{"field": "price"}]}}, "set any_of or range"),
+    ({"user_id": "u1", "k": 5, "filter": {"conditions": [{"field": "price"}]}}, "set any_of, range, all, some or none"),
     ({"user_id": "u1", "k": 5, "profile": {"height": {"text": "tall"}}}, "height"),
     ({"user_id": "u1", "k": 5, "context": {"device": {"numbers": {"values": [1.0]}}}}, "device"),
 ]
@@ -203,6 +205,15 @@ def test_filters_are_anded(running: Services) -> None:
     rows = running.world.dataset.items.to_pylist()
     expected = {r["item_id"] for r in rows if r["colour"] in {"red", "blue"} and 20 <= r["price"] <= 60}
     assert set(answer.item_ids) == expected
+
+
+def test_filters_nest(running: Services) -> None:
+    wanted = SomeOf((AllOf((AnyOf("colour", ("red",)), Range("price", 20, 60))), NoneOf((Range("price", 5, None),))))
+    answer = running.stub.GetCandidates(Ask(user_id="nobody", k=2000, filter=filter_message(wanted)), timeout=10)
+    rows = running.world.dataset.items.to_pylist()
+    expected = {r["item_id"] for r in rows if (r["colour"] == "red" and 20 <= r["price"] <= 60) or not r["price"] >= 5}
+    assert set(answer.item_ids) == expected
+    assert 0 < len(expected) < len(rows)
 
 
 def test_unknown_users_are_answered_from_profile_and_context(running: Services) -> None:
