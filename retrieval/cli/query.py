@@ -41,6 +41,12 @@ def query(
     allow_seen: Annotated[
         bool, typer.Option("--allow-seen", help="Items of the user's history may come back.")
     ] = False,
+    visit_budget: Annotated[
+        int, typer.Option("--visit-budget", min=0, help="Compare at most so many items in each shard; 0: no limit.")
+    ] = 0,
+    time_budget_us: Annotated[
+        int, typer.Option("--time-budget-us", min=0, max=2**32 - 1, help="Search a shard so long at most; 0: no limit.")
+    ] = 0,
     explain: Annotated[bool, typer.Option("--explain", help="Show version, shards and timings.")] = False,
     address: Annotated[
         str | None,
@@ -68,6 +74,8 @@ def query(
         filter=_filter(filters),
         exclude_item_ids=exclude or [],
         allow_seen=allow_seen,
+        visit_budget=visit_budget,
+        time_budget_us=time_budget_us,
     )
     where = address or find_address(open_workspace(workspace, overrides))
     with candidate_service(where) as stub:
@@ -173,6 +181,8 @@ def _show(console: Console, answer: dict[str, Any], *, explain: bool) -> None:
     console.print(table(f"{len(rows)} candidates", ["rank", "item", "score", "version"], rows))
     if not answer["user_known"]:
         console.print("The user is not known: answered from context and profile.")
+    if answer["truncated"]:
+        console.print("truncated: a budget ended the search of a shard, better candidates may not have been looked at.")
     if not explain:
         return
     for version in answer["versions"]:

@@ -26,10 +26,14 @@ _EF_PER_K = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """Candidates of one query, best first: raw item ids, and their inner products with it, float32 [n <= k]."""
+    """Candidates of one query, best first: raw item ids, and their inner products with it, float32 [n <= k].
+
+    `truncated`: a budget ended the search, and better items may not have been looked at.
+    """
 
     item_ids: list[str]
     scores: Floats
+    truncated: bool = False
 
 
 class Shard:
@@ -59,36 +63,48 @@ class Shard:
         ef: Sequence[int | None] | None = None,
         exclude: Sequence[Collection[str]] | None = None,
         filters: Sequence[Filter | None] | None = None,
+        visits: Sequence[int] | None = None,
+        time_us: Sequence[int] | None = None,
     ) -> list[Hits]:
         """The best items for each of `queries` float32 [n, D], L2-normalised, each with its own k and terms.
 
         Short answers are ordinary: fewer than k hits come back where fewer items may be answered, k may exceed the
         shard's count. `ef` is the number of candidates weighed (never under k; the build's own when None). `exclude`
-        holds raw item ids, unknown ones are ignored. Equal scores are ordered by row, so that equal input gives
-        equal output. Raises RequestError on a wrong shape, type, value or filter field.
+        holds raw item ids, unknown ones are ignored. Budgets, 0 for none: at most `visits` rows are compared and
+        `time_us` µs taken, after which the best so far are answered (the hnswlib backend has none). Equal scores are
+        ordered by row, so that equal input gives equal output. Raises RequestError on a wrong shape, type, value or
+        filter field.
         """
-        n = self._check(queries, k, ef, exclude, filters)
+        n = self._check(queries, k, ef, exclude, filters, visits, time_us)
         asks = [
             self._ask(
                 k[i],
                 None if ef is None else ef[i],
                 () if exclude is None else exclude[i],
                 None if filters is None else filters[i],
+                visits=0 if visits is None else visits[i],
+                time_us=0 if time_us is None else time_us[i],
             )
             for i in range(n)
         ]
         answers = self._engine.search(queries, asks)
-        return [Hits(self._items.names(rows), scores) for rows, scores in answers]
+        return [Hits(self._items.names(rows), scores, truncated) for rows, scores, truncated in answers]
 
-    def _ask(self, k: int, ef: int | None, exclude: Collection[str], wanted: Filter | None) -> Ask:
+    def _ask(
+        self, k: int, ef: int | None, exclude: Collection[str], wanted: Filter | None, *, visits: int, time_us: int
+    ) -> Ask:
         if k < 1:
             raise RequestError(f"k is {k}; ask for at least 1 candidate")
         if ef is not None and ef < 1:
             raise RequestError(f"ef is {ef}; it must be at least 1, or left out")
+        if not (0 <= visits < 2**64 and 0 <= time_us < 2**32):
+            raise RequestError(
+                f"budgets are {visits} rows and {time_us} µs; 0 (none) or more, below 2^64 and 2^32, are allowed"
+            )
         k = min(k, max(1, self.count))
         effort = ef if ef is not None else max(self.metadata.ef_search, math.ceil(_EF_PER_K * k))
         allowed = None if wanted is None else self._attributes.allowed(wanted)
-        return Ask(k, max(k, effort), self._items.rows(exclude), allowed)
+        return Ask(k, max(k, effort), self._items.rows(exclude), allowed, visits, time_us)
 
     def _check(self, queries: Floats, k: Sequence[int], *others: Sequence[Any] | None) -> int:
         dim = self.metadata.dim

@@ -23,12 +23,17 @@ _WARM_QUERIES = 16
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What one query asks for: at most k items, none in `exclude`, passing `wanted`. `ef`: None is the build's own."""
+    """What one query asks for: at most k items, none in `exclude`, passing `wanted`. `ef`: None is the build's own.
+
+    Budgets, 0 for none: at most `visits` rows compared and `time_us` microseconds taken in a shard.
+    """
 
     k: int
     ef: int | None = None
     exclude: Collection[str] = ()
     wanted: Filter | None = None
+    visits: int = 0
+    time_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,8 @@ class AnnHost:
             ef=[term.ef for term in terms],
             exclude=[term.exclude for term in terms],
             filters=[term.wanted for term in terms],
+            visits=[term.visits for term in terms],
+            time_us=[term.time_us for term in terms],
         )
         return hits, self._describe(active)
 

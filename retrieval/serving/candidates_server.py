@@ -88,6 +88,8 @@ class CandidateServicer(candidates_pb2_grpc.CandidateServiceServicer):
             allow_seen=message.allow_seen,
             at=message.at,
             ef=message.ef or None,
+            visits=message.visit_budget,
+            time_us=message.time_budget_us,
         )
         check_request(request, self._config, name=name)
         return request
@@ -114,6 +116,7 @@ def _response(answer: Answer, started: int) -> candidates_pb2.GetCandidatesRespo
         shards_asked=answer.shards_asked,
         shards_answered=answer.shards_answered,
         user_known=answer.known,
+        truncated=answer.truncated,
         timings=candidates_pb2.Timings(
             total_us=(time.perf_counter_ns() - started) // 1000,
             user_us=answer.user_us,

@@ -216,6 +216,21 @@ def test_filters_nest(running: Services) -> None:
     assert 0 < len(expected) < len(rows)
 
 
+@pytest.mark.parametrize("budget", [{"visit_budget": 1}, {"visit_budget": 2**64 - 1}, {"time_budget_us": 2**32 - 1}])
+def test_a_budget_ends_the_search_and_the_answer_says_so(running: Services, budget: dict[str, int]) -> None:
+    ends = budget == {"visit_budget": 1}
+    answer = running.stub.GetCandidates(Ask(user_id="u1", k=5, allow_seen=True, **budget), timeout=10)
+    assert answer.truncated == ends
+    assert 0 < len(answer.item_ids) <= 5
+    whole = running.stub.GetCandidates(Ask(user_id="u1", k=2000, allow_seen=True), timeout=10)
+    assert not whole.truncated
+    scores = dict(zip(whole.item_ids, whole.scores, strict=True))
+    assert np.allclose([scores[item] for item in answer.item_ids], answer.scores, atol=5e-5)
+    requests = [Ask(user_id="u1", k=5, **more) for more in ({}, budget, {})]
+    batch = running.stub.BatchGetCandidates(candidates_pb2.BatchGetCandidatesRequest(requests=requests), timeout=20)
+    assert [one.truncated for one in batch.answers] == [False, ends, False]
+
+
 def test_unknown_users_are_answered_from_profile_and_context(running: Services) -> None:
     def ask(**more: Any) -> candidates_pb2.GetCandidatesResponse:
         return running.stub.GetCandidates(Ask(user_id="nobody", k=20, at=SEED_US, **more), timeout=10)

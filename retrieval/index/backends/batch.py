@@ -27,6 +27,10 @@ class Batch:
     """Rows of all queries, one after another."""
     excluded_until: npt.NDArray[np.uint64]
     """Where each query's end."""
+    visits: npt.NDArray[np.uint64]
+    """Rows compared at most; 0: no limit."""
+    time_ns: npt.NDArray[np.int64]
+    """Time taken at most; 0: no limit."""
 
     @classmethod
     def of(cls, queries: Floats, asks: Sequence[Ask]) -> Batch:
@@ -39,6 +43,8 @@ class Batch:
             allowed=[None if ask.allowed is None else ask.allowed.bits for ask in asks],
             excluded=np.concatenate([*excluded, _NO_ROWS]).astype(np.uint32),
             excluded_until=np.cumsum([len(rows) for rows in excluded], dtype=np.uint64),
+            visits=np.array([ask.visits for ask in asks], dtype=np.uint64),
+            time_ns=np.array([1000 * ask.time_us for ask in asks], dtype=np.int64),
         )
 
 
@@ -47,6 +53,9 @@ _NO_ROWS = np.empty(0, dtype=np.int64)
 
 def answers(found: Found) -> list[Answer]:
     """Each query's part of what the core found."""
-    rows, scores, counts = found[:3]
+    rows, scores, counts, truncated = found[:4]
     ends = np.cumsum(counts)
-    return [(rows[b - n : b], scores[b - n : b]) for b, n in zip(ends.tolist(), counts.tolist(), strict=True)]
+    return [
+        Answer(rows[b - n : b], scores[b - n : b], bool(cut))
+        for b, n, cut in zip(ends.tolist(), counts.tolist(), truncated.tolist(), strict=True)
+    ]

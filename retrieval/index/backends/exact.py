@@ -21,7 +21,15 @@ class _Exact:
     def search(self, queries: Floats, asks: Sequence[Ask]) -> list[Answer]:
         batch = Batch.of(queries, asks)
         found = _native.search_vectors(
-            self._vectors, batch.queries, batch.k, batch.allowed, batch.excluded, batch.excluded_until, threads=1
+            self._vectors,
+            batch.queries,
+            batch.k,
+            batch.allowed,
+            batch.excluded,
+            batch.excluded_until,
+            visits=batch.visits,
+            time_ns=batch.time_ns,
+            threads=1,
         )
         return answers(found)
 

@@ -29,6 +29,8 @@ using Vector = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 template <class T>
 using Matrix = nb::ndarray<const T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Bits = std::vector<std::optional<Vector<uint64_t>>>;
+template <class T>
+using Limits = std::optional<Vector<T>>;  // one for each query, 0: none; not given: none for any
 
 template <class T>
 nb::ndarray<nb::numpy, T, nb::ndim<1>> owned(std::vector<T>&& values) {
@@ -50,8 +52,8 @@ struct Batch {
   Bits allowed;
   Vector<uint32_t> excluded;        // rows of all queries, one after another
   Vector<uint64_t> excluded_until;  // where each query's end
-  uint64_t visits;
-  int64_t time_ns;
+  Limits<uint64_t> visits;
+  Limits<int64_t> time_ns;
   bool only_walk;
 
   std::vector<Ask> asks(uint32_t count, uint32_t dim) const {
@@ -59,6 +61,8 @@ struct Batch {
     require(queries.shape(1) == dim, "queries are of another dimension than the index");
     require(k.shape(0) == n && effort.shape(0) == n && allowed.size() == n && excluded_until.shape(0) == n,
             "as many values of every parameter as queries are needed");
+    require((!visits || visits->shape(0) == n) && (!time_ns || time_ns->shape(0) == n),
+            "as many budgets as queries are needed");
     const size_t words = (size_t{count} + 63) / 64;
     for (size_t i = 0; i < excluded.shape(0); i++) require(excluded(i) < count, "an excluded row is out of range");
     std::vector<Ask> made(n);
@@ -78,8 +82,9 @@ struct Batch {
       ask.excluded = excluded.data() + begin;
       ask.excluded_count = static_cast<uint32_t>(excluded_until(i) - begin);
       begin = excluded_until(i);
-      ask.visits = visits;
-      ask.time_ns = time_ns;
+      ask.visits = visits ? (*visits)(i) : 0;
+      ask.time_ns = time_ns ? (*time_ns)(i) : 0;
+      require(ask.time_ns >= 0, "a budget of time is negative");
       ask.only_walk = only_walk;
     }
     return made;
@@ -138,8 +143,8 @@ class Index {
   }
 
   nb::tuple search(Matrix<float> queries, Vector<uint32_t> k, Vector<uint32_t> effort, Bits allowed,
-                   Vector<uint32_t> excluded, Vector<uint64_t> excluded_until, uint64_t visits, int64_t time_ns,
-                   unsigned threads, bool only_walk) {
+                   Vector<uint32_t> excluded, Vector<uint64_t> excluded_until, Limits<uint64_t> visits,
+                   Limits<int64_t> time_ns, unsigned threads, bool only_walk) {
     const Batch batch{queries, k, effort, std::move(allowed), excluded, excluded_until, visits, time_ns, only_walk};
     const std::vector<Ask> asks = batch.asks(count(), dim());
     std::vector<Answer> answers(asks.size());
@@ -156,9 +161,10 @@ class Index {
 };
 
 nb::tuple search_vectors(Matrix<float> vectors, Matrix<float> queries, Vector<uint32_t> k, Bits allowed,
-                         Vector<uint32_t> excluded, Vector<uint64_t> excluded_until, unsigned threads) {
+                         Vector<uint32_t> excluded, Vector<uint64_t> excluded_until, Limits<uint64_t> visits,
+                         Limits<int64_t> time_ns, unsigned threads) {
   require(vectors.shape(0) <= kMostRows && vectors.shape(1) >= 1, "too many vectors, or none of a dimension");
-  const Batch batch{queries, k, k, std::move(allowed), excluded, excluded_until, 0, 0, false};
+  const Batch batch{queries, k, k, std::move(allowed), excluded, excluded_until, visits, time_ns, false};
   const uint32_t count = static_cast<uint32_t>(vectors.shape(0)), dim = static_cast<uint32_t>(vectors.shape(1));
   const std::vector<Ask> asks = batch.asks(count, dim);
   std::vector<Answer> answers(asks.size());
@@ -205,7 +211,7 @@ NB_MODULE(_native, module) {
   module.def("build", &build, "vectors"_a, "index_path"_a, "hnsw_path"_a, nb::kw_only(), "m"_a, "effort"_a, "alpha"_a,
              "seed"_a, "threads"_a, "progress"_a = nb::none());
   module.def("search_vectors", &search_vectors, "vectors"_a, "queries"_a, "k"_a, "allowed"_a, "excluded"_a,
-             "excluded_until"_a, nb::kw_only(), "threads"_a);
+             "excluded_until"_a, nb::kw_only(), "visits"_a = nb::none(), "time_ns"_a = nb::none(), "threads"_a);
   nb::class_<Index>(module, "Index")
       .def(nb::init<const std::string&>(), "path"_a)
       .def_prop_ro("count", &Index::count)
@@ -217,5 +223,5 @@ NB_MODULE(_native, module) {
       .def("calibrate", &Index::calibrate, "effort"_a)
       .def_prop_ro("costs", &Index::costs)
       .def("search", &Index::search, "queries"_a, "k"_a, "effort"_a, "allowed"_a, "excluded"_a, "excluded_until"_a,
-           nb::kw_only(), "visits"_a = 0, "time_ns"_a = 0, "threads"_a = 1, "only_walk"_a = false);
+           nb::kw_only(), "visits"_a = nb::none(), "time_ns"_a = nb::none(), "threads"_a = 1, "only_walk"_a = false);
 }

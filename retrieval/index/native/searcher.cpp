@@ -14,15 +14,27 @@ namespace {
 constexpr uint32_t kScannedAtOnce = 1 << 15;  // rows between two looks at the clock; a multiple of 64
 constexpr uint32_t kTrials = 16;
 
+// Far from a query many rows score alike: a scan keeps more of them for the final scores, which cost it little.
+uint32_t scanned_pool(const Ask& ask, uint32_t wanted) { return std::max(wanted, 4 * std::min(ask.k, 1u << 20) + 64); }
+
+}  // namespace
+
 int64_t now_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
       .count();
 }
 
-// Far from a query many rows score alike: a scan keeps more of them for the final scores, which cost it little.
-uint32_t scanned_pool(const Ask& ask, uint32_t wanted) { return std::max(wanted, 4 * std::min(ask.k, 1u << 20) + 64); }
-
-}  // namespace
+uint32_t eligible_between(const Eligible& eligible, uint32_t begin, uint32_t end) {
+  if (!eligible.any()) return end - begin;
+  uint32_t found = 0;
+  for (uint32_t word = begin / 64; word < (end + 63) / 64; word++) {
+    uint64_t bits = eligible.allowed != nullptr ? eligible.allowed[word] : ~uint64_t{0};
+    if (eligible.excluded != nullptr) bits &= ~eligible.excluded[word];
+    if (word == end / 64) bits &= (uint64_t{1} << (end % 64)) - 1;
+    found += static_cast<uint32_t>(__builtin_popcountll(bits));
+  }
+  return found;
+}
 
 struct Searcher::Scratch {
   Lines<int8_t> code;
@@ -105,7 +117,9 @@ Plan Searcher::planned(const Ask& ask, uint32_t wanted, uint32_t& capacity) cons
                           ? std::min(costs_.scanned * count_, costs_.gathered * allowed) + count_ / 64 * 0.5
                           : costs_.scanned * count_;
   const double expanded = double{1} * wanted * count_ / allowed + ask.excluded_count * 0.25;
-  if (!ask.only_walk && (wanted >= allowed || expanded * costs_.expanded >= scan)) return Plan::kScan;
+  // A scan that a budget of visits ends has seen the first rows only, a walk those near the query
+  const bool whole = ask.visits == 0 || ask.visits >= allowed || (ask.allowed != nullptr && expanded > ask.visits);
+  if (!ask.only_walk && whole && (wanted >= allowed || expanded * costs_.expanded >= scan)) return Plan::kScan;
   // A pool that fills up with twice as many rows that don't count means that the filter keeps away from the query:
   // there a walk is neither cheap nor sure to find the few that it wants
   capacity = ask.allowed == nullptr && ask.excluded_count == 0
@@ -133,8 +147,18 @@ uint32_t Searcher::walk(const Ask& ask, uint32_t wanted, uint32_t capacity, int6
   answer.visits = out.visits;
   answer.truncated = out.truncated;
   // A pool full of rows that don't count, or a part of the graph that no link leads to
-  if (out.eligible < wanted && !out.truncated && !ask.only_walk) answer.plan = Plan::kScan;
+  if (out.eligible < wanted && !out.truncated && !ask.only_walk) {
+    if (affordable(ask, deadline, answer)) answer.plan = Plan::kScan;
+    else answer.truncated = true;
+  }
   return out.found;
+}
+
+// Whether what is left of the budgets after a walk is enough for a scan: half of one is worth less than the walk's rows.
+bool Searcher::affordable(const Ask& ask, int64_t deadline, const Answer& answer) const {
+  const uint32_t allowed = ask.allowed != nullptr ? ask.allowed_count : count_;
+  if (ask.visits > 0 && answer.visits + allowed > ask.visits) return false;
+  return deadline == 0 || now_ns() + static_cast<int64_t>(costs_.scanned * count_) < deadline;
 }
 
 uint32_t Searcher::scan(const Ask& ask, uint32_t wanted, int64_t deadline, Answer& answer, Scratch& scratch) {
@@ -145,14 +169,16 @@ uint32_t Searcher::scan(const Ask& ask, uint32_t wanted, int64_t deadline, Answe
   const uint32_t step = ask.visits > 0 ? 64 : kScannedAtOnce;
   uint32_t found = 0;
   for (uint32_t begin = 0; begin < count_; begin += std::min(step, count_ - begin)) {
-    const bool late = deadline > 0 && begin > 0 && now_ns() >= deadline;
+    const uint32_t end = begin + std::min(step, count_ - begin);
+    const uint32_t rows = eligible_between(eligible, begin, end);
+    if (rows == 0) continue;
+    const bool late = deadline > 0 && found > 0 && now_ns() >= deadline;
     if (late || (ask.visits > 0 && answer.visits >= ask.visits)) {
       answer.truncated = true;
       break;
     }
-    const uint32_t end = begin + std::min(step, count_ - begin);
     found = kernels_.scan(view_, scratch.query(), eligible, begin, end, wanted, scratch.pool.data(), found);
-    answer.visits += end - begin;
+    answer.visits += rows;
   }
   return found;
 }

@@ -194,6 +194,19 @@ def test_more_effort_finds_more(shard: Shard, built: Any, queries: np.ndarray, g
     assert mean_recall(1000) >= 0.999
 
 
+@pytest.mark.parametrize("ann", ["native", "exact", "hnswlib"])
+def test_budgets_end_a_search_and_the_answer_says_so(
+    make_build: Callable[..., Any], queries: np.ndarray, ann: str
+) -> None:
+    made = make_build(4000, shards=1, ef_construction=100, ann=ann)
+    shard = made.shard()
+    found = shard.search(queries, [10] * 40, visits=[0, 300] * 20, time_us=[10**9] * 40)
+    for query, hits in zip(queries, found, strict=True):
+        check_scores(hits, made.vectors, query)
+        assert len(hits.item_ids) == 10
+    assert [hits.truncated for hits in found] == ([False] * 40 if ann == "hnswlib" else [False, True] * 20)
+
+
 def bad_calls() -> list[tuple[dict[str, Any], str]]:
     good = np.eye(1, 16, dtype=np.float32)
     return [
@@ -205,6 +218,9 @@ def bad_calls() -> list[tuple[dict[str, Any], str]]:
         ({"queries": good[0], "k": [1]}, "expected"),
         ({"queries": np.full_like(good, np.nan), "k": [1]}, "NaN"),
         ({"queries": np.full_like(good, np.inf), "k": [1]}, "NaN or infinity"),
+        ({"queries": good, "k": [1], "visits": [-1]}, "budgets are -1 rows"),
+        ({"queries": good, "k": [1], "time_us": [2**32]}, "4294967296 µs"),
+        ({"queries": good, "k": [1], "visits": [1, 2]}, "1 queries, but 2"),
         ({"queries": good, "k": [1, 2]}, "1 queries, but 2"),
         ({"queries": good, "k": [1], "filters": []}, "1 queries, but 0"),
         ({"queries": good, "k": [1], "filters": [AnyOf("nope", ())]}, "nope"),
