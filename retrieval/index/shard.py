@@ -17,6 +17,7 @@ from retrieval.index.filters import Filter
 from retrieval.index.items import ItemIds
 from retrieval.index.metadata import ExpectedShard, ShardMetadata
 from retrieval.index.query import Ask, Engine
+from retrieval.index.selection import Selection
 from retrieval.index.verify import verify_shard
 
 Floats = npt.NDArray[np.float32]
@@ -43,6 +44,7 @@ class Shard:
         self.metadata = metadata
         self._items = items
         self._attributes = attributes
+        self._selection = Selection(attributes, metadata.count)
         self._engine = engine
 
     @property
@@ -54,6 +56,15 @@ class Shard:
     def fields(self) -> list[str]:
         """The attributes that filters may name."""
         return self._attributes.fields
+
+    def take_down(self, item_ids: Collection[str]) -> int:
+        """Never answer with these raw item ids, and no others, from the next search on; returns how many are held here.
+
+        Replaces what was taken down before. Unknown ids are ignored.
+        """
+        rows = self._items.rows(item_ids)
+        self._selection.take_down(rows)
+        return len(rows)
 
     def search(
         self,
@@ -103,8 +114,7 @@ class Shard:
             )
         k = min(k, max(1, self.count))
         effort = ef if ef is not None else max(self.metadata.ef_search, math.ceil(_EF_PER_K * k))
-        allowed = None if wanted is None else self._attributes.allowed(wanted)
-        return Ask(k, max(k, effort), self._items.rows(exclude), allowed, visits, time_us)
+        return Ask(k, max(k, effort), self._items.rows(exclude), self._selection.allowed(wanted), visits, time_us)
 
     def _check(self, queries: Floats, k: Sequence[int], *others: Sequence[Any] | None) -> int:
         dim = self.metadata.dim

@@ -58,6 +58,7 @@ class AnnHost:
         self._active: _Loaded | None = None
         self._standby: _Loaded | None = None
         self._last_error = ""
+        self._taken_down: Collection[str] = ()
         self._changing = threading.Lock()
         self._loading = threading.Lock()
 
@@ -111,6 +112,7 @@ class AnnHost:
                 _log.warning("host=%s load failed build=%s: %s", self.host_id, build, error)
                 raise
             with self._changing:
+                loaded.shard.take_down(self._taken_down)
                 self._standby = loaded
                 self._last_error = ""
             _log.info("host=%s standing by build=%s version=%s", self.host_id, build, loaded.build.version)
@@ -132,6 +134,16 @@ class AnnHost:
             self._standby = None
         _log.info("host=%s active build=%s version=%s", self.host_id, build, standby.build.version)
         return self.metadata()
+
+    def take_down(self, item_ids: Collection[str]) -> None:
+        """Never answer with these raw item ids, and no others, whatever build is or will be active.
+
+        Holds for every search that begins from now on. Ids that this shard does not hold are ignored.
+        """
+        with self._changing:
+            self._taken_down = item_ids
+            held = [loaded.shard.take_down(item_ids) for loaded in (self._active, self._standby) if loaded is not None]
+        _log.info("host=%s takedowns=%d held by its builds=%s", self.host_id, len(item_ids), held)
 
     def _describe(self, active: _Loaded | None) -> HostMetadata:
         standby = self._standby

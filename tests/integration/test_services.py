@@ -19,7 +19,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from retrieval.errors import ArtifactError, SpaceMismatchError, UnavailableError
+from retrieval.errors import ArtifactError, ConfigError, SpaceMismatchError, UnavailableError
 from retrieval.index import AllOf, AnyOf, NoneOf, Range, SomeOf
 from retrieval.registry import Registry
 from retrieval.serving.ann_client import AnnClient, HostRefusedError, query_message
@@ -71,12 +71,15 @@ def services(
     connect: Callable[[], Registry] | None = None,
     config: ServingConfig = CONFIG,
     users: Path | None = None,
+    takedowns: Path | None = None,
 ) -> Iterator[Services]:
     store = store or world.store
     hosts = []
     for shard in range(2):
         host = AnnHost(f"ann-{shard}", MODEL, shard, store)
-        hosts.append(AnnService(host, config, address="127.0.0.1:0", run_folder=folder, connect=connect))
+        hosts.append(
+            AnnService(host, config, address="127.0.0.1:0", run_folder=folder, connect=connect, takedowns=takedowns)
+        )
         hosts[-1].start(world.builds[0])
     candidates = CandidateService(
         MODEL,
@@ -433,6 +436,40 @@ def test_losing_store_registry_and_user_store_does_not_stop_serving(world: World
         assert not answer.user_known
         state = running.stub.GetServingState(candidates_pb2.GetServingStateRequest(), timeout=10)
         assert "away" in state.registry_error
+
+
+def test_an_item_on_the_list_of_takedowns_is_answered_no_longer(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "takedowns.txt"
+    path.write_text("no-such-item\n")
+    with services(world, tmp_path / "run", takedowns=path) as running:
+        whole = Ask(user_id="nobody", k=2000)
+        everything = set(running.stub.GetCandidates(whole, timeout=10).item_ids)
+        gone = sorted(everything)[:7]  # of both shards
+        partial = tmp_path / "takedowns.partial"
+        partial.write_text("no-such-item\n" + "\n".join(gone))
+        partial.replace(path)
+        by = time.monotonic() + 10
+        while set(running.stub.GetCandidates(whole, timeout=10).item_ids) != everything - {*gone}:
+            assert time.monotonic() < by
+        red = Ask(user_id="nobody", k=2000, filter=filter_message(AnyOf("colour", ("red",))))
+        assert not {*gone} & {*running.stub.GetCandidates(red, timeout=10).item_ids}
+        client = AnnClient(MODEL)
+        for host in running.hosts:
+            client.load(host.address, world.builds[1])
+            client.activate(host.address, world.builds[1])
+        answer = running.stub.GetCandidates(whole, timeout=10)
+        assert [version.version for version in answer.versions] == [2]
+        assert set(answer.item_ids) == everything - {*gone}
+        client.close()
+
+
+def test_a_list_of_takedowns_that_can_not_be_read_keeps_a_host_from_starting(world: World, tmp_path: Path) -> None:
+    host = AnnHost("h", MODEL, 0, world.store)
+    service = AnnService(host, CONFIG, address="127.0.0.1:0", run_folder=tmp_path, takedowns=tmp_path / "nowhere.txt")
+    with pytest.raises(ConfigError, match=r"nowhere\.txt: the list of takedowns can't be read"):
+        service.start(world.builds[0])
+    assert not answers(service.address)
+    service._server.stop(0)
 
 
 def test_without_any_host_the_answer_is_unavailable(world: World, tmp_path: Path) -> None:

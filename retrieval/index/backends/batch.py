@@ -23,6 +23,8 @@ class Batch:
     k: npt.NDArray[np.uint32]
     effort: npt.NDArray[np.uint32]
     allowed: list[npt.NDArray[np.uint64] | None]
+    allowed_count: npt.NDArray[np.uint32]
+    """How many those are, where there is a filter."""
     excluded: npt.NDArray[np.uint32]
     """Rows of all queries, one after another."""
     excluded_until: npt.NDArray[np.uint64]
@@ -41,6 +43,7 @@ class Batch:
             k=np.array([ask.k for ask in asks], dtype=np.uint32),
             effort=np.array([ask.ef for ask in asks], dtype=np.uint32),
             allowed=[None if ask.allowed is None else ask.allowed.bits for ask in asks],
+            allowed_count=np.array([0 if ask.allowed is None else ask.allowed.count for ask in asks], dtype=np.uint32),
             excluded=np.concatenate([*excluded, _NO_ROWS]).astype(np.uint32),
             excluded_until=np.cumsum([len(rows) for rows in excluded], dtype=np.uint64),
             visits=np.array([ask.visits for ask in asks], dtype=np.uint64),

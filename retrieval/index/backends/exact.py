@@ -27,6 +27,7 @@ class _Exact:
             batch.allowed,
             batch.excluded,
             batch.excluded_until,
+            allowed_count=batch.allowed_count,
             visits=batch.visits,
             time_ns=batch.time_ns,
             threads=1,

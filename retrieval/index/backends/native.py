@@ -48,6 +48,7 @@ class _Native:
             batch.allowed,
             batch.excluded,
             batch.excluded_until,
+            allowed_count=batch.allowed_count,
             visits=batch.visits,
             time_ns=batch.time_ns,
             only_walk=only_walk,

@@ -76,6 +76,8 @@ void offer_block(const Vectors& vectors, const Ask& ask, const uint64_t* exclude
   }
 }
 
+bool limited(const Ask& ask) { return ask.visits > 0 || ask.time_ns > 0; }
+
 bool spent(const Ask& ask, int64_t started, const Answer& answer) {
   if (ask.visits > 0 && answer.visits >= ask.visits) return true;
   return ask.time_ns > 0 && answer.visits > 0 && now_ns() - started >= ask.time_ns;
@@ -103,18 +105,19 @@ void search_some(const Vectors& vectors, const Ask* asks, size_t n, Answer* answ
     for (size_t i = 0; i < n; i++) {
       if (asks[i].k == 0 || answers[i].truncated) continue;
       const uint64_t* const without = excluded[i].empty() ? nullptr : excluded[i].data();
-      const uint32_t rows = eligible_between({asks[i].allowed, without}, begin, end);
-      if (rows == 0) continue;
-      if (spent(asks[i], started, answers[i])) {
-        answers[i].truncated = true;
-        continue;
+      if (limited(asks[i])) {
+        const uint32_t rows = eligible_between({asks[i].allowed, without}, begin, end);
+        if (rows == 0) continue;
+        answers[i].truncated = spent(asks[i], started, answers[i]);
+        if (answers[i].truncated) continue;
+        answers[i].visits += rows;
       }
       offer_block(vectors, asks[i], without, begin, end, kernels, scores, best[i]);
-      answers[i].visits += rows;
     }
   }
   for (size_t i = 0; i < n; i++) {
     answers[i].plan = Plan::kScan;
+    if (!limited(asks[i])) answers[i].visits = asks[i].allowed != nullptr ? asks[i].allowed_count : vectors.count;
     best[i].into(answers[i]);
   }
 }

@@ -166,6 +166,10 @@ uint32_t Searcher::scan(const Ask& ask, uint32_t wanted, int64_t deadline, Answe
   Eligible eligible;
   eligible.allowed = ask.allowed;
   eligible.excluded = ask.excluded_count > 0 ? scratch.excluded.data() : nullptr;
+  if (ask.visits == 0 && deadline == 0) {
+    answer.visits += ask.allowed != nullptr ? ask.allowed_count : count_;
+    return kernels_.scan(view_, scratch.query(), eligible, 0, count_, wanted, scratch.pool.data(), 0);
+  }
   const uint32_t step = ask.visits > 0 ? 64 : kScannedAtOnce;
   uint32_t found = 0;
   for (uint32_t begin = 0; begin < count_; begin += std::min(step, count_ - begin)) {

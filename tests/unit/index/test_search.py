@@ -207,6 +207,34 @@ def test_budgets_end_a_search_and_the_answer_says_so(
     assert [hits.truncated for hits in found] == ([False] * 40 if ann == "hnswlib" else [False, True] * 20)
 
 
+@pytest.mark.parametrize("ann", ["native", "exact", "hnswlib"])
+@pytest.mark.parametrize("count", [1, 300, 3900, 4000])
+def test_what_is_taken_down_is_not_answered(
+    make_build: Callable[..., Any], queries: np.ndarray, ann: str, count: int
+) -> None:
+    made = make_build(4000, shards=1, ef_construction=100, ann=ann)
+    shard = made.shard()
+    red = AnyOf("colour", ("red",))
+    nearest = [item for item, _ in exact(made.vectors, queries[0], count)]
+    before = shard.search(queries[:2], [20] * 2, filters=[None, red])  # now there are filters to forget
+    assert shard.take_down([*nearest, "unknown", ""]) == count
+    allowed = set(range(4000)) - {int(item[1:]) for item in nearest}
+    for _ in range(2):
+        found = shard.search(
+            queries[:1].repeat(3, axis=0), [20] * 3, exclude=[[], ["i0"], []], filters=[None, None, red]
+        )
+        for hits, may in zip(
+            found, [allowed, allowed - {0}, {i for i in allowed if i % 3 == 0 and i % 7 != 6}], strict=True
+        ):
+            assert {int(item[1:]) for item in hits.item_ids} <= may
+            assert len(hits.item_ids) == min(20, len(may))
+            assert not may or recall(hits, exact(made.vectors, queries[0], 20, may)) >= 0.95
+            check_scores(hits, made.vectors, queries[0])
+    assert shard.take_down(()) == 0
+    after = shard.search(queries[:2], [20] * 2, filters=[None, red])
+    assert [hits.item_ids for hits in after] == [hits.item_ids for hits in before]
+
+
 def bad_calls() -> list[tuple[dict[str, Any], str]]:
     good = np.eye(1, 16, dtype=np.float32)
     return [
