@@ -186,11 +186,13 @@ def test_versions_may_differ_in_their_number_of_vectors() -> None:
 @pytest.mark.parametrize("version", [1, 2])
 def test_an_answer_says_where_a_budget_ended_the_search_of_a_shard(version: int) -> None:
     """By score as by rank (shards of two versions), and for any of a user's vectors."""
-    hosts = Hosts(a=StandInHost(0, 1), b=StandInHost(1, version, truncates=lambda position: position == version))
+    hosts = Hosts(
+        a=StandInHost(0, 1), b=StandInHost(1, version, truncates=lambda position: position == 2 * version - 1)
+    )
     engine, _ = engine_on(hosts, tower=ManyMindedTower)
     found = [piece.answer.result(0) for piece in ask(engine, {}, {}, {})]
     assert [answer.by_rank for answer in found] == [version == 2] * 3
-    # version 2 asks with two vectors a user: position 2 is the second user's first
+    # version 2 asks with two vectors a user: position 3 is the second of the second user
     assert [answer.truncated for answer in found] == [False, True, False]
 
 
