@@ -30,12 +30,23 @@ def query(
     ] = None,
     filters: Annotated[
         list[str] | None,
-        typer.Option("--filter", "-f", metavar="FIELD=A,B | FIELD=LOW..HIGH", help="Only such items; and-ed."),
+        typer.Option(
+            "--filter",
+            "-f",
+            metavar="FIELD=A,B | FIELD=LOW..HIGH | FIELD!=…",
+            help="Only such items; and-ed. With != no such items; one without the attribute passes.",
+        ),
     ] = None,
     exclude: Annotated[list[str] | None, typer.Option("--exclude", "-x", metavar="ITEM", help="Not this item.")] = None,
     allow_seen: Annotated[
         bool, typer.Option("--allow-seen", help="Items of the user's history may come back.")
     ] = False,
+    visit_budget: Annotated[
+        int, typer.Option("--visit-budget", min=0, help="Compare at most so many items in each shard; 0: no limit.")
+    ] = 0,
+    time_budget_us: Annotated[
+        int, typer.Option("--time-budget-us", min=0, max=2**32 - 1, help="Search a shard so long at most; 0: no limit.")
+    ] = 0,
     explain: Annotated[bool, typer.Option("--explain", help="Show version, shards and timings.")] = False,
     address: Annotated[
         str | None,
@@ -48,7 +59,7 @@ def query(
 ) -> None:
     """Print candidates for a user.
 
-    Example: `retrieval query 42 --k 20 --filter genre=drama,crime --filter price=1..5 --context device=phone --explain`
+    Example: `retrieval query 42 --k 20 --filter genre=drama,crime --filter price=1..5 --filter 'colour!=red' --explain`
     """
     from google.protobuf.json_format import MessageToDict
 
@@ -63,6 +74,8 @@ def query(
         filter=_filter(filters),
         exclude_item_ids=exclude or [],
         allow_seen=allow_seen,
+        visit_budget=visit_budget,
+        time_budget_us=time_budget_us,
     )
     where = address or find_address(open_workspace(workspace, overrides))
     with candidate_service(where) as stub:
@@ -101,7 +114,7 @@ def _pairs(flag: str, given: Sequence[str] | None) -> list[tuple[str, str]]:
     pairs = []
     for text in given or ():
         name, separator, value = text.partition("=")
-        if not separator or not name or not value:
+        if not separator or name in {"", "!"} or not value:
             raise ConfigError(f"{flag} {text!r}: expected COLUMN=VALUE")
         pairs.append((name, value))
     return pairs
@@ -130,16 +143,22 @@ def _typed(text: str) -> str | int | float:
 def _filter(given: Sequence[str] | None) -> Any:
     from retrieval.v1 import filter_pb2
 
-    conditions = []
-    for field, text in _pairs("--filter", given):
-        low, dots, high = text.partition("..")
-        if dots:
-            ends = filter_pb2.Range(minimum=_end(field, low), maximum=_end(field, high))
-            conditions.append(filter_pb2.Condition(field=field, range=ends))
-        else:
-            allowed = filter_pb2.AnyOf(texts=text.split(","))
-            conditions.append(filter_pb2.Condition(field=field, any_of=allowed))
+    conditions = [_condition(field, text) for field, text in _pairs("--filter", given)]
     return filter_pb2.Filter(conditions=conditions) if conditions else None
+
+
+def _condition(field: str, text: str) -> Any:
+    """One condition; a field that ends with ! stands before a negation, FIELD!=…."""
+    from retrieval.v1 import filter_pb2
+
+    if field.endswith("!"):
+        inner = _condition(field.removesuffix("!"), text)
+        return filter_pb2.Condition(none=filter_pb2.Conditions(conditions=[inner]))
+    low, dots, high = text.partition("..")
+    if dots:
+        ends = filter_pb2.Range(minimum=_end(field, low), maximum=_end(field, high))
+        return filter_pb2.Condition(field=field, range=ends)
+    return filter_pb2.Condition(field=field, any_of=filter_pb2.AnyOf(texts=text.split(",")))
 
 
 def _end(field: str, text: str) -> float | None:
@@ -162,6 +181,8 @@ def _show(console: Console, answer: dict[str, Any], *, explain: bool) -> None:
     console.print(table(f"{len(rows)} candidates", ["rank", "item", "score", "version"], rows))
     if not answer["user_known"]:
         console.print("The user is not known: answered from context and profile.")
+    if answer["truncated"]:
+        console.print("truncated: a budget ended the search of a shard, better candidates may not have been looked at.")
     if not explain:
         return
     for version in answer["versions"]:

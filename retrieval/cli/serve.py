@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -45,6 +46,15 @@ def serve_ann(
     host_id: Annotated[
         str | None, typer.Option("--host-id", help="Name in the fleet, the same after a restart.")
     ] = None,
+    takedowns: Annotated[
+        Path | None,
+        typer.Option(
+            "--takedowns",
+            metavar="FILE",
+            help="Item ids that are never answered, one a line; serving.takedowns if not given. Changes take effect "
+            "within a second or two.",
+        ),
+    ] = None,
     listen: ListenOption = "127.0.0.1",
     advertise: AdvertiseOption = None,
     parent: ParentOption = None,
@@ -64,14 +74,16 @@ def serve_ann(
     set_up_logs()
     _follow(parent)
     here = open_workspace(workspace, overrides)
+    settings = here.settings.serving
     name = host_id or f"ann-{shard}-{socket.gethostname()}-{port}"
     service = AnnService(
         AnnHost(name, here.model, shard, here.store(), check_space=_check_space()),
-        here.settings.serving,
+        settings,
         address=f"{listen}:{port}",
         run_folder=here.root / RUN,
         connect=here.registry,
         advertise=advertise,
+        takedowns=takedowns or _takedowns(here),
     )
     service.start(BuildId.parse(build, model=here.model) if build else None)
     wait_for_signal()
@@ -141,10 +153,14 @@ def serve_all(
     """
     from retrieval.observability import set_up_logs
     from retrieval.serving.supervisor import Supervisor, free_port
+    from retrieval.serving.takedowns import TakedownFile
 
     set_up_logs()
     here = open_workspace(workspace, overrides)
     settings = here.settings.serving
+    listed = _takedowns(here)
+    if listed is not None:
+        TakedownFile(listed).read()  # said here and now, not in the logs of hosts that can't start
     wanted = settings.candidates_port if port is None else port
     address = f"127.0.0.1:{wanted or free_port()}"
     members = _members(here, address, replicas or settings.replicas, shards or _deployed_shards(here), overrides or [])
@@ -155,6 +171,11 @@ def serve_all(
         sys.stderr.flush()
 
     Supervisor(members, run_folder, drain_s=settings.drain_s).run(ready)
+
+
+def _takedowns(here: Workspace) -> Path | None:
+    named = here.settings.serving.takedowns
+    return here.root / named if named else None
 
 
 def _members(here: Workspace, address: str, replicas: int, shards: int, overrides: list[str]) -> list[Member]:

@@ -2,7 +2,7 @@
 
 from retrieval.index.attributes import Attributes
 from retrieval.index.config import IndexConfig
-from retrieval.index.filters import AllOf, AnyOf, Filter, Range, Value
+from retrieval.index.filters import AllOf, AnyOf, Filter, NoneOf, Range, SomeOf, Value
 from retrieval.index.metadata import ExpectedShard, ShardMetadata
 from retrieval.index.shard import Hits, Shard, open_shard
 from retrieval.index.sharding import shard_of
@@ -18,9 +18,11 @@ __all__ = [
     "Filter",
     "Hits",
     "IndexConfig",
+    "NoneOf",
     "Range",
     "Shard",
     "ShardMetadata",
+    "SomeOf",
     "Value",
     "open_shard",
     "shard_folder",

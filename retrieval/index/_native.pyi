@@ -23,6 +23,10 @@ Found = tuple[
 """Rows and scores of all queries, one after another, best first; per query how many they are, whether a budget cut its
 search short (0, 1), how it was answered (0 nothing to answer, 1 walk, 2 scan, 3 leaves), and how many rows were compared."""
 
+_Counts = npt.NDArray[np.uint32] | None
+_Limits = npt.NDArray[np.uint64] | None
+_Times = npt.NDArray[np.int64] | None
+
 class DamagedError(ValueError):
     """A file that does not hold what it should."""
 
@@ -73,9 +77,15 @@ def search_vectors(
     excluded: npt.NDArray[np.uint32],
     excluded_until: npt.NDArray[np.uint64],
     *,
+    allowed_count: _Counts = None,
+    visits: _Limits = None,
+    time_ns: _Times = None,
     threads: int,
 ) -> Found:
-    """Exact search of `queries` [Q, D] over `vectors` [n, D]; other parameters as those of `Index.search`."""
+    """Exact search of `queries` [Q, D] over `vectors` [n, D]; other parameters as those of `Index.search`.
+
+    A query that a budget ends has been compared with the first rows only.
+    """
 
 @final
 class Index:
@@ -129,14 +139,16 @@ class Index:
         excluded: npt.NDArray[np.uint32],
         excluded_until: npt.NDArray[np.uint64],
         *,
-        visits: int = 0,
-        time_ns: int = 0,
+        allowed_count: _Counts = None,
+        visits: _Limits = None,
+        time_ns: _Times = None,
         threads: int = 1,
         only_walk: bool = False,
     ) -> Found:
         """The best rows for each of `queries` [Q, D], each with its own k [Q], effort [Q] (ef; at least k is used),
-        bit set of allowed rows (None: all; uint64 [ceil(n / 64)]) and excluded rows (those of query i end at
-        `excluded_until`[i] in `excluded`). `visits` rows are compared and `time_ns` are spent at most by each (0: no
-        limit). The same input gives the same output, whatever the batch and `threads` (0: all cores). `only_walk`
-        follows the graph even where a scan is cheaper.
+        bit set of allowed rows (None: all; uint64 [ceil(n / 64)]; `allowed_count` [Q] says how many they are, if given)
+        and excluded rows (those of query i end at `excluded_until`[i] in `excluded`). Each compares `visits` [Q] rows
+        and takes `time_ns` [Q] at most (0, None: no limit), which are looked at between steps: a search may go over by
+        one of them. The same input gives the same output, whatever the batch and `threads` (0: all cores), but where
+        time ends a search. `only_walk` follows the graph even where a scan is cheaper.
         """

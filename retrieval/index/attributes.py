@@ -1,16 +1,13 @@
-"""Item attributes of a shard, ready to be filtered on: a filter becomes a boolean mask over the shard's rows.
+"""Item attributes of a shard, ready to be filtered on: a filter becomes a set of the shard's rows.
 
 Attributes are stored as text, int64, float64 or bool columns, or lists of one of these (see `attribute_table`).
-A missing value is selected by no filter.
+A missing value meets no condition.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -18,42 +15,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from retrieval.errors import DataError, RequestError
-from retrieval.index.filters import AllOf, AnyOf, Filter, Range, Value
+from retrieval.index.allowed import Allowed, Bits, Mask, RecentlyAllowed, all_rows, packed
+from retrieval.index.filters import AllOf, AnyOf, Filter, Range, SomeOf, Value
 
-Mask = npt.NDArray[np.bool_]
-_CACHED_BYTES = 64 << 20
-
-
-class Allowed:
-    """The rows that a filter leaves: `mask` bool [n], `count` of them, `rows` int64, ascending, and `bits`."""
-
-    def __init__(self, mask: Mask) -> None:
-        self.mask = mask
-        self.count = int(np.count_nonzero(mask))
-
-    @cached_property
-    def rows(self) -> npt.NDArray[np.int64]:
-        """The allowed rows, ascending; worked out when first asked for."""
-        return np.flatnonzero(self.mask).astype(np.int64, copy=False)
-
-    @cached_property
-    def bits(self) -> npt.NDArray[np.uint64]:
-        """uint64 [ceil(n / 64)]: bit r % 64 of word r // 64 is row r; worked out when first asked for."""
-        words = np.zeros((len(self.mask) + 63) // 64, dtype="<u8")
-        packed = np.packbits(self.mask, bitorder="little")
-        words.view(np.uint8)[: len(packed)] = packed
-        return words.view(np.uint64)
+_CACHED_BYTES = 32 << 20
+_FEW_VALUES = 8  # up to so many values of a condition keep a set of rows each
 
 
 class Attributes:
-    """The filterable columns of one shard. Thread-safe; recent filters keep their masks (within 64 MiB)."""
+    """The filterable columns of one shard. Thread-safe; what recent filters left is kept (within 32 MiB)."""
 
     def __init__(self, columns: Mapping[str, pa.ChunkedArray], count: int) -> None:
         self._columns = {name: _read_column(column) for name, column in columns.items()}
         self._count = count
-        self._cache: OrderedDict[Filter, Allowed] = OrderedDict()
-        self._kept = max(4, min(256, _CACHED_BYTES // max(1, count)))
-        self._lock = threading.Lock()
+        self._recent = RecentlyAllowed(_CACHED_BYTES)
+        self._everything = all_rows(count)
 
     @property
     def fields(self) -> list[str]:
@@ -61,34 +37,53 @@ class Attributes:
         return sorted(self._columns)
 
     def allowed(self, wanted: Filter) -> Allowed:
-        """The rows that `wanted` selects. Raises RequestError on an unknown field or a value of the wrong type."""
-        with self._lock:
-            if (found := self._cache.get(wanted)) is not None:
-                self._cache.move_to_end(wanted)
-                return found
-        made = Allowed(self._mask(wanted))
-        with self._lock:
-            self._cache[wanted] = made
-            while len(self._cache) > self._kept:
-                self._cache.popitem(last=False)
-        return made
+        """The rows that `wanted` selects. Raises RequestError on an unknown field or a value of the wrong type.
 
-    def _mask(self, wanted: Filter) -> Mask:
+        Kept for the parts of a filter as for the whole, so that filters which share conditions share the work.
+        """
+        found = self._recent.get(wanted)
+        if found is None:
+            found = Allowed(self._bits(wanted), self._count)
+            self._recent.keep(wanted, found)
+        return found
+
+    def _bits(self, wanted: Filter) -> Bits:
+        if isinstance(wanted, AnyOf):
+            return self._any_of(wanted)
+        if isinstance(wanted, Range):
+            column = self._column(wanted.field)
+            return self._packed(column, _in_range(column, wanted))
         if isinstance(wanted, AllOf):
-            mask = np.ones(self._count, dtype=np.bool_)
-            for part in wanted.filters:
-                mask &= self._mask(part)
-            return mask
-        column = self._columns.get(wanted.field)
-        if column is None:
-            known = ", ".join(self.fields) or "none, this index was built without attributes"
-            raise RequestError(f"filter on unknown field {wanted.field!r}; fields that can be filtered on: {known}")
-        hit = _any_of(column, wanted) if isinstance(wanted, AnyOf) else _in_range(column, wanted)
+            return self._joined(wanted.filters, np.bitwise_and, self._everything.copy())
+        some = self._joined(wanted.filters, np.bitwise_or, np.zeros_like(self._everything))
+        return some if isinstance(wanted, SomeOf) else some ^ self._everything
+
+    def _joined(self, filters: Sequence[Filter], join: np.ufunc, bits: Bits) -> Bits:
+        for part in filters:
+            join(bits, self.allowed(part).bits, out=bits)
+        return bits
+
+    def _any_of(self, wanted: AnyOf) -> Bits:
+        column = self._column(wanted.field)
+        if 1 < len(wanted.values) <= _FEW_VALUES:
+            each = [AnyOf(wanted.field, (value,)) for value in wanted.values]
+            return self._joined(each, np.bitwise_or, np.zeros_like(self._everything))
+        return self._packed(column, _any_of(column, wanted))
+
+    def _packed(self, column: _Column, hit: Mask) -> Bits:
+        """The rows of the values that were hit, which for a list column may be several of one row."""
         if column.rows is None:
-            return hit
+            return packed(hit)
         mask = np.zeros(self._count, dtype=np.bool_)
         mask[column.rows[hit]] = True
-        return mask
+        return packed(mask)
+
+    def _column(self, field: str) -> _Column:
+        column = self._columns.get(field)
+        if column is None:
+            known = ", ".join(self.fields) or "none, this index was built without attributes"
+            raise RequestError(f"filter on unknown field {field!r}; fields that can be filtered on: {known}")
+        return column
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +130,8 @@ def _read_column(column: pa.ChunkedArray) -> _Column:
 def _any_of(column: _Column, wanted: AnyOf) -> Mask:
     values = [_coerce(column.kind, value, wanted.field) for value in wanted.values]
     if column.kind == "text":
+        if len(values) == 1:
+            return np.asarray(column.values == column.words.get(str(values[0]), -2))
         table = np.zeros(len(column.words) + 1, dtype=np.bool_)  # the last entry answers for code -1, missing
         table[[code for value in values if (code := column.words.get(str(value))) is not None]] = True
         return np.asarray(table[column.values])

@@ -38,8 +38,8 @@ def write_canary(folder: Path, canary: Canary) -> None:
     table = pa.table(
         {
             "query": pa.FixedSizeListArray.from_arrays(flat, canary.queries.shape[1]),
-            "rows": pa.array([rows for rows, _ in canary.answers], pa.list_(pa.int64())),
-            "scores": pa.array([scores for _, scores in canary.answers], pa.list_(pa.float32())),
+            "rows": pa.array([answer.rows for answer in canary.answers], pa.list_(pa.int64())),
+            "scores": pa.array([answer.scores for answer in canary.answers], pa.list_(pa.float32())),
         }
     )
     with pa.OSFile(str(folder / CANARY), "wb") as out, pa.ipc.new_file(out, table.schema) as writer:
@@ -55,7 +55,7 @@ def read_canary(folder: Path, metadata: ShardMetadata) -> Canary:
             table.validate(full=True)
         queries = np.array(table["query"].to_pylist(), dtype=np.float32).reshape(-1, metadata.dim)
         answers = [
-            (np.array(rows, dtype=np.int64), np.array(scores, dtype=np.float32))
+            Answer(np.array(rows, dtype=np.int64), np.array(scores, dtype=np.float32))
             for rows, scores in zip(table["rows"].to_pylist(), table["scores"].to_pylist(), strict=True)
         ]
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, IndexError, MemoryError) as error:
@@ -72,13 +72,13 @@ def check_answers(folder: Path, vectors: Floats, canary: Canary) -> None:
         raise ArtifactError(f"{path}: {len(canary.answers)} canary queries for {len(vectors)} items: damaged")
     if not canary.answers:
         return
-    found = scan(vectors, canary.queries, max(1, *(len(rows) for rows, _ in canary.answers)))
-    for position, (query, (rows, scores)) in enumerate(zip(canary.queries, canary.answers, strict=True)):
+    found = scan(vectors, canary.queries, max(1, *(len(answer.rows) for answer in canary.answers)))
+    for position, (query, (rows, scores, _)) in enumerate(zip(canary.queries, canary.answers, strict=True)):
         valid = len(rows) > 0 and rows.min() >= 0 and rows.max() < len(vectors) and len(rows) == len(scores)
         if not valid or len(np.unique(rows)) != len(rows):
             raise ArtifactError(f"{path}: canary query {position} has an impossible answer: damaged or swapped")
         # Rows of equal score may swap places between machines; scores may not move
-        if not (_close(found[position][1][: len(rows)], scores) and _close(vectors[rows] @ query, scores)):
+        if not (_close(found[position].scores[: len(rows)], scores) and _close(vectors[rows] @ query, scores)):
             raise ArtifactError(f"{path}: canary query {position} is answered otherwise by these vectors: swapped")
 
 
@@ -90,7 +90,7 @@ def graph_recall(engine: Engine, vectors: Floats, canary: Canary, ef: int) -> fl
     """Recall of the graph alone on the canary, at the effort that serves; 1.0 for exact search."""
     if not canary.answers:
         return 1.0
-    exact = [rows for rows, _ in canary.answers]
+    exact = [answer.rows for answer in canary.answers]
     found = engine.walk(canary.queries, min(max(ef, *(len(rows) for rows in exact)), len(vectors)))
     if found is None:
         return 1.0

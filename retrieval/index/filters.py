@@ -1,4 +1,7 @@
-"""Filters on item attributes, as plain data: any-of, range, and-ed. `Attributes` works out what they select."""
+"""Filters on item attributes, as plain data: any-of, range; all, some or none of several. `Attributes` evaluates them.
+
+An item whose attribute is missing is selected by no `AnyOf` and no `Range`; so `NoneOf` over them lets it pass.
+"""
 
 from __future__ import annotations
 
@@ -32,4 +35,18 @@ class AllOf:
     filters: tuple[Filter, ...]
 
 
-Filter = AnyOf | Range | AllOf
+@dataclass(frozen=True, slots=True)
+class SomeOf:
+    """Items that at least one of `filters` selects; no filters select no item."""
+
+    filters: tuple[Filter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NoneOf:
+    """Items that not one of `filters` selects, among them those whose attribute is missing; no filters select all."""
+
+    filters: tuple[Filter, ...]
+
+
+Filter = AnyOf | Range | AllOf | SomeOf | NoneOf

@@ -44,7 +44,7 @@ def measured_recall(engine: Engine, vectors: Floats, queries: Floats, config: In
     ask = Ask(k, max(k, config.ef_search), NO_ROWS, None)
     each = queries.reshape(-1, queries.shape[-1])
     found, exact = engine.search(each, [ask] * len(each)), scan(vectors, each, k)
-    of_each = recall(vectors, each, [rows for rows, _ in found], [rows for rows, _ in exact])
+    of_each = recall(vectors, each, [one.rows for one in found], [one.rows for one in exact])
     if queries.ndim == 2:
         return of_each
     interests = queries.shape[1]
@@ -57,7 +57,7 @@ def _merged(answers: Sequence[Answer], interests: int, k: int) -> list[npt.NDArr
     merged = []
     for start in range(0, len(answers), interests):
         part = answers[start : start + interests]
-        rows, scores = np.concatenate([a for a, _ in part]), np.concatenate([b for _, b in part])
+        rows, scores = np.concatenate([a.rows for a in part]), np.concatenate([a.scores for a in part])
         rows = rows[np.argsort(-scores, kind="stable")]
         _, first = np.unique(rows, return_index=True)
         merged.append(rows[np.sort(first)[:k]])

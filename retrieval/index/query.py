@@ -4,27 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.index.attributes import Allowed
+from retrieval.index.allowed import Allowed
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
-Answer = tuple[Rows, Floats]
-"""Rows and their scores, best first; of equal scores the lower row first."""
+
+
+class Answer(NamedTuple):
+    """Rows int64 and their scores float32 [n <= k], best first; of equal scores the lower row first.
+
+    `truncated`: a budget ended the search, and better rows may not have been looked at.
+    """
+
+    rows: Rows
+    scores: Floats
+    truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One query's terms: k candidates, effort `ef` >= k, without rows `excluded`, from rows `allowed` (None: all)."""
+    """One query's terms: k candidates, effort `ef` >= k, without rows `excluded`, from rows `allowed` (None: all).
+
+    Budgets, 0 for none: at most `visits` rows compared and `time_us` µs taken. An engine looks at them between the
+    steps of a search; hnswlib's has no way to.
+    """
 
     k: int
     ef: int
     excluded: Rows
     allowed: Allowed | None
+    visits: int = 0
+    time_us: int = 0
 
 
 class Engine(Protocol):

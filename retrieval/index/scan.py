@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from retrieval.index.query import Answer, Floats
+from retrieval.index.query import Answer, Floats, Rows
 
 # Scores held at once; a batch of queries is scanned in blocks of this many bytes
 _BLOCK_BYTES = 64 << 20
 
 
-def best(scores: Floats, k: int) -> Answer:
-    """The k highest of `scores` [n], fewer if there are fewer. Scores of -inf are never answered."""
+def best(scores: Floats, k: int) -> tuple[Rows, Floats]:
+    """Places and scores of the k highest of `scores` [n], fewer if there are fewer. Those of -inf are left out."""
     n = len(scores)
     if n > k:
         threshold = np.partition(scores, n - k)[n - k]
@@ -39,5 +39,5 @@ def scan(vectors: Floats, queries: Floats, k: int) -> list[Answer]:
     for start in range(0, len(queries), step):
         part = queries[start : start + step]
         scores = (vectors @ part[0])[None] if len(part) == 1 else part @ vectors.T
-        answers.extend(best(row, k) for row in scores)
+        answers.extend(Answer(*best(row, k)) for row in scores)
     return answers

@@ -3,6 +3,8 @@
 The graph knows nothing of filters and exclusions. It is asked for more rows than are wanted, as many more as the
 filter's share of the rows and the exclusions suggest; what may not be answered is dropped, and where too few remain,
 the pool grows, until an exact scan of the allowed rows is the cheaper way to be right.
+
+Budgets are not kept here: a graph that was asked can't be interrupted. No answer is ever truncated.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ class Searcher:
         self._scratch = threading.local()
 
     def search(self, queries: Floats, asks: Sequence[Ask]) -> list[Answer]:
-        """Rows and scores for each of `queries` [Q, D]; fewer than k where fewer may be answered."""
+        """Rows and scores for each of `queries` [Q, D]; fewer than k where fewer may be answered. Knows no budgets."""
         answers: list[Answer | None] = [None] * len(asks)
         pools: dict[int, list[int]] = {}
         for position, ask in enumerate(asks):
@@ -104,7 +106,7 @@ class Searcher:
     def _keep(self, ask: Ask, rows: Rows, scores: Floats) -> tuple[Answer, int]:
         """The first k of the rows that may be answered, and how many such rows there are."""
         if ask.allowed is None and not len(ask.excluded):
-            return (rows[: ask.k], scores[: ask.k]), len(rows)
+            return Answer(rows[: ask.k], scores[: ask.k]), len(rows)
         keep = np.ones(len(rows), dtype=np.bool_) if ask.allowed is None else ask.allowed.mask[rows]
         if len(ask.excluded):
             marks = self._marks()
@@ -113,7 +115,7 @@ class Searcher:
             marks[ask.excluded] = False
         chosen = np.flatnonzero(keep)
         first = chosen[: ask.k]
-        return (rows[first], scores[first]), len(chosen)
+        return Answer(rows[first], scores[first]), len(chosen)
 
     def _marks(self) -> npt.NDArray[np.bool_]:
         """One bool per row, all False, this thread's own."""
@@ -146,9 +148,9 @@ class Searcher:
                 rows = rows[~marks[rows]]
                 marks[ask.excluded] = False
             chosen, scores = best(self._vectors.take(rows, axis=0) @ query, ask.k)
-            return rows[chosen], scores
+            return Answer(rows[chosen], scores)
         scores = self._vectors @ query
         if allowed is not None:
             scores = np.where(allowed.mask, scores, np.float32(-np.inf))
         scores[ask.excluded] = -np.inf
-        return best(scores, ask.k)
+        return Answer(*best(scores, ask.k))

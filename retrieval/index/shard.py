@@ -17,6 +17,7 @@ from retrieval.index.filters import Filter
 from retrieval.index.items import ItemIds
 from retrieval.index.metadata import ExpectedShard, ShardMetadata
 from retrieval.index.query import Ask, Engine
+from retrieval.index.selection import Selection
 from retrieval.index.verify import verify_shard
 
 Floats = npt.NDArray[np.float32]
@@ -26,10 +27,14 @@ _EF_PER_K = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """Candidates of one query, best first: raw item ids, and their inner products with it, float32 [n <= k]."""
+    """Candidates of one query, best first: raw item ids, and their inner products with it, float32 [n <= k].
+
+    `truncated`: a budget ended the search, and better items may not have been looked at.
+    """
 
     item_ids: list[str]
     scores: Floats
+    truncated: bool = False
 
 
 class Shard:
@@ -39,6 +44,7 @@ class Shard:
         self.metadata = metadata
         self._items = items
         self._attributes = attributes
+        self._selection = Selection(attributes, metadata.count)
         self._engine = engine
 
     @property
@@ -51,6 +57,15 @@ class Shard:
         """The attributes that filters may name."""
         return self._attributes.fields
 
+    def take_down(self, item_ids: Collection[str]) -> int:
+        """Never answer with these raw item ids, and no others, from the next search on; returns how many are held here.
+
+        Replaces what was taken down before. Unknown ids are ignored.
+        """
+        rows = self._items.rows(item_ids)
+        self._selection.take_down(rows)
+        return len(rows)
+
     def search(
         self,
         queries: Floats,
@@ -59,36 +74,47 @@ class Shard:
         ef: Sequence[int | None] | None = None,
         exclude: Sequence[Collection[str]] | None = None,
         filters: Sequence[Filter | None] | None = None,
+        visits: Sequence[int] | None = None,
+        time_us: Sequence[int] | None = None,
     ) -> list[Hits]:
         """The best items for each of `queries` float32 [n, D], L2-normalised, each with its own k and terms.
 
         Short answers are ordinary: fewer than k hits come back where fewer items may be answered, k may exceed the
         shard's count. `ef` is the number of candidates weighed (never under k; the build's own when None). `exclude`
-        holds raw item ids, unknown ones are ignored. Equal scores are ordered by row, so that equal input gives
-        equal output. Raises RequestError on a wrong shape, type, value or filter field.
+        holds raw item ids, unknown ones are ignored. Budgets, 0 for none: at most `visits` rows are compared and
+        `time_us` µs taken, after which the best so far are answered (the hnswlib backend has none). Equal scores are
+        ordered by row, so that equal input gives equal output. Raises RequestError on a wrong shape, type, value or
+        filter field.
         """
-        n = self._check(queries, k, ef, exclude, filters)
+        n = self._check(queries, k, ef, exclude, filters, visits, time_us)
         asks = [
             self._ask(
                 k[i],
                 None if ef is None else ef[i],
                 () if exclude is None else exclude[i],
                 None if filters is None else filters[i],
+                visits=0 if visits is None else visits[i],
+                time_us=0 if time_us is None else time_us[i],
             )
             for i in range(n)
         ]
         answers = self._engine.search(queries, asks)
-        return [Hits(self._items.names(rows), scores) for rows, scores in answers]
+        return [Hits(self._items.names(rows), scores, truncated) for rows, scores, truncated in answers]
 
-    def _ask(self, k: int, ef: int | None, exclude: Collection[str], wanted: Filter | None) -> Ask:
+    def _ask(
+        self, k: int, ef: int | None, exclude: Collection[str], wanted: Filter | None, *, visits: int, time_us: int
+    ) -> Ask:
         if k < 1:
             raise RequestError(f"k is {k}; ask for at least 1 candidate")
         if ef is not None and ef < 1:
             raise RequestError(f"ef is {ef}; it must be at least 1, or left out")
+        if not (0 <= visits < 2**64 and 0 <= time_us < 2**32):
+            raise RequestError(
+                f"budgets are {visits} rows and {time_us} µs; 0 (none) or more, below 2^64 and 2^32, are allowed"
+            )
         k = min(k, max(1, self.count))
         effort = ef if ef is not None else max(self.metadata.ef_search, math.ceil(_EF_PER_K * k))
-        allowed = None if wanted is None else self._attributes.allowed(wanted)
-        return Ask(k, max(k, effort), self._items.rows(exclude), allowed)
+        return Ask(k, max(k, effort), self._items.rows(exclude), self._selection.allowed(wanted), visits, time_us)
 
     def _check(self, queries: Floats, k: Sequence[int], *others: Sequence[Any] | None) -> int:
         dim = self.metadata.dim

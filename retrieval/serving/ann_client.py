@@ -14,9 +14,10 @@ import numpy.typing as npt
 from retrieval.errors import RetrievalError, SpaceMismatchError, UnavailableError
 from retrieval.serving.ann_host import Terms
 from retrieval.serving.ann_server import METADATA_TRAILER
+from retrieval.serving.filter_wire import filter_message
 from retrieval.serving.metadata import HostMetadata
 from retrieval.serving.status import read_error
-from retrieval.serving.wire import filter_message, read_metadata
+from retrieval.serving.wire import read_metadata
 from retrieval.types import BuildId
 from retrieval.v1 import ann_pb2, ann_pb2_grpc
 
@@ -42,10 +43,11 @@ class HostRefusedError(SpaceMismatchError):
 
 @dataclass(frozen=True, slots=True)
 class HostAnswer:
-    """A host's hits for each query (ids, scores float32), what it searched, and its own search time in µs."""
+    """A host's hits for each query (ids, scores float32, ended by a budget), what it searched, its own time in µs."""
 
     item_ids: Sequence[Sequence[str]]
     scores: Sequence[npt.NDArray[np.float32]]
+    truncated: Sequence[bool]
     metadata: HostMetadata
     search_us: int
 
@@ -67,6 +69,7 @@ class SearchCall:
         return HostAnswer(
             [hit.item_ids for hit in response.hits],
             [np.frombuffer(hit.scores, "<f4") for hit in response.hits],
+            [hit.truncated for hit in response.hits],
             read_metadata(response.metadata, self._model),
             response.search_us,
         )
@@ -153,7 +156,12 @@ class AnnClient:
 def query_message(terms: Terms) -> ann_pb2.SearchQuery:
     """One query's terms as the message that every host of a plan is sent."""
     return ann_pb2.SearchQuery(
-        k=terms.k, ef=terms.ef or 0, exclude_item_ids=terms.exclude, filter=filter_message(terms.wanted)
+        k=terms.k,
+        ef=terms.ef or 0,
+        exclude_item_ids=terms.exclude,
+        filter=filter_message(terms.wanted),
+        visit_budget=terms.visits,
+        time_budget_us=terms.time_us,
     )
 
 

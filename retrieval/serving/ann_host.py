@@ -23,12 +23,17 @@ _WARM_QUERIES = 16
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What one query asks for: at most k items, none in `exclude`, passing `wanted`. `ef`: None is the build's own."""
+    """What one query asks for: at most k items, none in `exclude`, passing `wanted`. `ef`: None is the build's own.
+
+    Budgets, 0 for none: at most `visits` rows compared and `time_us` microseconds taken in a shard.
+    """
 
     k: int
     ef: int | None = None
     exclude: Collection[str] = ()
     wanted: Filter | None = None
+    visits: int = 0
+    time_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,7 @@ class AnnHost:
         self._active: _Loaded | None = None
         self._standby: _Loaded | None = None
         self._last_error = ""
+        self._taken_down: Collection[str] = ()
         self._changing = threading.Lock()
         self._loading = threading.Lock()
 
@@ -84,6 +90,8 @@ class AnnHost:
             ef=[term.ef for term in terms],
             exclude=[term.exclude for term in terms],
             filters=[term.wanted for term in terms],
+            visits=[term.visits for term in terms],
+            time_us=[term.time_us for term in terms],
         )
         return hits, self._describe(active)
 
@@ -104,6 +112,7 @@ class AnnHost:
                 _log.warning("host=%s load failed build=%s: %s", self.host_id, build, error)
                 raise
             with self._changing:
+                loaded.shard.take_down(self._taken_down)
                 self._standby = loaded
                 self._last_error = ""
             _log.info("host=%s standing by build=%s version=%s", self.host_id, build, loaded.build.version)
@@ -125,6 +134,16 @@ class AnnHost:
             self._standby = None
         _log.info("host=%s active build=%s version=%s", self.host_id, build, standby.build.version)
         return self.metadata()
+
+    def take_down(self, item_ids: Collection[str]) -> None:
+        """Never answer with these raw item ids, and no others, whatever build is or will be active.
+
+        Holds for every search that begins from now on. Ids that this shard does not hold are ignored.
+        """
+        with self._changing:
+            self._taken_down = item_ids
+            held = [loaded.shard.take_down(item_ids) for loaded in (self._active, self._standby) if loaded is not None]
+        _log.info("host=%s takedowns=%d held by its builds=%s", self.host_id, len(item_ids), held)
 
     def _describe(self, active: _Loaded | None) -> HostMetadata:
         standby = self._standby

@@ -9,10 +9,12 @@ import grpc
 import numpy as np
 
 from retrieval.errors import RequestError, SpaceMismatchError
+from retrieval.index import Hits
 from retrieval.serving.ann_host import AnnHost, Terms
 from retrieval.serving.config import MAX_K
+from retrieval.serving.filter_wire import read_filter
 from retrieval.serving.status import answered, shortened
-from retrieval.serving.wire import metadata_message, read_filter
+from retrieval.serving.wire import metadata_message
 from retrieval.types import BuildId
 from retrieval.v1 import ann_pb2, ann_pb2_grpc
 
@@ -50,7 +52,7 @@ class AnnServicer(ann_pb2_grpc.AnnHostServicer):
                 context.set_trailing_metadata(((METADATA_TRAILER, current),))
                 context.abort(grpc.StatusCode.FAILED_PRECONDITION, shortened(str(error)))
             return ann_pb2.SearchResponse(
-                hits=[ann_pb2.SearchHits(item_ids=hit.item_ids, scores=hit.scores.tobytes()) for hit in hits],
+                hits=[_hits_message(hit) for hit in hits],
                 metadata=metadata_message(metadata),
                 search_us=(time.perf_counter_ns() - started) // 1000,
             )
@@ -92,7 +94,13 @@ def _terms(position: int, query: ann_pb2.SearchQuery) -> Terms:
         query.ef or None,
         list(query.exclude_item_ids),
         read_filter(query.filter) if query.HasField("filter") else None,
+        query.visit_budget,
+        query.time_budget_us,
     )
+
+
+def _hits_message(hits: Hits) -> ann_pb2.SearchHits:
+    return ann_pb2.SearchHits(item_ids=hits.item_ids, scores=hits.scores.tobytes(), truncated=hits.truncated)
 
 
 def _vectors(packed: bytes, count: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:

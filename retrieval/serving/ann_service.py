@@ -12,6 +12,7 @@ from retrieval.serving.ann_server import SERVICE, AnnServicer
 from retrieval.serving.config import ServingConfig
 from retrieval.serving.grpc_server import GrpcServer
 from retrieval.serving.registry_link import RegistryLink
+from retrieval.serving.takedowns import TakedownFile, TakedownWatch
 from retrieval.types import BuildId
 from retrieval.v1 import ann_pb2_grpc
 
@@ -31,14 +32,17 @@ class AnnService:
         run_folder: Path,
         connect: Callable[[], Registry] | None = None,
         advertise: str | None = None,
+        takedowns: Path | None = None,
     ) -> None:
         """Bind `host` to `address` (host:port, port 0 for a free one). Raises UnavailableError where that is taken.
 
         `run_folder` holds what is remembered over restarts; `connect` opens the registry, None goes without one.
-        `advertise` is the host:port that others call it at, if not `address`.
+        `advertise` is the host:port that others call it at, if not `address`. `takedowns` is a list of items that are
+        never answered (see TakedownFile).
         """
         self._host, self._config = host, config
         self._duties: AnnDuties | None = None
+        self._takedowns = TakedownWatch(TakedownFile(takedowns), host.take_down) if takedowns is not None else None
         servicer = AnnServicer(host, self._activated)
         self._server = GrpcServer(
             SERVICE,
@@ -60,7 +64,12 @@ class AnnService:
         )
 
     def start(self, first: BuildId | None = None) -> None:
-        """Bring up a build (`first`, else the deployed or remembered one) and answer."""
+        """Bring up a build (`first`, else the deployed or remembered one) and answer.
+
+        Raises ConfigError where there is a list of takedowns that can't be read.
+        """
+        if self._takedowns is not None:
+            self._takedowns.start()
         # Answer before the build is up: whoever waits sees a host that starts, not one that is away
         self._server.start()
         if self._duties is not None:
@@ -69,6 +78,8 @@ class AnnService:
     def stop(self) -> None:
         """Let searches under way finish, then close."""
         self._server.stop(self._config.drain_s)
+        if self._takedowns is not None:
+            self._takedowns.stop()
         if self._duties is not None:
             self._duties.stop()
 

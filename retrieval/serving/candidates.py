@@ -45,6 +45,8 @@ class Request:
     allow_seen: bool
     at: int
     ef: int | None
+    visits: int
+    time_us: int
 
 
 class Candidates:
@@ -108,7 +110,7 @@ class Candidates:
         if not request.allow_seen:
             exclude.extend(dict.fromkeys(history.item_ids))
         user = UserInput(history, profile, request.context, request.at or time.time_ns() // 1000)
-        terms = Terms(request.k, request.ef, exclude, request.wanted)
+        terms = Terms(request.k, request.ef, exclude, request.wanted, request.visits, request.time_us)
         return Query(user, terms, known, int((time.perf_counter() - started) * 1e6))
 
 

@@ -10,11 +10,12 @@ import grpc
 from retrieval.errors import RequestError
 from retrieval.serving.candidates import Candidates, Request, check_request
 from retrieval.serving.config import ServingConfig
+from retrieval.serving.filter_wire import read_filter
 from retrieval.serving.fleet import Fleet
 from retrieval.serving.query import Answer
 from retrieval.serving.status import answered
 from retrieval.serving.tower_shelf import TowerShelf
-from retrieval.serving.wire import check_history, metadata_message, read_filter, read_history, read_values
+from retrieval.serving.wire import check_history, metadata_message, read_history, read_values
 from retrieval.v1 import candidates_pb2, candidates_pb2_grpc
 
 SERVICE = candidates_pb2.DESCRIPTOR.services_by_name["CandidateService"].full_name
@@ -87,6 +88,8 @@ class CandidateServicer(candidates_pb2_grpc.CandidateServiceServicer):
             allow_seen=message.allow_seen,
             at=message.at,
             ef=message.ef or None,
+            visits=message.visit_budget,
+            time_us=message.time_budget_us,
         )
         check_request(request, self._config, name=name)
         return request
@@ -113,6 +116,7 @@ def _response(answer: Answer, started: int) -> candidates_pb2.GetCandidatesRespo
         shards_asked=answer.shards_asked,
         shards_answered=answer.shards_answered,
         user_known=answer.known,
+        truncated=answer.truncated,
         timings=candidates_pb2.Timings(
             total_us=(time.perf_counter_ns() - started) // 1000,
             user_us=answer.user_us,

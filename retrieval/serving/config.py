@@ -56,6 +56,11 @@ class ServingConfig(Section):
     metadata_ttl_ms: int = Field(
         1000, ge=10, le=600_000, description="A host that has not been heard for so long is asked what it serves."
     )
+    takedowns: str = Field(
+        "",
+        description="File of item ids that are never answered, one a line, relative to the workspace; "
+        "ANN hosts look for changes every second. Empty: none.",
+    )
     heartbeat_s: float = Field(2.0, gt=0, le=3600, description="How often a process reports to the registry.")
     reconcile_s: float = Field(
         5.0, gt=0, le=3600, description="How often an ANN host compares its build with the one deployed."

@@ -213,13 +213,14 @@ def _merge(work: _Round, plan: Plan, position: int, queue_s: float) -> Answer:
     started = time.perf_counter()
     query = work.queries[position]
     found = [work.answers[leg.build.shard][1] for leg in plan.legs]
-    item_ids, scores = [], []
+    item_ids, scores, truncated = [], [], False
     for leg, answer in zip(plan.legs, found, strict=True):
         interests = work.interests(leg.space)
         lists = slice(position * interests, (position + 1) * interests)
         names, best = by_nearest(answer.item_ids[lists], answer.scores[lists], query.terms.k)
         item_ids.append(names)
         scores.append(best)
+        truncated |= any(answer.truncated[lists])
     sources, of_shard = _sources(found, plan)
     source_of_item: list[int] = []
     if len(sources) == 1:
@@ -247,6 +248,7 @@ def _merge(work: _Round, plan: Plan, position: int, queue_s: float) -> Answer:
         known=query.known,
         user_us=query.user_us,
         timings=timings,
+        truncated=truncated,
     )
 
 

@@ -47,7 +47,10 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Candidates, best first, with what made them. `source_of_item` is empty when there is one source."""
+    """Candidates, best first, with what made them. `source_of_item` is empty when there is one source.
+
+    `truncated`: a budget ended the search of some shard.
+    """
 
     item_ids: Sequence[str]
     scores: Sequence[float]
@@ -59,6 +62,7 @@ class Answer:
     known: bool
     user_us: int
     timings: Timings
+    truncated: bool = False
 
 
 @dataclass(slots=True)

@@ -10,14 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval.errors import RequestError
-from retrieval.index.filters import AllOf, AnyOf, Filter, Range
 from retrieval.serving.metadata import HostMetadata, ServedBuild
 from retrieval.towers.runtime import EMPTY_HISTORY, History
 from retrieval.types import BuildId, ModelVersion, SpaceId
-from retrieval.v1 import ann_pb2, build_pb2, filter_pb2, user_pb2
+from retrieval.v1 import ann_pb2, build_pb2, user_pb2
 
-_MAX_CONDITIONS = 64
-_MAX_VALUES = 10_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -76,62 +73,6 @@ def read_metadata(message: ann_pb2.HostMetadata, model: str) -> HostMetadata:
 
 def _of_model(builds: Sequence[build_pb2.BuildInfo], model: str) -> ServedBuild | None:
     return next((read_build(build) for build in builds if build.model == model), None)
-
-
-def filter_message(wanted: Filter | None) -> filter_pb2.Filter | None:
-    """A filter as its message; nested conjunctions are laid flat."""
-    if wanted is None:
-        return None
-    return filter_pb2.Filter(conditions=[_condition_message(part) for part in _flat(wanted)])
-
-
-def _flat(wanted: Filter) -> list[AnyOf | Range]:
-    if isinstance(wanted, AllOf):
-        return [part for inner in wanted.filters for part in _flat(inner)]
-    return [wanted]
-
-
-def _condition_message(part: AnyOf | Range) -> filter_pb2.Condition:
-    if isinstance(part, Range):
-        return filter_pb2.Condition(
-            field=part.field, range=filter_pb2.Range(minimum=part.minimum, maximum=part.maximum)
-        )
-    texts = [value for value in part.values if isinstance(value, str)]
-    integers = [int(value) for value in part.values if not isinstance(value, str)]
-    return filter_pb2.Condition(field=part.field, any_of=filter_pb2.AnyOf(texts=texts, integers=integers))
-
-
-def read_filter(message: filter_pb2.Filter) -> Filter | None:
-    """A filter from its message; None where it holds no condition. Raises RequestError that names the condition."""
-    if not message.conditions:
-        return None
-    if len(message.conditions) > _MAX_CONDITIONS:
-        raise RequestError(f"filter: {len(message.conditions)} conditions; at most {_MAX_CONDITIONS} are allowed")
-    parts = tuple(_read_condition(i, condition) for i, condition in enumerate(message.conditions))
-    return parts[0] if len(parts) == 1 else AllOf(parts)
-
-
-def _read_condition(position: int, message: filter_pb2.Condition) -> AnyOf | Range:
-    name = f"filter.conditions[{position}]"
-    if not message.field:
-        raise RequestError(f"{name}: field is empty; name an item attribute")
-    kind = message.WhichOneof("test")
-    if kind == "range":
-        ends = message.range
-        low = ends.minimum if ends.HasField("minimum") else None
-        high = ends.maximum if ends.HasField("maximum") else None
-        if low is None and high is None:
-            raise RequestError(f"{name}: range has neither minimum nor maximum; set at least one")
-        if (low is not None and low != low) or (high is not None and high != high):  # noqa: PLR0124 - NaN is not itself
-            raise RequestError(f"{name}: range has a NaN end; use a number")
-        return Range(message.field, low, high)
-    if kind != "any_of":
-        raise RequestError(f"{name}: no test; set any_of or range")
-    allowed = message.any_of
-    values: tuple[str | int, ...] = (*allowed.texts, *allowed.integers)
-    if not values or len(values) > _MAX_VALUES:
-        raise RequestError(f"{name}: any_of has {len(values)} values; 1 to {_MAX_VALUES:,} are allowed")
-    return AnyOf(message.field, values)
 
 
 def read_values(message: Mapping[str, user_pb2.Value]) -> dict[str, Any]:

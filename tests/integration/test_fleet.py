@@ -70,6 +70,20 @@ def test_a_bad_query_is_an_error_that_says_why(
     assert done.returncode in {code, 10} if code == 9 else done.returncode == code
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["ann", "--shard", "0", "--takedowns", "nowhere.txt"],
+        ["ann", "--shard", "0", "--set", "serving.takedowns=nowhere.txt"],
+        ["all", "--set", "serving.takedowns=nowhere.txt"],
+    ],
+)
+def test_nothing_is_served_without_the_list_of_takedowns(here: World, arguments: list[str]) -> None:
+    done = command(here.root, "serve", *arguments)
+    assert "nowhere.txt: the list of takedowns can't be read" in done.stderr
+    assert done.returncode == 2
+
+
 def test_users_load_while_it_serves(here: World, fleet: RunningFleet) -> None:
     done = command(here.root, "users", "load", "--json")
     assert done.returncode == 0, done.stderr

@@ -23,10 +23,16 @@ class Batch:
     k: npt.NDArray[np.uint32]
     effort: npt.NDArray[np.uint32]
     allowed: list[npt.NDArray[np.uint64] | None]
+    allowed_count: npt.NDArray[np.uint32]
+    """How many those are, where there is a filter."""
     excluded: npt.NDArray[np.uint32]
     """Rows of all queries, one after another."""
     excluded_until: npt.NDArray[np.uint64]
     """Where each query's end."""
+    visits: npt.NDArray[np.uint64]
+    """Rows compared at most; 0: no limit."""
+    time_ns: npt.NDArray[np.int64]
+    """Time taken at most; 0: no limit."""
 
     @classmethod
     def of(cls, queries: Floats, asks: Sequence[Ask]) -> Batch:
@@ -37,8 +43,11 @@ class Batch:
             k=np.array([ask.k for ask in asks], dtype=np.uint32),
             effort=np.array([ask.ef for ask in asks], dtype=np.uint32),
             allowed=[None if ask.allowed is None else ask.allowed.bits for ask in asks],
+            allowed_count=np.array([0 if ask.allowed is None else ask.allowed.count for ask in asks], dtype=np.uint32),
             excluded=np.concatenate([*excluded, _NO_ROWS]).astype(np.uint32),
             excluded_until=np.cumsum([len(rows) for rows in excluded], dtype=np.uint64),
+            visits=np.array([ask.visits for ask in asks], dtype=np.uint64),
+            time_ns=np.array([1000 * ask.time_us for ask in asks], dtype=np.int64),
         )
 
 
@@ -47,6 +56,9 @@ _NO_ROWS = np.empty(0, dtype=np.int64)
 
 def answers(found: Found) -> list[Answer]:
     """Each query's part of what the core found."""
-    rows, scores, counts = found[:3]
+    rows, scores, counts, truncated = found[:4]
     ends = np.cumsum(counts)
-    return [(rows[b - n : b], scores[b - n : b]) for b, n in zip(ends.tolist(), counts.tolist(), strict=True)]
+    return [
+        Answer(rows[b - n : b], scores[b - n : b], bool(cut))
+        for b, n, cut in zip(ends.tolist(), counts.tolist(), truncated.tolist(), strict=True)
+    ]

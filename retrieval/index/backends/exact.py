@@ -21,7 +21,16 @@ class _Exact:
     def search(self, queries: Floats, asks: Sequence[Ask]) -> list[Answer]:
         batch = Batch.of(queries, asks)
         found = _native.search_vectors(
-            self._vectors, batch.queries, batch.k, batch.allowed, batch.excluded, batch.excluded_until, threads=1
+            self._vectors,
+            batch.queries,
+            batch.k,
+            batch.allowed,
+            batch.excluded,
+            batch.excluded_until,
+            allowed_count=batch.allowed_count,
+            visits=batch.visits,
+            time_ns=batch.time_ns,
+            threads=1,
         )
         return answers(found)
 

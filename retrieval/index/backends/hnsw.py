@@ -1,4 +1,4 @@
-"""HNSW graphs built and searched by hnswlib (Malkov & Yashunin, https://arxiv.org/abs/1603.09320)."""
+"""HNSW graphs built and searched by hnswlib (Malkov & Yashunin, https://arxiv.org/abs/1603.09320). Knows no budgets."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class _Native:
     def walk(self, queries: Floats, ef: int) -> list[Rows]:
         none = np.empty(0, dtype=np.int64)
         found = self._search(queries, [Ask(ef, ef, none, None)] * len(queries), only_walk=True)
-        return [rows for rows, _ in answers(found)]
+        return [answer.rows for answer in answers(found)]
 
     def _search(self, queries: Floats, asks: Sequence[Ask], *, only_walk: bool) -> _native.Found:
         batch = Batch.of(queries, asks)
@@ -48,6 +48,9 @@ class _Native:
             batch.allowed,
             batch.excluded,
             batch.excluded_until,
+            allowed_count=batch.allowed_count,
+            visits=batch.visits,
+            time_ns=batch.time_ns,
             only_walk=only_walk,
         )
 

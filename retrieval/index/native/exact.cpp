@@ -1,4 +1,5 @@
 // Exact search: inner products with every row that may be answered, in blocks that stay in the cache for a whole batch.
+// Budgets are looked at between blocks.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -75,9 +76,19 @@ void offer_block(const Vectors& vectors, const Ask& ask, const uint64_t* exclude
   }
 }
 
+bool limited(const Ask& ask) { return ask.visits > 0 || ask.time_ns > 0; }
+
+bool spent(const Ask& ask, int64_t started, const Answer& answer) {
+  if (ask.visits > 0 && answer.visits >= ask.visits) return true;
+  return ask.time_ns > 0 && answer.visits > 0 && now_ns() - started >= ask.time_ns;
+}
+
 void search_some(const Vectors& vectors, const Ask* asks, size_t n, Answer* answers, const Kernels& kernels) {
+  const int64_t started = now_ns();
+  const bool counted = std::any_of(asks, asks + n, [](const Ask& ask) { return ask.visits > 0; });
   // a multiple of 64, so that blocks begin at words of the bit sets
-  const uint32_t step = std::max<uint32_t>(64, kBlockBytes / (vectors.dim * sizeof(float)) / 64 * 64);
+  const uint32_t step =
+      counted ? 64 : std::max<uint32_t>(64, kBlockBytes / (vectors.dim * sizeof(float)) / 64 * 64);
   std::vector<float> scores(step);
   std::vector<Best> best;
   std::vector<std::vector<uint64_t>> excluded(n);
@@ -92,14 +103,21 @@ void search_some(const Vectors& vectors, const Ask* asks, size_t n, Answer* answ
   for (uint32_t begin = 0; begin < vectors.count; begin += std::min(step, vectors.count - begin)) {
     const uint32_t end = begin + std::min(step, vectors.count - begin);
     for (size_t i = 0; i < n; i++) {
-      if (asks[i].k == 0) continue;
-      offer_block(vectors, asks[i], excluded[i].empty() ? nullptr : excluded[i].data(), begin, end, kernels, scores,
-                  best[i]);
+      if (asks[i].k == 0 || answers[i].truncated) continue;
+      const uint64_t* const without = excluded[i].empty() ? nullptr : excluded[i].data();
+      if (limited(asks[i])) {
+        const uint32_t rows = eligible_between({asks[i].allowed, without}, begin, end);
+        if (rows == 0) continue;
+        answers[i].truncated = spent(asks[i], started, answers[i]);
+        if (answers[i].truncated) continue;
+        answers[i].visits += rows;
+      }
+      offer_block(vectors, asks[i], without, begin, end, kernels, scores, best[i]);
     }
   }
   for (size_t i = 0; i < n; i++) {
     answers[i].plan = Plan::kScan;
-    answers[i].visits = vectors.count;
+    if (!limited(asks[i])) answers[i].visits = asks[i].allowed != nullptr ? asks[i].allowed_count : vectors.count;
     best[i].into(answers[i]);
   }
 }

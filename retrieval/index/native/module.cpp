@@ -30,6 +30,8 @@ using Vector = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 template <class T>
 using Matrix = nb::ndarray<const T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Bits = std::vector<std::optional<Vector<uint64_t>>>;
+template <class T>
+using Column = std::optional<Vector<T>>;  // one number for each query, or none at all
 
 template <class T>
 nb::ndarray<nb::numpy, T, nb::ndim<1>> owned(std::vector<T>&& values) {
@@ -49,17 +51,27 @@ struct Batch {
   Matrix<float> queries;
   Vector<uint32_t> k, effort;
   Bits allowed;
+  Column<uint32_t> allowed_count;   // bits of each set; counted here where not given
   Vector<uint32_t> excluded;        // rows of all queries, one after another
   Vector<uint64_t> excluded_until;  // where each query's end
-  uint64_t visits;
-  int64_t time_ns;
+  Column<uint64_t> visits;  // 0: no limit
+  Column<int64_t> time_ns;
   bool only_walk;
+
+  static uint32_t bits_of(const uint64_t* set, size_t words) {
+    uint32_t found = 0;
+    for (size_t w = 0; w < words; w++) found += static_cast<uint32_t>(__builtin_popcountll(set[w]));
+    return found;
+  }
 
   std::vector<Ask> asks(uint32_t count, uint32_t dim) const {
     const size_t n = queries.shape(0);
     require(queries.shape(1) == dim, "queries are of another dimension than the index");
     require(k.shape(0) == n && effort.shape(0) == n && allowed.size() == n && excluded_until.shape(0) == n,
             "as many values of every parameter as queries are needed");
+    require((!visits || visits->shape(0) == n) && (!time_ns || time_ns->shape(0) == n),
+            "as many budgets as queries are needed");
+    require(!allowed_count || allowed_count->shape(0) == n, "as many counts of allowed rows as queries are needed");
     const size_t words = (size_t{count} + 63) / 64;
     for (size_t i = 0; i < excluded.shape(0); i++) require(excluded(i) < count, "an excluded row is out of range");
     std::vector<Ask> made(n);
@@ -72,15 +84,16 @@ struct Batch {
       if (allowed[i].has_value()) {
         require(allowed[i]->shape(0) == words, "a bit set has another length than the index");
         ask.allowed = allowed[i]->data();
-        for (size_t w = 0; w < words; w++) ask.allowed_count += static_cast<uint32_t>(__builtin_popcountll(ask.allowed[w]));
+        ask.allowed_count = allowed_count ? (*allowed_count)(i) : bits_of(ask.allowed, words);
         if (count % 64 != 0) require(ask.allowed[words - 1] >> (count % 64) == 0, "a bit set has bits beyond the index");
       }
       require(excluded_until(i) >= begin && excluded_until(i) <= excluded.shape(0), "ends of excluded rows out of order");
       ask.excluded = excluded.data() + begin;
       ask.excluded_count = static_cast<uint32_t>(excluded_until(i) - begin);
       begin = excluded_until(i);
-      ask.visits = visits;
-      ask.time_ns = time_ns;
+      ask.visits = visits ? (*visits)(i) : 0;
+      ask.time_ns = time_ns ? (*time_ns)(i) : 0;
+      require(ask.time_ns >= 0, "a budget of time is negative");
       ask.only = only_walk ? Plan::kWalk : Plan::kNothing;
     }
     return made;
@@ -144,9 +157,10 @@ class Index {
   }
 
   nb::tuple search(Matrix<float> queries, Vector<uint32_t> k, Vector<uint32_t> effort, Bits allowed,
-                   Vector<uint32_t> excluded, Vector<uint64_t> excluded_until, uint64_t visits, int64_t time_ns,
-                   unsigned threads, bool only_walk) {
-    const Batch batch{queries, k, effort, std::move(allowed), excluded, excluded_until, visits, time_ns, only_walk};
+                   Vector<uint32_t> excluded, Vector<uint64_t> excluded_until,
+                   Column<uint32_t> allowed_count, Column<uint64_t> visits, Column<int64_t> time_ns, unsigned threads,
+                   bool only_walk) {
+    const Batch batch{queries, k, effort, std::move(allowed), allowed_count, excluded, excluded_until, visits, time_ns, only_walk};
     const std::vector<Ask> asks = batch.asks(count(), dim());
     std::vector<Answer> answers(asks.size());
     {
@@ -162,9 +176,11 @@ class Index {
 };
 
 nb::tuple search_vectors(Matrix<float> vectors, Matrix<float> queries, Vector<uint32_t> k, Bits allowed,
-                         Vector<uint32_t> excluded, Vector<uint64_t> excluded_until, unsigned threads) {
+                         Vector<uint32_t> excluded, Vector<uint64_t> excluded_until,
+                         Column<uint32_t> allowed_count, Column<uint64_t> visits, Column<int64_t> time_ns,
+                         unsigned threads) {
   require(vectors.shape(0) <= kMostRows && vectors.shape(1) >= 1, "too many vectors, or none of a dimension");
-  const Batch batch{queries, k, k, std::move(allowed), excluded, excluded_until, 0, 0, false};
+  const Batch batch{queries, k, k, std::move(allowed), allowed_count, excluded, excluded_until, visits, time_ns, false};
   const uint32_t count = static_cast<uint32_t>(vectors.shape(0)), dim = static_cast<uint32_t>(vectors.shape(1));
   const std::vector<Ask> asks = batch.asks(count, dim);
   std::vector<Answer> answers(asks.size());
@@ -233,7 +249,8 @@ NB_MODULE(_native, module) {
              "seed"_a, "threads"_a, "starts"_a, "centres"_a, "search_effort"_a, "progress"_a = nb::none());
   module.def("arrange", &arranged, "vectors"_a, nb::kw_only(), "seed"_a, "threads"_a);
   module.def("search_vectors", &search_vectors, "vectors"_a, "queries"_a, "k"_a, "allowed"_a, "excluded"_a,
-             "excluded_until"_a, nb::kw_only(), "threads"_a);
+             "excluded_until"_a, nb::kw_only(), "allowed_count"_a = nb::none(), "visits"_a = nb::none(),
+             "time_ns"_a = nb::none(), "threads"_a);
   nb::class_<Index>(module, "Index")
       .def(nb::init<const std::string&>(), "path"_a)
       .def_prop_ro("count", &Index::count)
@@ -246,5 +263,6 @@ NB_MODULE(_native, module) {
       .def_prop_ro("costs", &Index::costs)
       .def_prop_ro("leaves", &Index::leaves)
       .def("search", &Index::search, "queries"_a, "k"_a, "effort"_a, "allowed"_a, "excluded"_a, "excluded_until"_a,
-           nb::kw_only(), "visits"_a = 0, "time_ns"_a = 0, "threads"_a = 1, "only_walk"_a = false);
+           nb::kw_only(), "allowed_count"_a = nb::none(), "visits"_a = nb::none(), "time_ns"_a = nb::none(),
+           "threads"_a = 1, "only_walk"_a = false);
 }

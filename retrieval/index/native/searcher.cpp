@@ -16,28 +16,36 @@ constexpr uint32_t kTrials = 16;
 constexpr uint32_t kLeastEffort = 25;         // even a single row is looked for among so many times rows_per_effort
 constexpr size_t kFetchedAhead = 1024;        // bytes of the next leaf; the processor itself follows from there
 
+// Far from a query many rows score alike: a scan keeps more of them for the final scores, which cost it little.
+uint32_t scanned_pool(const Ask& ask, uint32_t wanted) { return std::max(wanted, 4 * std::min(ask.k, 1u << 20) + 64); }
+
+}  // namespace
+
 int64_t now_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
       .count();
 }
 
-uint32_t ones(const Eligible& eligible, uint32_t begin, uint32_t end) {
+uint32_t eligible_between(const Eligible& eligible, uint32_t begin, uint32_t end) {
   if (!eligible.any()) return end - begin;
-  uint32_t n = 0;
-  for (uint32_t at = begin; at < end; at += 16) {
-    n += static_cast<uint32_t>(__builtin_popcount(eligible.bits(at, std::min(16u, end - at))));
+  uint32_t found = 0;
+  for (uint32_t word = begin / 64; word < (end + 63) / 64; word++) {
+    uint64_t bits = eligible.allowed != nullptr ? eligible.allowed[word] : ~uint64_t{0};
+    if (eligible.excluded != nullptr) bits &= ~eligible.excluded[word];
+    if (word == begin / 64) bits &= ~uint64_t{0} << (begin % 64);
+    if (word == end / 64) bits &= (uint64_t{1} << (end % 64)) - 1;
+    found += static_cast<uint32_t>(__builtin_popcountll(bits));
   }
-  return n;
+  return found;
 }
+
+namespace {
 
 // The entries that are still held, moved to the front.
 uint32_t settled(const Kept& kept) {
   const auto held = [&kept](uint64_t entry) { return pool_score(entry) >= kept.least; };
   return static_cast<uint32_t>(std::partition(kept.entries, kept.entries + kept.size, held) - kept.entries);
 }
-
-// Far from a query many rows score alike: a scan keeps more of them for the final scores, which cost it little.
-uint32_t scanned_pool(const Ask& ask, uint32_t wanted) { return std::max(wanted, 4 * std::min(ask.k, 1u << 20) + 64); }
 
 }  // namespace
 
@@ -114,17 +122,20 @@ Plan Searcher::planned(const Ask& ask, uint32_t wanted) const {
   const uint32_t allowed = ask.allowed != nullptr ? ask.allowed_count : count_;
   if (allowed == 0 || wanted == 0 || ask.k == 0) return Plan::kNothing;
   if (ask.only != Plan::kNothing) return ask.only;
-  if (wanted >= allowed) return Plan::kScan;
   const bool filtered = ask.allowed != nullptr;
   const double passed = double{1} * count_ / allowed;  // rows for one that counts
   const double scan = filtered ? std::min(costs_.scanned * count_, costs_.gathered * allowed) + count_ / 64 * 0.5
                                : costs_.scanned * count_;
-  const double walk = (wanted * passed + ask.excluded_count * 0.25) * costs_.expanded;
-  if (view_.leaves.count == 0 || view_.leaves.rows_per_effort == 0) return walk < scan ? Plan::kWalk : Plan::kScan;
+  const double expanded = wanted * passed + ask.excluded_count * 0.25;
+  // A scan that a budget of visits ends has seen the first rows only, another plan those near the query
+  const bool whole = ask.visits == 0 || ask.visits >= allowed || (filtered && expanded > ask.visits);
+  if (wanted >= allowed && whole) return Plan::kScan;
+  const double walk = expanded * costs_.expanded;
+  if (view_.leaves.count == 0 || view_.leaves.rows_per_effort == 0) return walk < scan || !whole ? Plan::kWalk : Plan::kScan;
   const double rows = std::min<double>(count_, static_cast<double>(sifted_rows(wanted)) * passed);
   const double leaves = view_.leaves.count * costs_.ranked + rows * costs_.sifted;
-  if (!filtered && walk < std::min(leaves, scan)) return Plan::kWalk;
-  return leaves < scan ? Plan::kLeaves : Plan::kScan;
+  if (!filtered && walk < leaves && (walk < scan || !whole)) return Plan::kWalk;
+  return leaves < scan || !whole ? Plan::kLeaves : Plan::kScan;
 }
 
 uint64_t Searcher::sifted_rows(uint32_t wanted) const {
@@ -169,11 +180,14 @@ uint32_t Searcher::leaves(const Ask& ask, const QueryCode& query, uint32_t wante
       for (size_t b = 0; b < kFetchedAhead; b += 64) __builtin_prefetch(next + b, 0, 3);
     }
     kernels_.sift(codes, view_.stride, query, eligible, begin, end, kept);
-    passed += ones(eligible, begin, end);
-    answer.visits += end - begin;
+    passed += eligible_between(eligible, begin, end);
+    answer.visits = passed;
   }
   const uint32_t found = settled(kept);
-  if (found < ask.k && !answer.truncated && ask.only == Plan::kNothing) answer.plan = Plan::kScan;
+  if (found < ask.k && !answer.truncated && ask.only == Plan::kNothing) {
+    if (affordable(ask, deadline, answer)) answer.plan = Plan::kScan;
+    else answer.truncated = true;
+  }
   return found;
 }
 
@@ -198,8 +212,18 @@ uint32_t Searcher::walk(const Ask& ask, const QueryCode& query, uint32_t wanted,
   answer.visits = out.visits;
   answer.truncated = out.truncated;
   // A pool full of rows that don't count, or a part of the graph that no link leads to
-  if (out.eligible < wanted && !out.truncated && ask.only == Plan::kNothing) answer.plan = Plan::kScan;
+  if (out.eligible < wanted && !out.truncated && ask.only == Plan::kNothing) {
+    if (affordable(ask, deadline, answer)) answer.plan = Plan::kScan;
+    else answer.truncated = true;
+  }
   return out.found;
+}
+
+// Whether what is left of the budgets after a walk is enough for a scan: half of one is worth less than the walk's rows.
+bool Searcher::affordable(const Ask& ask, int64_t deadline, const Answer& answer) const {
+  const uint32_t allowed = ask.allowed != nullptr ? ask.allowed_count : count_;
+  if (ask.visits > 0 && answer.visits + allowed > ask.visits) return false;
+  return deadline == 0 || now_ns() + static_cast<int64_t>(costs_.scanned * count_) < deadline;
 }
 
 uint32_t Searcher::scan(const Ask& ask, const QueryCode& query, uint32_t wanted, int64_t deadline, Answer& answer,
@@ -208,17 +232,23 @@ uint32_t Searcher::scan(const Ask& ask, const QueryCode& query, uint32_t wanted,
   Eligible eligible;
   eligible.allowed = ask.allowed;
   eligible.excluded = ask.excluded_count > 0 ? scratch.excluded.data() : nullptr;
+  if (ask.visits == 0 && deadline == 0) {
+    answer.visits += ask.allowed != nullptr ? ask.allowed_count : count_;
+    return kernels_.scan(view_, query, eligible, 0, count_, wanted, pool, 0);
+  }
   const uint32_t step = ask.visits > 0 ? 64 : kScannedAtOnce;
   uint32_t found = 0;
   for (uint32_t begin = 0; begin < count_; begin += std::min(step, count_ - begin)) {
-    const bool late = deadline > 0 && begin > 0 && now_ns() >= deadline;
+    const uint32_t end = begin + std::min(step, count_ - begin);
+    const uint32_t rows = eligible_between(eligible, begin, end);
+    if (rows == 0) continue;
+    const bool late = deadline > 0 && found > 0 && now_ns() >= deadline;
     if (late || (ask.visits > 0 && answer.visits >= ask.visits)) {
       answer.truncated = true;
       break;
     }
-    const uint32_t end = begin + std::min(step, count_ - begin);
     found = kernels_.scan(view_, query, eligible, begin, end, wanted, pool, found);
-    answer.visits += end - begin;
+    answer.visits += rows;
   }
   return found;
 }

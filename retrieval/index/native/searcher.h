@@ -23,8 +23,8 @@ struct Ask {
   uint32_t allowed_count = 0;        // how many bits are set
   const uint32_t* excluded = nullptr;
   uint32_t excluded_count = 0;
-  uint64_t visits = 0;               // rows compared at most; 0: no limit
-  int64_t time_ns = 0;               // time it may take; 0: no limit
+  uint64_t visits = 0;               // rows compared at most, give or take a step's; 0: no limit
+  int64_t time_ns = 0;               // time it may take, from its own start, give or take a step's; 0: no limit
   Plan only = Plan::kNothing;        // this plan even where another is cheaper
 };
 
@@ -64,6 +64,7 @@ class Searcher {
 
   void answer(const Ask& ask, Answer& answer, Scratch& scratch);
   Plan planned(const Ask& ask, uint32_t wanted) const;
+  bool affordable(const Ask& ask, int64_t deadline, const Answer& answer) const;
   uint32_t capacity_of(const Ask& ask, uint32_t wanted) const;
   uint64_t sifted_rows(uint32_t wanted) const;
   uint32_t leaves_of(uint64_t rows) const;
@@ -83,6 +84,10 @@ class Searcher {
   std::mutex mutex_;
   std::vector<std::unique_ptr<Scratch>> idle_;
 };
+
+int64_t now_ns();
+// How many of the rows [begin, end) may be answered; begin is a multiple of 64.
+uint32_t eligible_between(const Eligible& eligible, uint32_t begin, uint32_t end);
 
 // Exact search over float32 vectors [count * dim]: the reference, and the fastest for few rows.
 void search_exactly(const float* vectors, uint32_t count, uint32_t dim, const Ask* asks, size_t n, Answer* answers,

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrieval.errors import DataError, RequestError
+from retrieval.index.allowed import Allowed, RecentlyAllowed, all_rows
 from retrieval.index.attributes import Attributes, attribute_table
-from retrieval.index.filters import AllOf, AnyOf, Filter, Range
+from retrieval.index.filters import AllOf, AnyOf, Filter, NoneOf, Range, SomeOf
 
 
 def attributes_of(table: pa.Table, names: list[str] | None = None) -> Attributes:
@@ -102,14 +103,84 @@ def test_dictionary_and_chunked_columns() -> None:
     assert selected(table, AnyOf("tags", ("x",))) == [0, 3]
 
 
-def test_masks_are_kept_and_forgotten_within_a_bound(items: pa.Table) -> None:
+def test_what_filters_left_is_kept_and_forgotten_within_a_bound(items: pa.Table) -> None:
     attributes = attributes_of(items)
     first = attributes.allowed(Range("price", 0, 1))
     assert attributes.allowed(Range("price", 0, 1)) is first
     for i in range(300):
         attributes.allowed(Range("price", 0, 2 + i))
-    assert len(attributes._cache) <= 256
+    assert len(attributes._recent) <= 256
     assert attributes.allowed(Range("price", 0, 1)) is not first
+
+
+def test_what_is_kept_counts_in_bytes_with_what_was_derived() -> None:
+    recent = RecentlyAllowed(3000)
+    for number in range(9):
+        allowed = Allowed(all_rows(1000), 1000)
+        assert len(allowed.mask) == 1000  # 128 bytes of bits, 1000 of mask
+        recent.keep(AnyOf("x", (number,)), allowed)
+    assert len(recent) == 2
+    assert recent.get(AnyOf("x", (8,))) is not None
+    assert recent.get(AnyOf("x", (0,))) is None
+
+
+def test_conditions_are_kept_on_their_own(items: pa.Table) -> None:
+    attributes = attributes_of(items)
+    either, cheap = AnyOf("colour", ("red", "blue")), Range("price", 0, 9)
+    attributes.allowed(AllOf((either, NoneOf((cheap,)))))
+    for part in (AnyOf("colour", ("red",)), either, cheap, NoneOf((cheap,))):
+        assert attributes._recent.get(part) is not None
+
+
+def test_missing_values_pass_only_negations(items: pa.Table) -> None:
+    red = AnyOf("colour", ("red",))
+    assert selected(items, NoneOf((red,))) == [r for r, c in enumerate(items["colour"].to_pylist()) if c != "red"]
+    assert selected(items, NoneOf((NoneOf((red,)),))) == selected(items, red)
+    assert selected(items, SomeOf(())) == []
+    assert selected(items, NoneOf(())) == list(range(200))
+
+
+def meets(item: dict[str, Any], wanted: Filter) -> bool:
+    """What a filter means, one item at a time."""
+    if isinstance(wanted, AllOf):
+        return all(meets(item, part) for part in wanted.filters)
+    if isinstance(wanted, SomeOf):
+        return any(meets(item, part) for part in wanted.filters)
+    if isinstance(wanted, NoneOf):
+        return not any(meets(item, part) for part in wanted.filters)
+    value = item[wanted.field]
+    if value is None:
+        return False
+    if isinstance(wanted, AnyOf):
+        return any(one in wanted.values for one in (value if isinstance(value, list) else [value]))
+    return (wanted.minimum is None or value >= wanted.minimum) and (wanted.maximum is None or value <= wanted.maximum)
+
+
+tests: st.SearchStrategy[Filter] = st.one_of(
+    st.builds(AnyOf, st.just("colour"), st.lists(st.sampled_from(["red", "green", "mauve"]), max_size=3).map(tuple)),
+    st.builds(AnyOf, st.just("genres"), st.lists(st.sampled_from(["g1", "g2", "g9"]), max_size=3).map(tuple)),
+    st.builds(AnyOf, st.just("year"), st.lists(st.integers(1988, 2000), max_size=12).map(tuple)),
+    st.builds(Range, st.just("price"), st.integers(0, 60), st.none() | st.integers(40, 99)),
+)
+parts = st.recursive(
+    tests,
+    lambda inner: st.builds(
+        lambda kind, filters: kind(tuple(filters)),
+        st.sampled_from([AllOf, SomeOf, NoneOf]),
+        st.lists(inner, max_size=3),
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(wanted=parts, count=st.sampled_from([0, 1, 63, 64, 65, 200]))
+def test_nested_filters_select_what_an_item_at_a_time_would(items: pa.Table, wanted: Filter, count: int) -> None:
+    some = items.slice(0, count)
+    allowed = attributes_of(some).allowed(wanted)
+    expected = [row for row, item in enumerate(some.to_pylist()) if meets(item, wanted)]
+    assert allowed.rows.tolist() == expected
+    assert allowed.count == len(expected)
 
 
 @settings(max_examples=60, deadline=None)

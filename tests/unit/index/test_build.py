@@ -23,6 +23,7 @@ from retrieval.index.encode import encode_items
 from retrieval.index.golden import read_golden
 from retrieval.index.measure import measured_recall
 from retrieval.index.metadata import read_metadata
+from retrieval.index.query import Answer
 from retrieval.index.staging import staged_build
 from retrieval.storage import ArtifactStore, hash_file, read_manifest
 from retrieval.types import BuildId, ModelVersion, SpaceId
@@ -256,13 +257,13 @@ class Forgetful:
     def __init__(self, vectors: np.ndarray, lost: dict[int, list[int]]) -> None:
         self.vectors, self.lost = vectors, lost
 
-    def search(self, queries: np.ndarray, asks: list[Any]) -> list[tuple[np.ndarray, np.ndarray]]:
+    def search(self, queries: np.ndarray, asks: list[Any]) -> list[Answer]:
         found = []
         for number, (query, ask) in enumerate(zip(queries, asks, strict=True)):
             scores = self.vectors @ query
             scores[self.lost.get(number, [])] = -2
             rows = np.argsort(-scores)[: ask.k]
-            found.append((rows, scores[rows]))
+            found.append(Answer(rows, scores[rows]))
         return found
 
 

@@ -54,7 +54,7 @@ class Sample:
             for rows in engine.walk(self.vectors[::20], pool) or []:
                 assert ((rows >= 0) & (rows < N)).all()
         asks = [Ask(10, 50, NO_ROWS, None)] * len(self.vectors[::20])
-        for query, (rows, scores) in zip(self.vectors[::20], engine.search(self.vectors[::20], asks), strict=True):
+        for query, (rows, scores, _) in zip(self.vectors[::20], engine.search(self.vectors[::20], asks), strict=True):
             assert np.allclose(scores, self.vectors[rows] @ query, atol=1e-5)
         return True
 

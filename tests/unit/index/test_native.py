@@ -237,10 +237,93 @@ def test_a_budget_of_visits_ends_a_search_early_and_says_so(index: _native.Index
     queries = queries_near(vectors, 3)
     found = index.search(
         queries, np.full(3, 20, np.uint32), np.full(3, 400, np.uint32), [None] * 3, _NONE, np.zeros(3, np.uint64),
-        visits=100, only_walk=True,
+        visits=np.array([100, 0, 100], np.uint64), only_walk=True,
     )  # fmt: skip
-    assert found[3].tolist() == [1, 1, 1]
-    assert (found[5] < 400).all()
+    assert found[3].tolist() == [1, 0, 1]
+    assert (found[5][[0, 2]] < 400).all()
+    assert found[5][1] > 400
+
+
+def budgeted(
+    index: _native.Index,
+    queries: np.ndarray,
+    visits: int,
+    time_ns: int = 0,
+    mask: np.ndarray | None = None,
+) -> tuple[np.ndarray, ...]:
+    n = len(queries)
+    return index.search(
+        queries, np.full(n, 20, np.uint32), np.full(n, 400, np.uint32), [None if mask is None else bits(mask)] * n,
+        _NONE, np.zeros(n, np.uint64), visits=np.full(n, visits, np.uint64), time_ns=np.full(n, time_ns, np.int64),
+    )  # fmt: skip
+
+
+def test_a_budget_goes_to_rows_near_the_query(index: _native.Index, vectors: np.ndarray) -> None:
+    """Where a scan would be cheaper than a walk, but not within the budget, the walk is what finds something."""
+    queries = queries_near(vectors, 20)
+    rows, _, counts, truncated, plans, visits = budgeted(index, queries, 800)
+    assert (plans == 1).all()
+    assert truncated.all()
+    assert (visits <= 800 + 64).all()
+    exact = np.argsort(-(queries @ vectors.T), axis=1)[:, :20]
+    assert (counts == 20).all()
+    assert np.mean([len(np.intersect1d(a, b)) / 20 for a, b in zip(rows.reshape(20, 20), exact, strict=True)]) >= 0.8
+
+
+@pytest.mark.parametrize("share", [0.005, 0.05, 0.5])
+def test_budgets_and_filters_together_answer_only_what_is_allowed(
+    index: _native.Index, vectors: np.ndarray, share: float
+) -> None:
+    queries, mask = queries_near(vectors, 20), np.random.default_rng(4).random(N) < share
+    for budget in (1, 70, 200, 2000, 10**12):
+        rows, _, _, truncated, plans, visits = budgeted(index, queries, budget, mask=mask)
+        assert mask[rows].all()
+        # a scan counts the rows that it compares, not those that the filter spares it
+        assert (visits[plans == 2] <= max(mask.sum(), budget)).all()
+        if budget >= mask.sum():
+            assert not truncated[plans == 2].any()
+    assert not truncated.any()
+
+
+def test_time_ends_a_walk_and_a_scan(index: _native.Index, vectors: np.ndarray) -> None:
+    queries = queries_near(vectors, 3)
+    counts, truncated = budgeted(index, queries, 0, time_ns=3600 * 10**9)[2:4]
+    assert (counts.tolist(), truncated.tolist()) == ([20] * 3, [0] * 3)
+    forms = (np.full(3, 20, np.uint32), [None] * 3, _NONE, np.zeros(3, np.uint64))
+    found = index.search(
+        queries, forms[0], forms[0] * 20, *forms[1:], time_ns=np.array([1, 0, 1], np.int64), only_walk=True
+    )
+    assert found[3].tolist() == [1, 0, 1]
+    scanned = _native.search_vectors(
+        np.tile(vectors, (10, 1)), queries, *forms, time_ns=np.array([1, 0, 1], np.int64), threads=1
+    )
+    assert scanned[3].tolist() == [1, 0, 1]
+    assert (scanned[5][[0, 2]] < 10 * N).all()
+    assert scanned[2].tolist() == [20] * 3  # a first step is always made
+
+
+def test_exact_search_within_a_budget_is_exact_over_the_rows_compared(vectors: np.ndarray) -> None:
+    queries, mask = queries_near(vectors, 5), np.arange(N) % 100 == 7
+    for allowed in (None, mask):
+        rows, _, counts, truncated, _, visits = _native.search_vectors(
+            vectors, queries, np.full(5, 10, np.uint32), [None if allowed is None else bits(allowed)] * 5, _NONE,
+            np.zeros(5, np.uint64), visits=np.array([0, 1, 20, 130, 10**10], np.uint64), threads=1,
+        )  # fmt: skip
+        assert truncated.tolist() == ([0, 1, 1, 1, 0] if allowed is None else [0, 1, 1, 0, 0])
+        assert visits.tolist() == ([N, 64, 64, 192, N] if allowed is None else [30, 1, 20, 30, 30])
+        scores = queries @ vectors.T if allowed is None else np.where(allowed, queries @ vectors.T, -2)
+        ends = np.cumsum(counts)
+        for query, (end, count) in enumerate(zip(ends, counts, strict=True)):
+            reach = N if not truncated[query] else int(visits[query]) * (1 if allowed is None else 100)
+            assert rows[end - count : end].tolist() == np.argsort(-scores[query, :reach])[:count].tolist()
+
+
+def test_budgets_of_another_shape_are_refused(index: _native.Index, vectors: np.ndarray) -> None:
+    one = np.ones(1, np.uint32)
+    with pytest.raises(ValueError, match="budgets"):
+        index.search(vectors[:1], one, one, [None], _NONE, np.zeros(1, np.uint64), visits=np.ones(2, np.uint64))
+    with pytest.raises(ValueError, match="negative"):
+        index.search(vectors[:1], one, one, [None], _NONE, np.zeros(1, np.uint64), time_ns=np.full(1, -1, np.int64))
 
 
 def test_every_changed_byte_is_noticed(files: tuple[Path, Path], vectors: np.ndarray, tmp_path: Path) -> None:

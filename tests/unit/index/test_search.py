@@ -194,6 +194,47 @@ def test_more_effort_finds_more(shard: Shard, built: Any, queries: np.ndarray, g
     assert mean_recall(1000) >= 0.999
 
 
+@pytest.mark.parametrize("ann", ["native", "exact", "hnswlib"])
+def test_budgets_end_a_search_and_the_answer_says_so(
+    make_build: Callable[..., Any], queries: np.ndarray, ann: str
+) -> None:
+    made = make_build(4000, shards=1, ef_construction=100, ann=ann)
+    shard = made.shard()
+    found = shard.search(queries, [10] * 40, visits=[0, 300] * 20, time_us=[10**9] * 40)
+    for query, hits in zip(queries, found, strict=True):
+        check_scores(hits, made.vectors, query)
+        assert len(hits.item_ids) == 10
+    assert [hits.truncated for hits in found] == ([False] * 40 if ann == "hnswlib" else [False, True] * 20)
+
+
+@pytest.mark.parametrize("ann", ["native", "exact", "hnswlib"])
+@pytest.mark.parametrize("count", [1, 300, 3900, 4000])
+def test_what_is_taken_down_is_not_answered(
+    make_build: Callable[..., Any], queries: np.ndarray, ann: str, count: int
+) -> None:
+    made = make_build(4000, shards=1, ef_construction=100, ann=ann)
+    shard = made.shard()
+    red = AnyOf("colour", ("red",))
+    nearest = [item for item, _ in exact(made.vectors, queries[0], count)]
+    before = shard.search(queries[:2], [20] * 2, filters=[None, red])  # now there are filters to forget
+    assert shard.take_down([*nearest, "unknown", ""]) == count
+    allowed = set(range(4000)) - {int(item[1:]) for item in nearest}
+    for _ in range(2):
+        found = shard.search(
+            queries[:1].repeat(3, axis=0), [20] * 3, exclude=[[], ["i0"], []], filters=[None, None, red]
+        )
+        for hits, may in zip(
+            found, [allowed, allowed - {0}, {i for i in allowed if i % 3 == 0 and i % 7 != 6}], strict=True
+        ):
+            assert {int(item[1:]) for item in hits.item_ids} <= may
+            assert len(hits.item_ids) == min(20, len(may))
+            assert not may or recall(hits, exact(made.vectors, queries[0], 20, may)) >= 0.95
+            check_scores(hits, made.vectors, queries[0])
+    assert shard.take_down(()) == 0
+    after = shard.search(queries[:2], [20] * 2, filters=[None, red])
+    assert [hits.item_ids for hits in after] == [hits.item_ids for hits in before]
+
+
 def bad_calls() -> list[tuple[dict[str, Any], str]]:
     good = np.eye(1, 16, dtype=np.float32)
     return [
@@ -205,6 +246,9 @@ def bad_calls() -> list[tuple[dict[str, Any], str]]:
         ({"queries": good[0], "k": [1]}, "expected"),
         ({"queries": np.full_like(good, np.nan), "k": [1]}, "NaN"),
         ({"queries": np.full_like(good, np.inf), "k": [1]}, "NaN or infinity"),
+        ({"queries": good, "k": [1], "visits": [-1]}, "budgets are -1 rows"),
+        ({"queries": good, "k": [1], "time_us": [2**32]}, "4294967296 µs"),
+        ({"queries": good, "k": [1], "visits": [1, 2]}, "1 queries, but 2"),
         ({"queries": good, "k": [1, 2]}, "1 queries, but 2"),
         ({"queries": good, "k": [1], "filters": []}, "1 queries, but 0"),
         ({"queries": good, "k": [1], "filters": [AnyOf("nope", ())]}, "nope"),

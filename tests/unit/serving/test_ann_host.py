@@ -149,6 +149,31 @@ def test_losing_the_store_leaves_the_build_in_place(world: World, store: Artifac
     assert len(hits[0].item_ids) == 5
 
 
+def test_takedowns_hold_for_every_build_that_is_or_will_be_loaded(world: World) -> None:
+    one, two = world.builds
+
+    def answered(host: AnnHost, version: int) -> set[str]:
+        hits, _ = host.search("demo", world.versions[version].space_id, queries(), [Terms(2000)])
+        return set(hits[0].item_ids)
+
+    host = AnnHost("h", "demo", 0, world.store)
+    host.load(one)
+    host.activate(one)
+    everything = answered(host, 0)
+    first, second, third = sorted(everything)[:3]
+    host.take_down(frozenset({first, "unknown"}))  # the active one
+    assert answered(host, 0) == everything - {first}
+    host.load(two)
+    host.take_down(frozenset({first, second}))  # the active one and the one that stands by
+    assert answered(host, 0) == everything - {first, second}
+    host.activate(two)
+    assert answered(host, 1) == everything - {first, second}
+    host.take_down(frozenset({third}))
+    host.load(one)  # loaded after the list was read
+    host.activate(one)
+    assert answered(host, 0) == everything - {third}
+
+
 def test_an_empty_host_says_so(world: World) -> None:
     host = AnnHost("h", "demo", 0, world.store)
     with pytest.raises(UnavailableError, match="no build"):

@@ -57,6 +57,8 @@ class StandInHost:
     apart: bool = False
     """Items are named by the vector that asked, not by the version."""
     before: Callable[[], None] = lambda: None
+    truncates: Callable[[int], bool] = lambda _: False
+    """Whether the query at a position is ended by a budget."""
     asked: list[float] = field(default_factory=list)
     vectors: list[np.ndarray] = field(default_factory=list)
 
@@ -106,7 +108,8 @@ class Hosts:
             of = vectors[:, 1].astype(int) if host.apart else np.full(len(queries), host.version)
             ids = [[f"{host.shard}-{o}-{n}" for n in range(query.k)] for o, query in zip(of, queries, strict=True)]
             scores = [np.linspace(1, 0, query.k, dtype=np.float32) - host.shard * 1e-3 for query in queries]
-            return HostAnswer(ids, scores, host.metadata(), 7)
+            cut = [host.truncates(position) for position in range(len(queries))]
+            return HostAnswer(ids, scores, cut, host.metadata(), 7)
 
         return _Call(answer)
 
@@ -178,6 +181,19 @@ def test_versions_may_differ_in_their_number_of_vectors() -> None:
         assert (versions(answer), answer.by_rank) == ([1, 2], True)
         assert answer.item_ids == ["0-1-0", "1-2-0", "0-1-1", "1-2-1"]
     assert [len(hosts.hosts[name].vectors[0]) for name in ("a", "b")] == [2, 4]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_answer_says_where_a_budget_ended_the_search_of_a_shard(version: int) -> None:
+    """By score as by rank (shards of two versions), and for any of a user's vectors."""
+    hosts = Hosts(
+        a=StandInHost(0, 1), b=StandInHost(1, version, truncates=lambda position: position == 2 * version - 1)
+    )
+    engine, _ = engine_on(hosts, tower=ManyMindedTower)
+    found = [piece.answer.result(0) for piece in ask(engine, {}, {}, {})]
+    assert [answer.by_rank for answer in found] == [version == 2] * 3
+    # version 2 asks with two vectors a user: position 3 is the second of the second user
+    assert [answer.truncated for answer in found] == [False, True, False]
 
 
 def test_a_refusal_makes_it_embed_again_with_the_version_named() -> None:

@@ -9,18 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.errors import RequestError
-from retrieval.index import AllOf, AnyOf, Range
 from retrieval.serving.wire import (
     check_history,
-    filter_message,
     history_message,
-    read_filter,
     read_history,
     read_values,
     value_message,
 )
 from retrieval.towers.runtime import History
-from retrieval.v1 import filter_pb2, user_pb2
+from retrieval.v1 import user_pb2
 
 scalars = st.one_of(
     st.booleans(),
@@ -57,45 +54,6 @@ def test_moments_and_lists() -> None:
         value_message(object())
     with pytest.raises(RequestError, match="born"):
         read_values({"born": user_pb2.Value(moment=2**62)})
-
-
-def test_filters_survive_the_wire() -> None:
-    wanted = AllOf((AnyOf("colour", ("red", "blue")), AllOf((Range("price", 1.0), Range("age", None, 3.0)))))
-    message = filter_message(wanted)
-    assert message is not None
-    assert read_filter(message) == AllOf(
-        (AnyOf("colour", ("red", "blue")), Range("price", 1.0), Range("age", None, 3.0))
-    )
-    assert read_filter(filter_pb2.Filter()) is None
-    assert filter_message(None) is None
-
-
-@pytest.mark.parametrize(
-    ("condition", "said"),
-    [
-        ({}, "field is empty"),
-        ({"field": "x"}, "no test"),
-        ({"field": "x", "any_of": {}}, "0 values"),
-        ({"field": "x", "any_of": {"integers": range(10_001)}}, "10001 values"),
-        ({"field": "x", "range": {}}, "neither"),
-        ({"field": "x", "range": {"minimum": float("nan")}}, "NaN"),
-    ],
-)
-def test_a_condition_that_means_nothing_is_refused(condition: dict[str, Any], said: str) -> None:
-    message = filter_pb2.Filter(
-        conditions=[
-            filter_pb2.Condition(field="y", range=filter_pb2.Range(maximum=1)),
-            filter_pb2.Condition(**condition),
-        ]
-    )
-    with pytest.raises(RequestError, match=rf"conditions\[1\].*{said}"):
-        read_filter(message)
-
-
-def test_too_many_conditions_are_refused() -> None:
-    one = filter_pb2.Condition(field="y", range=filter_pb2.Range(maximum=1))
-    with pytest.raises(RequestError, match="65 conditions"):
-        read_filter(filter_pb2.Filter(conditions=[one] * 65))
 
 
 @pytest.mark.parametrize(
