@@ -1,9 +1,9 @@
-"""The search core in C++. Arrays are C-contiguous; n rows of D coordinates, Q queries. No call holds the GIL.
+"""The search core in C++. Arrays are C-contiguous; n rows of D coordinates, Q queries.
 
-Wrong shapes and numbers out of range raise ValueError.
+No build, search or check holds the GIL. Wrong shapes and numbers out of range raise ValueError.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import final
 
 import numpy as np
@@ -49,6 +49,36 @@ def build(
     The same input gives the same files whatever the number of `threads` (0: all cores). `effort` is ef_construction;
     `progress` is told how many rows are linked. Raises UnreachableError.
     """
+
+def id_hashes(ends: npt.NDArray[np.int32], text: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
+    """The hash of each text, as `ItemIds` takes them; `ends` and `text` are as there."""
+
+@final
+class ItemIds:
+    """Item ids both ways, over arrays that it keeps and does not copy. Thread-safe.
+
+    Id r is the UTF-8 from `ends`[r] to `ends`[r + 1] in `text`, `ends` [n + 1]; `hashes` [n] ascend, each with its
+    row in `rows` [n].
+    Every access is checked against the bounds, so that files that change after they were verified can't lead astray.
+    """
+
+    def __init__(
+        self,
+        ends: npt.NDArray[np.int32],
+        text: npt.NDArray[np.uint8],
+        hashes: npt.NDArray[np.uint64],
+        rows: npt.NDArray[np.uint32],
+    ) -> None: ...
+    def __len__(self) -> int: ...
+    def verify(self, texts_path: str, lookup_path: str) -> None:
+        """Check bounds, order, that every row has the hash of its id, once, and that no id stands twice.
+
+        Raises DamagedError that names one of the paths.
+        """
+    def names(self, rows: npt.NDArray[np.int64]) -> list[str]:
+        """The ids of `rows` [k]. Raises ValueError out of bounds."""
+    def rows(self, item_ids: Collection[str]) -> npt.NDArray[np.uint32]:
+        """The rows of those ids that are here, in the order of the ids."""
 
 def search_vectors(
     vectors: _Floats,

@@ -13,6 +13,7 @@ from retrieval.index.attributes import Allowed
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
+NO_ROWS: npt.NDArray[np.uint32] = np.empty(0, dtype=np.uint32)
 Answer = tuple[Rows, Floats]
 """Rows and their scores, best first; of equal scores the lower row first."""
 
@@ -23,7 +24,7 @@ class Ask:
 
     k: int
     ef: int
-    excluded: Rows
+    excluded: npt.NDArray[np.uint32]
     allowed: Allowed | None
 
 

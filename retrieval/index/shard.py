@@ -110,4 +110,4 @@ def open_shard(folder: Path, expect: ExpectedShard | None = None) -> Shard:
     normalisation of the vectors, the structure of the graph, the canary's answers, the golden items.
     """
     metadata, found = verify_shard(folder, expect or ExpectedShard())
-    return Shard(metadata, found.item_ids, found.attributes, found.engine)
+    return Shard(metadata, found.parts.item_ids, found.parts.attributes, found.engine)

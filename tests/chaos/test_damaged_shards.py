@@ -23,7 +23,16 @@ from retrieval.index.corpus import make_corpus
 from retrieval.storage import MANIFEST, ArtifactStore, read_manifest, write_manifest
 from retrieval.types import BuildId, ModelVersion, SpaceId
 
-FILES = ("graph.native", "graph.hnsw", "vectors.npy", "items.arrow", "canary.arrow", "golden.arrow", "metadata.json")
+FILES = (
+    "graph.native",
+    "graph.hnsw",
+    "vectors.npy",
+    "items.arrow",
+    "items.lookup",
+    "canary.arrow",
+    "golden.arrow",
+    "metadata.json",
+)
 ITEMS = 500
 EXPECTED = ExpectedShard(model="demo", version=1, space_id="1" * 64, build=1, shard=0, shards=2, dim=8)
 
@@ -172,7 +181,8 @@ FITS = {
     "graph.native": ("graph.native",),
     "graph.hnsw": ("graph.hnsw",),
     "vectors.npy": ("vectors.npy", "golden.arrow"),
-    "items.arrow": ("items.arrow", "golden.arrow"),
+    "items.arrow": ("items.arrow", "items.lookup", "golden.arrow"),
+    "items.lookup": ("items.lookup",),
     "canary.arrow": ("canary.arrow",),
     "golden.arrow": ("golden.arrow",),
     "metadata.json": ("metadata.json",),
@@ -256,7 +266,9 @@ def test_metadata_that_says_otherwise(shard: Path, field: str, value: object) ->
         open_shard(shard, ExpectedShard())
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"format": 2}', "{" * 100_000, '"\\ud800"', "NaN"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", "null", '{"format": 1}', '{"format": 2}', "{" * 100_000, '"\\ud800"', "NaN"]
+)
 def test_metadata_that_is_none(shard: Path, text: str) -> None:
     (shard / "metadata.json").write_text(text)
     reseal(shard)
