@@ -25,24 +25,28 @@ _CACHED_BYTES = 64 << 20
 
 
 class Allowed:
-    """The rows that a filter leaves: `mask` bool [n], `count` of them, `rows` int64, ascending, and `bits`."""
+    """The rows that a filter leaves: `count` of n rows, as `bits`, which is what is kept of them.
+
+    `bits` uint64 [ceil(n / 64)]: bit r % 64 of word r // 64 is row r.
+    """
 
     def __init__(self, mask: Mask) -> None:
-        self.mask = mask
+        words = np.zeros((len(mask) + 63) // 64, dtype="<u8")
+        packed = np.packbits(mask, bitorder="little")
+        words.view(np.uint8)[: len(packed)] = packed
+        self.bits: npt.NDArray[np.uint64] = words.view(np.uint64)
         self.count = int(np.count_nonzero(mask))
+        self._size = len(mask)
+
+    @cached_property
+    def mask(self) -> Mask:
+        """bool [n]; worked out when first asked for."""
+        return np.unpackbits(self.bits.view(np.uint8), count=self._size, bitorder="little").view(np.bool_)
 
     @cached_property
     def rows(self) -> npt.NDArray[np.int64]:
-        """The allowed rows, ascending; worked out when first asked for."""
+        """The allowed rows int64, ascending; worked out when first asked for."""
         return np.flatnonzero(self.mask).astype(np.int64, copy=False)
-
-    @cached_property
-    def bits(self) -> npt.NDArray[np.uint64]:
-        """uint64 [ceil(n / 64)]: bit r % 64 of word r // 64 is row r; worked out when first asked for."""
-        words = np.zeros((len(self.mask) + 63) // 64, dtype="<u8")
-        packed = np.packbits(self.mask, bitorder="little")
-        words.view(np.uint8)[: len(packed)] = packed
-        return words.view(np.uint64)
 
 
 class Attributes:
@@ -112,7 +116,7 @@ class _Column:
     values: npt.NDArray[np.generic]
     valid: Mask | None
     words: Mapping[str, int]
-    rows: npt.NDArray[np.int64] | None
+    rows: npt.NDArray[np.int32] | None
 
 
 _KINDS: dict[str, Callable[[pa.DataType], bool]] = {
@@ -137,18 +141,27 @@ def _read_column(column: pa.ChunkedArray) -> _Column:
     rows = None
     if pa.types.is_list(array.type):
         lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
-        rows = np.repeat(np.arange(len(array), dtype=np.int64), lengths)
+        rows = np.repeat(np.arange(len(array), dtype=np.int32), lengths)
         array = array.flatten()
     kind = _kind(column.type)
     valid = None if array.null_count == 0 else array.is_valid().to_numpy(zero_copy_only=False)
     if kind == "text":
-        encoded = array.dictionary_encode()
-        words = {word: code for code, word in enumerate(encoded.dictionary.to_pylist())}
-        codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        codes, words = _codes(array)
         return _Column(kind, codes, valid, words, rows)
     # Numbers without a gap stay where they are mapped
     filled = array if valid is None else array.fill_null(False if kind == "flag" else 0)
     return _Column(kind, filled.to_numpy(zero_copy_only=False), valid, {}, rows)
+
+
+def _codes(texts: pa.StringArray) -> tuple[npt.NDArray[np.signedinteger], dict[str, int]]:
+    """Codes into the distinct texts, -1 for none, in as few bytes as hold them: every process has its own."""
+    encoded = texts.dictionary_encode()
+    words = {word: code for code, word in enumerate(encoded.dictionary.to_pylist())}
+    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    few = codes.astype(np.min_scalar_type(-max(1, len(words))))
+    del encoded, codes
+    pa.default_memory_pool().release_unused()
+    return few, words
 
 
 def _any_of(column: _Column, wanted: AnyOf) -> Mask:
