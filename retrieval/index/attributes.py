@@ -155,13 +155,11 @@ def _read_column(column: pa.ChunkedArray) -> _Column:
 
 def _codes(texts: pa.StringArray) -> tuple[npt.NDArray[np.signedinteger], dict[str, int]]:
     """Codes into the distinct texts, -1 for none, in as few bytes as hold them: every process has its own."""
-    encoded = texts.dictionary_encode()
+    pool = pa.system_memory_pool()  # which gives back what it had for a moment; Arrow's own keeps it
+    encoded = pc.dictionary_encode(texts, memory_pool=pool)
     words = {word: code for code, word in enumerate(encoded.dictionary.to_pylist())}
-    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    few = codes.astype(np.min_scalar_type(-max(1, len(words))))
-    del encoded, codes
-    pa.default_memory_pool().release_unused()
-    return few, words
+    codes = encoded.indices if texts.null_count == 0 else pc.fill_null(encoded.indices, -1)
+    return codes.to_numpy(zero_copy_only=False).astype(np.min_scalar_type(-max(1, len(words)))), words
 
 
 def _any_of(column: _Column, wanted: AnyOf) -> Mask:
