@@ -13,6 +13,7 @@ namespace {
 
 constexpr uint32_t kScannedAtOnce = 1 << 15;  // rows between two looks at the clock; a multiple of 64
 constexpr uint32_t kTrials = 16;
+constexpr uint32_t kFirstTrials = 4;  // of these: pages and caches are cold
 
 int64_t now_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
@@ -21,6 +22,18 @@ int64_t now_ns() {
 
 // Far from a query many rows score alike: a scan keeps more of them for the final scores, which cost it little.
 uint32_t scanned_pool(const Ask& ask, uint32_t wanted) { return std::max(wanted, 4 * std::min(ask.k, 1u << 20) + 64); }
+
+// Maps the pages of some rows' codes into this process: else the kernel's time for that would be taken for a scan's.
+void touch(const GraphView& view, uint32_t begin, uint32_t end) {
+  const volatile uint8_t* const codes = view.level[0].codes;
+  for (size_t at = size_t{view.stride} * begin; at < size_t{view.stride} * end; at += 4096) static_cast<void>(codes[at]);
+}
+
+double median(std::vector<double>& values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
 
 }  // namespace
 
@@ -182,10 +195,11 @@ void Searcher::calibrate(uint32_t effort) {
   Borrowed scratch(*this);
   Scratch& memory = *scratch;
   std::vector<float> query(view_.dim);
-  double expanded = 0, walked = 0, scanned = 0, passed = 0, gathered = 0, picked = 0;
+  std::vector<double> expanded, scanned, gathered;
   const uint32_t wanted = std::min(std::max(1u, effort), count_);
   memory.pool.resize(std::max(memory.pool.size(), size_t{wanted} + 1));
   const uint32_t part = std::min(count_, kScannedAtOnce);
+  const uint32_t few = std::max(1u, wanted / 10);  // of a tenth of the rows; keeping a row costs more than passing it
   std::vector<uint64_t> tenth(memory.visited.size());
   for (uint32_t row = 0; row < count_; row += 10) tenth[row >> 6] |= uint64_t{1} << (row & 63);
   for (uint32_t trial = 0; trial < kTrials; trial++) {
@@ -199,28 +213,25 @@ void Searcher::calibrate(uint32_t effort) {
     terms.wanted = wanted;
     WalkScratch lent{memory.visited.data(), memory.touched.data(), static_cast<uint32_t>(memory.touched.size()),
                      memory.pool.data()};
+    const uint32_t begin = static_cast<uint32_t>(uint64_t{count_ - part} * trial / kTrials) / 64 * 64;
+    // As many rows whatever the count, so that a large index opens as fast; others than those just scanned
+    const uint32_t other = static_cast<uint32_t>((uint64_t{begin} + count_ / 2) % (count_ - part + 1)) / 64 * 64;
+    touch(view_, begin, begin + part);
+    touch(view_, other, other + part);
     const int64_t start = now_ns();
     const WalkOutcome out = kernels_.walk(view_, memory.query(), terms, lent);
     const int64_t middle = now_ns();
-    const uint32_t begin = static_cast<uint32_t>(uint64_t{count_ - part} * trial / kTrials) / 64 * 64;
     kernels_.scan(view_, memory.query(), Eligible{}, begin, begin + part, wanted, memory.pool.data(), 0);
     const int64_t later = now_ns();
-    // As many rows whatever the count, so that a large index opens as fast; others than those just scanned
-    const uint32_t other = static_cast<uint32_t>((uint64_t{begin} + count_ / 2) % (count_ - part + 1)) / 64 * 64;
-    kernels_.scan(view_, memory.query(), Eligible{tenth.data(), nullptr}, other, other + part, wanted,
+    kernels_.scan(view_, memory.query(), Eligible{tenth.data(), nullptr}, other, other + part, few,
                   memory.pool.data(), 0);
     const int64_t end = now_ns();
-    if (trial == 0) continue;  // pages and caches are cold
-    walked += static_cast<double>(middle - start);
-    expanded += out.expanded;
-    passed += static_cast<double>(later - middle);
-    scanned += part;
-    picked += static_cast<double>(end - later);
-    gathered += (part + 9) / 10;
+    if (trial < kFirstTrials) continue;
+    expanded.push_back(static_cast<double>(middle - start) / std::max(1u, out.expanded));
+    scanned.push_back(static_cast<double>(later - middle) / part);
+    gathered.push_back(static_cast<double>(end - later) / ((part + 9) / 10));
   }
-  costs_.expanded = walked / std::max(1.0, expanded);
-  costs_.scanned = passed / std::max(1.0, scanned);
-  costs_.gathered = picked / std::max(1.0, gathered);
+  costs_ = {median(expanded), median(scanned), median(gathered)};
 }
 
 }  // namespace retrieval
