@@ -65,6 +65,7 @@ def serve_ann(
 
     Example: `retrieval serve ann --shard 0 --port 50061`
     """
+    from retrieval.index import VerifiedShards
     from retrieval.observability import set_up_logs
     from retrieval.serving.ann_host import AnnHost
     from retrieval.serving.ann_service import AnnService
@@ -76,8 +77,9 @@ def serve_ann(
     here = open_workspace(workspace, overrides)
     settings = here.settings.serving
     name = host_id or f"ann-{shard}-{socket.gethostname()}-{port}"
+    verified = VerifiedShards(here.root / RUN / "verified")
     service = AnnService(
-        AnnHost(name, here.model, shard, here.store(), check_space=_check_space()),
+        AnnHost(name, here.model, shard, here.store(), verified=verified, check_space=_check_space()),
         settings,
         address=f"{listen}:{port}",
         run_folder=here.root / RUN,

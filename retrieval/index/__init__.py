@@ -6,6 +6,7 @@ from retrieval.index.filters import AllOf, AnyOf, Filter, NoneOf, Range, SomeOf,
 from retrieval.index.metadata import ExpectedShard, ShardMetadata
 from retrieval.index.shard import Hits, Shard, open_shard
 from retrieval.index.sharding import shard_of
+from retrieval.index.verified import VerifiedShards
 from retrieval.index.verify import BUILD_KIND, SHARD_KIND, shard_folder, verify_build
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "ShardMetadata",
     "SomeOf",
     "Value",
+    "VerifiedShards",
     "open_shard",
     "shard_folder",
     "shard_of",

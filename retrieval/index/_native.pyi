@@ -1,9 +1,9 @@
-"""The search core in C++. Arrays are C-contiguous; n rows of D coordinates, Q queries. No call holds the GIL.
+"""The search core in C++. Arrays are C-contiguous; n rows of D coordinates, Q queries.
 
-Wrong shapes and numbers out of range raise ValueError.
+No build, search or check holds the GIL. Wrong shapes and numbers out of range raise ValueError.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import final
 
 import numpy as np
@@ -21,7 +21,7 @@ Found = tuple[
     npt.NDArray[np.uint64],
 ]
 """Rows and scores of all queries, one after another, best first; per query how many they are, whether a budget cut its
-search short (0, 1), how it was answered (0 nothing to answer, 1 walk, 2 scan, 3 leaves), and how many rows were compared."""
+search short (0, 1), how it was answered (0 nothing to, 1 walk, 2 scan, 3 leaves), how many rows were compared."""
 
 _Counts = npt.NDArray[np.uint32] | None
 _Limits = npt.NDArray[np.uint64] | None
@@ -63,11 +63,43 @@ def build(
 def arrange(
     vectors: _Floats, *, seed: int, threads: int
 ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32], _Floats]:
-    """An order of `vectors` [n, D] in which near ones stand together: order uint32 [n], the row that belongs at each place;
-    starts uint32 [L + 1], the first place of each leaf; centres float32 [L * D]. Few vectors have no leaves (L = 0).
+    """An order of `vectors` [n, D] in which near ones stand together.
+
+    Order uint32 [n], the row that belongs at each place; starts uint32 [L + 1], the first place of each leaf; centres
+    float32 [L * D]. Few vectors have no leaves (L = 0).
 
     The same whatever the number of `threads` (0: all cores).
     """
+
+def id_hashes(ends: npt.NDArray[np.int32], text: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
+    """The hash of each text, as `ItemIds` takes them; `ends` and `text` are as there."""
+
+@final
+class ItemIds:
+    """Item ids both ways, over arrays that it keeps and does not copy. Thread-safe.
+
+    Id r is the UTF-8 from `ends`[r] to `ends`[r + 1] in `text`, `ends` [n + 1]; `hashes` [n] ascend, each with its
+    row in `rows` [n].
+    Every access is checked against the bounds, so that files that change after they were verified can't lead astray.
+    """
+
+    def __init__(
+        self,
+        ends: npt.NDArray[np.int32],
+        text: npt.NDArray[np.uint8],
+        hashes: npt.NDArray[np.uint64],
+        rows: npt.NDArray[np.uint32],
+    ) -> None: ...
+    def __len__(self) -> int: ...
+    def verify(self, texts_path: str, lookup_path: str) -> None:
+        """Check bounds, order, that every row has the hash of its id, once, and that no id stands twice.
+
+        Raises DamagedError that names one of the paths.
+        """
+    def names(self, rows: npt.NDArray[np.int64]) -> list[str]:
+        """The ids of `rows` [k]. Raises ValueError out of bounds."""
+    def rows(self, item_ids: Collection[str]) -> npt.NDArray[np.uint32]:
+        """The rows of those ids that are here, in the order of the ids."""
 
 def search_vectors(
     vectors: _Floats,
@@ -111,13 +143,13 @@ class Index:
     def bytes(self) -> int:
         """Size of the file."""
     @property
-    def costs(self) -> tuple[float, float, float, float, float]:
-        """Nanoseconds of a row whose links are followed, of a scanned row, of a row scanned through a filter, of ranking
-        a leaf, and of a row in a leaf.
+    def costs(self) -> tuple[float, float, float, float, float, float]:
+        """Nanoseconds of beginning a walk, of a row whose links are followed, of a scanned row, of a row scanned
+        through a filter, of ranking a leaf, and of a row in a leaf.
         """
     @property
     def leaves(self) -> tuple[int, int]:
-        """How many leaves there are, and how many of their rows are compared for one more of effort; 0: they find less."""
+        """How many leaves there are, and how many of their rows one more of effort compares; 0: they find less."""
     def verify(self, vectors: _Floats | None, *, threads: int) -> None:
         """Check every field that a search follows, the checksum, and that the codes are those of `vectors` [n, D].
 

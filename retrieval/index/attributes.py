@@ -6,6 +6,7 @@ A missing value meets no condition.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,10 +24,17 @@ _FEW_VALUES = 8  # up to so many values of a condition keep a set of rows each
 
 
 class Attributes:
-    """The filterable columns of one shard. Thread-safe; what recent filters left is kept (within 32 MiB)."""
+    """The filterable columns of one shard. Thread-safe; what recent filters left is kept (within 32 MiB).
+
+    A column is decoded when it is first filtered on. Raises DataError on a column of a type that can't be.
+    """
 
     def __init__(self, columns: Mapping[str, pa.ChunkedArray], count: int) -> None:
-        self._columns = {name: _read_column(column) for name, column in columns.items()}
+        for column in columns.values():
+            _kind(column.type)
+        self._stored = dict(columns)
+        self._decoded: dict[str, _Column] = {}
+        self._decoding = threading.Lock()
         self._count = count
         self._recent = RecentlyAllowed(_CACHED_BYTES)
         self._everything = all_rows(count)
@@ -34,7 +42,7 @@ class Attributes:
     @property
     def fields(self) -> list[str]:
         """Names of the fields that can be filtered on, sorted."""
-        return sorted(self._columns)
+        return sorted(self._stored)
 
     def allowed(self, wanted: Filter) -> Allowed:
         """The rows that `wanted` selects. Raises RequestError on an unknown field or a value of the wrong type.
@@ -78,12 +86,14 @@ class Attributes:
         mask[column.rows[hit]] = True
         return packed(mask)
 
-    def _column(self, field: str) -> _Column:
-        column = self._columns.get(field)
-        if column is None:
+    def _column(self, name: str) -> _Column:
+        if name not in self._stored:
             known = ", ".join(self.fields) or "none, this index was built without attributes"
-            raise RequestError(f"filter on unknown field {field!r}; fields that can be filtered on: {known}")
-        return column
+            raise RequestError(f"filter on unknown field {name!r}; fields that can be filtered on: {known}")
+        with self._decoding:
+            if name not in self._decoded:
+                self._decoded[name] = _read_column(self._stored[name])
+            return self._decoded[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +104,7 @@ class _Column:
     values: npt.NDArray[np.generic]
     valid: Mask | None
     words: Mapping[str, int]
-    rows: npt.NDArray[np.int64] | None
+    rows: npt.NDArray[np.int32] | None
 
 
 _KINDS: dict[str, Callable[[pa.DataType], bool]] = {
@@ -105,26 +115,39 @@ _KINDS: dict[str, Callable[[pa.DataType], bool]] = {
 }
 
 
+def _kind(stored: pa.DataType) -> str:
+    single = stored.value_type if pa.types.is_list(stored) else stored
+    kind = next((name for name, fits in _KINDS.items() if fits(single)), None)
+    if kind is None:
+        raise DataError(f"an attribute column of type {stored} can't be filtered on")
+    return kind
+
+
 def _read_column(column: pa.ChunkedArray) -> _Column:
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
+    # One chunk stays where it is mapped: combine_chunks() would copy it
+    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     rows = None
     if pa.types.is_list(array.type):
         lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
-        rows = np.repeat(np.arange(len(array), dtype=np.int64), lengths)
+        rows = np.repeat(np.arange(len(array), dtype=np.int32), lengths)
         array = array.flatten()
-    kind = next((name for name, fits in _KINDS.items() if fits(array.type)), None)
-    if kind is None:
-        raise DataError(f"an attribute column of type {column.type} can't be filtered on")
+    kind = _kind(column.type)
     valid = None if array.null_count == 0 else array.is_valid().to_numpy(zero_copy_only=False)
     if kind == "text":
-        encoded = array.dictionary_encode()
-        words = {word: code for code, word in enumerate(encoded.dictionary.to_pylist())}
-        codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        codes, words = _codes(array)
         return _Column(kind, codes, valid, words, rows)
-    filled = array.fill_null(False if kind == "flag" else 0)
+    # Numbers without a gap stay where they are mapped
+    filled = array if valid is None else array.fill_null(False if kind == "flag" else 0)
     return _Column(kind, filled.to_numpy(zero_copy_only=False), valid, {}, rows)
+
+
+def _codes(texts: pa.StringArray) -> tuple[npt.NDArray[np.signedinteger], dict[str, int]]:
+    """Codes into the distinct texts, -1 for none, in as few bytes as hold them: every process has its own."""
+    pool = pa.system_memory_pool()  # which gives back what it had for a moment; Arrow's own keeps it
+    encoded = pc.dictionary_encode(texts, memory_pool=pool)
+    words = {word: code for code, word in enumerate(encoded.dictionary.to_pylist())}
+    codes = encoded.indices if texts.null_count == 0 else pc.fill_null(encoded.indices, -1)
+    return codes.to_numpy(zero_copy_only=False).astype(np.min_scalar_type(-max(1, len(words)))), words
 
 
 def _any_of(column: _Column, wanted: AnyOf) -> Mask:

@@ -16,6 +16,7 @@ from retrieval.index.attributes import attribute_table
 from retrieval.index.config import IndexConfig
 from retrieval.index.encode import ItemEncoder
 from retrieval.index.files import ITEM_ID
+from retrieval.index.metadata import FORMAT
 from retrieval.index.sharding import item_hashes
 
 # Settings that change how fast a build is or whether it is accepted, not what comes out
@@ -62,6 +63,7 @@ def inputs_hash(tower: ItemEncoder, corpus: Corpus, config: IndexConfig) -> str:
     """
     settings = {k: v for k, v in config.model_dump(mode="json").items() if k not in _NOT_CONTENT}
     facts = {
+        "format": FORMAT,
         "version": str(tower.version),
         "space_id": tower.space_id,
         "settings": settings,

@@ -1,4 +1,4 @@
-"""The files that every shard has: vectors.npy and items.arrow, read with their structure checked."""
+"""The files that every shard has: vectors.npy, items.arrow and items.lookup, read with their structure checked."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from retrieval.errors import ArtifactError
+from retrieval.index.items import write_lookup
 from retrieval.index.metadata import ShardMetadata
 from retrieval.observability import Tracker
 
@@ -60,21 +61,30 @@ def check_vectors(folder: Path, vectors: Floats) -> None:
             raise ArtifactError(f"{folder / VECTORS}: row {row} is not a vector of length 1: damaged or not normalised")
 
 
-def open_items(folder: Path, metadata: ShardMetadata) -> tuple[list[str], dict[str, pa.ChunkedArray]]:
-    """Item ids by row, and the filter attributes by name. Raises ArtifactError."""
+def open_items(
+    folder: Path, metadata: ShardMetadata, *, validate: bool
+) -> tuple[pa.StringArray, dict[str, pa.ChunkedArray]]:
+    """Item ids by row, and the filter attributes by name, all of them mapped. Raises ArtifactError.
+
+    With `validate` every offset and text is checked, which reads the whole file.
+    """
     path = folder / ITEMS
     try:
         with pa.memory_map(str(path)) as source:
             table = pa.ipc.open_file(source).read_all()
+        if validate:
             table.validate(full=True)
         if ITEM_ID not in table.column_names or not pa.types.is_string(table.schema.field(ITEM_ID).type):
             raise ArtifactError(f"{path}: no text column {ITEM_ID!r}: damaged or swapped")
-        if table.num_rows != metadata.count or table[ITEM_ID].null_count:
+        ids = table[ITEM_ID]
+        if table.num_rows != metadata.count or ids.null_count:
             raise ArtifactError(f"{path}: {table.num_rows} items, expected {metadata.count} with an id each")
-        item_ids = table[ITEM_ID].to_pylist()
+        if ids.num_chunks > 1:
+            raise ArtifactError(f"{path}: {ids.num_chunks} record batches, expected 1: damaged or swapped")
     except (pa.ArrowException, OSError, ValueError, KeyError, IndexError, MemoryError) as error:
         raise ArtifactError(f"{path}: not a readable Arrow file: {error}") from error
-    return item_ids, {name: table[name] for name in table.column_names if name != ITEM_ID}
+    columns = {name: table[name] for name in table.column_names if name != ITEM_ID}
+    return ids.chunk(0) if ids.num_chunks else pa.array([], pa.string()), columns
 
 
 def write_vectors(folder: Path, shape: tuple[int, int], blocks: Iterable[Floats], tracker: Tracker) -> None:
@@ -102,9 +112,17 @@ def reorder_vectors(folder: Path, vectors: Floats, order: npt.NDArray[np.int64])
 
 
 def write_items(folder: Path, item_ids: pa.ChunkedArray, attributes: pa.Table) -> None:
-    """Write items.arrow: the ids and, beside them, the filter attributes in the types that `Attributes` reads."""
+    """Write items.arrow: the ids and, beside them, the filter attributes in the types that `Attributes` reads.
+
+    And items.lookup, which finds the row of an id. Raises ArtifactError where a column is too long for one batch.
+    """
     columns = {ITEM_ID: item_ids.cast(pa.string())}
     columns |= {name: attributes[name] for name in attributes.column_names if name != ITEM_ID}
     table = pa.table(columns).combine_chunks()
-    with pa.OSFile(str(folder / ITEMS), "wb") as out, pa.ipc.new_file(out, table.schema) as writer:
+    path = folder / ITEMS
+    if any(column.num_chunks > 1 for column in table.columns):
+        raise ArtifactError(f"{path}: a column holds over 2 GiB of text, too much for one shard; raise index.shards")
+    with pa.OSFile(str(path), "wb") as out, pa.ipc.new_file(out, table.schema) as writer:
         writer.write_table(table)
+    ids = table[ITEM_ID]
+    write_lookup(folder, ids.chunk(0) if ids.num_chunks else pa.array([], pa.string()))

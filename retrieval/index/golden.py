@@ -6,7 +6,6 @@ item tower, so that offline embeddings and stored ones stay the same thing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pyarrow as pa
 
 from retrieval.errors import ArtifactError
 from retrieval.index.files import ITEM_ID
+from retrieval.index.items import ItemIds
 from retrieval.index.metadata import ShardMetadata
 
 GOLDEN = "golden.arrow"
@@ -73,10 +73,10 @@ def read_golden(folder: Path, metadata: ShardMetadata) -> Golden:
     return Golden(items, rows, embeddings, at_us)
 
 
-def check_golden(folder: Path, vectors: Floats, item_ids: Sequence[str], golden: Golden) -> None:
+def check_golden(folder: Path, vectors: Floats, item_ids: ItemIds, golden: Golden) -> None:
     """Raise ArtifactError unless the shard's files hold the golden items where, and as, they were."""
     for item_id, row, embedding in zip(golden.items[ITEM_ID].to_pylist(), golden.rows, golden.embeddings, strict=True):
-        here = 0 <= row < len(vectors) and item_ids[row] == item_id
+        here = 0 <= row < len(vectors) and item_ids.names(np.array([row])) == [item_id]
         if not here or not np.array_equal(vectors[row], embedding):
             raise ArtifactError(
                 f"{folder / GOLDEN}: item {item_id!r} has another row or embedding here: "

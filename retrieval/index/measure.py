@@ -9,8 +9,7 @@ import numpy.typing as npt
 
 from retrieval.index.canary import recall
 from retrieval.index.config import IndexConfig
-from retrieval.index.items import NO_ROWS
-from retrieval.index.query import Answer, Ask, Engine
+from retrieval.index.query import NO_ROWS, Answer, Ask, Engine
 from retrieval.index.scan import scan
 
 Floats = npt.NDArray[np.float32]

@@ -11,7 +11,7 @@ from retrieval.errors import ArtifactError
 from retrieval.types import BuildId, ModelVersion, SpaceId
 
 FILE = "metadata.json"
-FORMAT = 1
+FORMAT = 2  # 2: with items.lookup
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +81,12 @@ def read_metadata(folder: Path) -> ShardMetadata:
         body = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{path}: can't be read as JSON: {error}") from error
-    if not isinstance(body, dict) or body.pop("format", None) != FORMAT:
-        raise ArtifactError(f"{path}: not shard metadata of format {FORMAT}")
+    found = body.pop("format", None) if isinstance(body, dict) else None
+    if found != FORMAT:
+        raise ArtifactError(
+            f"{path}: shard of format {found!r}, this program reads format {FORMAT}: "
+            "build the index again, or serve it with the program that built it"
+        )
     names = {field.name for field in fields(ShardMetadata)}
     if names != body.keys():
         raise ArtifactError(f"{path}: fields {sorted(names ^ body.keys())} are missing or unknown")

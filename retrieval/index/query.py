@@ -13,6 +13,7 @@ from retrieval.index.allowed import Allowed
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
+NO_ROWS: npt.NDArray[np.uint32] = np.empty(0, dtype=np.uint32)
 
 
 class Answer(NamedTuple):
@@ -36,7 +37,7 @@ class Ask:
 
     k: int
     ef: int
-    excluded: Rows
+    excluded: npt.NDArray[np.uint32]
     allowed: Allowed | None
     visits: int = 0
     time_us: int = 0

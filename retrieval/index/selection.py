@@ -9,7 +9,7 @@ import numpy as np
 from retrieval.index.allowed import Allowed, RecentlyAllowed, all_rows, packed
 from retrieval.index.attributes import Attributes
 from retrieval.index.filters import Filter
-from retrieval.index.items import Rows
+from retrieval.index.items import LookupRows
 
 _CACHED_BYTES = 32 << 20
 
@@ -31,8 +31,8 @@ class Selection:
         # One reference, replaced as a whole: what was worked out with an old list can't be kept for the new one
         self._left: _Left | None = None
 
-    def take_down(self, rows: Rows) -> None:
-        """Leave out these `rows`, int64, and no others, from the next query on."""
+    def take_down(self, rows: LookupRows) -> None:
+        """Leave out these `rows`, uint32, and no others, from the next query on."""
         if not len(rows):
             self._left = None
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +12,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.errors import RequestError
+from retrieval.errors import ArtifactError, RequestError
 from retrieval.index.attributes import Attributes
 from retrieval.index.filters import Filter
 from retrieval.index.items import ItemIds
 from retrieval.index.metadata import ExpectedShard, ShardMetadata
 from retrieval.index.query import Ask, Engine
 from retrieval.index.selection import Selection
-from retrieval.index.verify import verify_shard
+from retrieval.index.verified import ShardState, VerifiedShards, shard_state
+from retrieval.index.verify import reopen_shard, verify_shard
 
 Floats = npt.NDArray[np.float32]
 # Beyond the k that recall was measured at, the effort grows with k
@@ -129,11 +131,44 @@ class Shard:
         return n
 
 
-def open_shard(folder: Path, expect: ExpectedShard | None = None) -> Shard:
+def open_shard(folder: Path, expect: ExpectedShard | None = None, *, verified: VerifiedShards | None = None) -> Shard:
     """Verify a shard's folder completely and open it. Raises ArtifactError that names the file at fault.
 
     Checked before anything is exposed: sizes and checksums, metadata against `expect`, dimensions and
-    normalisation of the vectors, the structure of the graph, the canary's answers, the golden items.
+    normalisation of the vectors, item ids and their lookup, the structure of the graph, the canary's answers, the
+    golden items. Where `verified` holds that every byte was checked while the files were in just the state that they
+    are in (see retrieval.index.verified), that counts, and only manifest and metadata are read; it is told of what
+    is verified here.
     """
-    metadata, found = verify_shard(folder, expect or ExpectedShard())
-    return Shard(metadata, found.item_ids, found.attributes, found.engine)
+    expect = expect or ExpectedShard()
+    if verified is None:
+        return _verified(folder, expect)
+    before, since_ns = _state(folder), time.time_ns()
+    if before is not None and verified.holds(folder, before):
+        shard = _reopened(folder, expect)
+        if _state(folder) == before:  # what was mapped is what was looked at
+            return shard
+    verified.forget(folder)
+    shard = _verified(folder, expect)
+    if before is not None and _state(folder) == before:
+        verified.remember(folder, before, since_ns=since_ns)
+    return shard
+
+
+def _verified(folder: Path, expect: ExpectedShard) -> Shard:
+    metadata, found = verify_shard(folder, expect)
+    return Shard(metadata, found.parts.item_ids, found.parts.attributes, found.engine)
+
+
+def _reopened(folder: Path, expect: ExpectedShard) -> Shard:
+    metadata, parts = reopen_shard(folder, expect)
+    engine = parts.backend.open(folder, parts.vectors, metadata)
+    return Shard(metadata, parts.item_ids, parts.attributes, engine)
+
+
+def _state(folder: Path) -> ShardState | None:
+    """None where there is no whole shard: verification says what is wrong."""
+    try:
+        return shard_state(folder)
+    except (ArtifactError, OSError):
+        return None

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from retrieval.errors import ArtifactError, DataError
-from retrieval.index.attributes import Attributes
-from retrieval.index.backends import BACKENDS
+import numpy as np
+
+from retrieval.errors import ArtifactError
 from retrieval.index.canary import CANARY, check_answers, graph_recall, read_canary
-from retrieval.index.files import ITEMS, check_vectors, open_items, open_vectors
+from retrieval.index.files import ITEMS, check_vectors
 from retrieval.index.golden import check_golden, read_golden
-from retrieval.index.items import ItemIds
+from retrieval.index.items import LOOKUP, ItemIds
 from retrieval.index.metadata import FILE, ExpectedShard, ShardMetadata, check_expected, read_metadata
+from retrieval.index.parts import Parts, open_parts
 from retrieval.index.query import Engine
 from retrieval.index.sharding import item_hashes
 from retrieval.observability import SILENT, Tracker
-from retrieval.storage import MANIFEST, Manifest, verify
+from retrieval.storage import MANIFEST, Manifest, check_digest, read_manifest, verify
 
 SHARD_KIND = "index_shard"
 BUILD_KIND = "index_build"
@@ -30,11 +30,26 @@ def verify_shard(folder: Path, expect: ExpectedShard) -> tuple[ShardMetadata, In
 
     Raises ArtifactError that names the file at fault.
     """
-    manifest = verify(folder, kind=SHARD_KIND, digest=expect.digest)
+    metadata = _described(folder, verify(folder, kind=SHARD_KIND, digest=expect.digest), expect)
+    return metadata, inspect(folder, metadata)
+
+
+def reopen_shard(folder: Path, expect: ExpectedShard) -> tuple[ShardMetadata, Parts]:
+    """Map a shard whose files were verified before: manifest, metadata, sizes and types are checked, no more.
+
+    Raises ArtifactError that names the file at fault.
+    """
+    manifest = read_manifest(folder, kind=SHARD_KIND)
+    check_digest(manifest, expect.digest, str(folder / MANIFEST))
+    metadata = _described(folder, manifest, expect)
+    return metadata, open_parts(folder, metadata, validate=False)
+
+
+def _described(folder: Path, manifest: Manifest, expect: ExpectedShard) -> ShardMetadata:
     metadata = read_metadata(folder)
     check_expected(folder, metadata, expect)
     _check_facts(folder, manifest, metadata)
-    return metadata, inspect(folder, metadata)
+    return metadata
 
 
 def shard_folder(shard: int, shards: int) -> str:
@@ -79,30 +94,19 @@ def _check_facts(folder: Path, manifest: Manifest, metadata: ShardMetadata) -> N
 class Inspected:
     """The parts of a shard whose files were found sound, and what its graph finds of the canary's answers."""
 
-    item_ids: ItemIds
-    attributes: Attributes
+    parts: Parts
     engine: Engine
     canary_recall: float
 
 
 def inspect(folder: Path, metadata: ShardMetadata) -> Inspected:
     """Check the contents of every file against the metadata and each other. Raises ArtifactError."""
-    backend = BACKENDS.get(metadata.backend)
-    if backend is None:
-        known = ", ".join(sorted(BACKENDS))
-        raise ArtifactError(f"{folder / FILE}: backend is {metadata.backend!r}; this program knows {known}")
-    vectors = open_vectors(folder, metadata)
+    parts = open_parts(folder, metadata, validate=True)
+    vectors, backend = parts.vectors, parts.backend
     check_vectors(folder, vectors)
-    names, columns = open_items(folder, metadata)
-    item_ids = ItemIds(names)
-    if (repeated := item_ids.repeated()) is not None:
-        raise ArtifactError(f"{folder / ITEMS}: item {repeated!r} stands twice: damaged")
-    _check_hashes(folder, names, metadata)
-    try:
-        attributes = Attributes(columns, metadata.count)
-    except DataError as error:
-        raise ArtifactError(f"{folder / ITEMS}: {error}: damaged or swapped") from error
-    check_golden(folder, vectors, names, read_golden(folder, metadata))
+    parts.item_ids.verify(folder / ITEMS, folder / LOOKUP)
+    _check_hashes(folder, parts.item_ids, metadata)
+    check_golden(folder, vectors, parts.item_ids, read_golden(folder, metadata))
     canary = read_canary(folder, metadata)
     check_answers(folder, vectors, canary)
     backend.check(folder, vectors, metadata)
@@ -113,12 +117,12 @@ def inspect(folder: Path, metadata: ShardMetadata) -> Inspected:
         raise ArtifactError(
             f"{graph_files}: finds {found:.4f} of what {CANARY} holds, {metadata.canary_recall:.4f} when built"
         )
-    return Inspected(item_ids, attributes, engine, found)
+    return Inspected(parts, engine, found)
 
 
-def _check_hashes(folder: Path, item_ids: Sequence[str], metadata: ShardMetadata) -> None:
-    step = max(1, len(item_ids) // _HASHED_IDS)
-    wrong = item_hashes(item_ids[::step]) % metadata.shards != metadata.shard
+def _check_hashes(folder: Path, item_ids: ItemIds, metadata: ShardMetadata) -> None:
+    names = item_ids.names(np.arange(0, len(item_ids), max(1, len(item_ids) // _HASHED_IDS)))
+    wrong = item_hashes(names) % metadata.shards != metadata.shard
     if wrong.any():
-        item_id = item_ids[int(wrong.argmax()) * step]
+        item_id = names[int(wrong.argmax())]
         raise ArtifactError(f"{folder / ITEMS}: item {item_id!r} belongs to another shard: swapped")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,44 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from retrieval.errors import ArtifactError
-from retrieval.index import ExpectedShard, IndexConfig, Shard, open_shard, verify_build
-from retrieval.index.build import build_index
-from retrieval.index.corpus import make_corpus
-from retrieval.storage import MANIFEST, ArtifactStore, read_manifest, write_manifest
-from retrieval.types import BuildId, ModelVersion, SpaceId
-
-FILES = ("graph.native", "graph.hnsw", "vectors.npy", "items.arrow", "canary.arrow", "golden.arrow", "metadata.json")
-ITEMS = 500
-EXPECTED = ExpectedShard(model="demo", version=1, space_id="1" * 64, build=1, shard=0, shards=2, dim=8)
-
-
-@dataclass(frozen=True)
-class Tower:
-    version: ModelVersion
-    space_id: SpaceId
-    dim: int
-    seed: int
-
-    def encode(self, items: pa.Table, at_us: int, batch_size: int) -> np.ndarray:
-        vectors = np.random.default_rng(self.seed).normal(size=(ITEMS, self.dim))
-        made = vectors[items["number"].to_numpy()]
-        return (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
-
-
-def make(root: Path, number: int, *, seed: int = 1, dim: int = 8, first: int = 0) -> Path:
-    """Build `number` of version `seed`; returns its folder."""
-    tower = Tower(ModelVersion("demo", seed), SpaceId(str(seed) * 64), dim, seed)
-    items = pa.table(
-        {
-            "item_id": [f"i{first + i}" for i in range(ITEMS)],
-            "number": np.arange(ITEMS),
-            "colour": ["red", "blue"] * (ITEMS // 2),
-        }
-    )
-    config = IndexConfig(shards=2, ann="native", M=4, ef_construction=32, measured_k=10, threads=1)
-    store = ArtifactStore.open(str(root), cache=root / "cache")
-    corpus = make_corpus(items, config, snapshot="made", at_us=0)
-    return root / build_index(store, tower, corpus, BuildId("demo", number), config, show=False).key
+from retrieval.index import ExpectedShard, Shard, open_shard, verify_build
+from retrieval.storage import MANIFEST, read_manifest, write_manifest
+from tests.chaos.shards import EXPECTED, FILES, make
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +136,8 @@ FITS = {
     "graph.native": ("graph.native",),
     "graph.hnsw": ("graph.hnsw",),
     "vectors.npy": ("vectors.npy", "golden.arrow"),
-    "items.arrow": ("items.arrow", "golden.arrow"),
+    "items.arrow": ("items.arrow", "items.lookup", "golden.arrow"),
+    "items.lookup": ("items.lookup",),
     "canary.arrow": ("canary.arrow",),
     "golden.arrow": ("golden.arrow",),
     "metadata.json": ("metadata.json",),
@@ -256,7 +221,9 @@ def test_metadata_that_says_otherwise(shard: Path, field: str, value: object) ->
         open_shard(shard, ExpectedShard())
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"format": 2}', "{" * 100_000, '"\\ud800"', "NaN"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", "null", '{"format": 1}', '{"format": 2}', "{" * 100_000, '"\\ud800"', "NaN"]
+)
 def test_metadata_that_is_none(shard: Path, text: str) -> None:
     (shard / "metadata.json").write_text(text)
     reseal(shard)

@@ -38,9 +38,9 @@ class Backend:
     """One way to search.
 
     `arrange(vectors, config)` says how rows are to be ordered before anything else is written; `build(folder, vectors,
-    arrangement, config, tracker)` writes the backend's files of vectors in that order; `check(folder, vectors, metadata)`
-    raises ArtifactError unless they are sound in every field that a search follows, and `open(folder, vectors,
-    metadata)` makes the engine.
+    arrangement, config, tracker)` writes the backend's files of vectors in that order; `check(folder, vectors,
+    metadata)` raises ArtifactError unless they are sound in every field that a search follows, and `open(folder,
+    vectors, metadata)` makes the engine.
     """
 
     files: tuple[str, ...]

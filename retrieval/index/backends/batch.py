@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.index.query import Answer, Ask, Floats
+from retrieval.index.query import NO_ROWS, Answer, Ask, Floats
 
 if TYPE_CHECKING:
     from retrieval.index._native import Found  # a name of the stub only
@@ -44,14 +44,11 @@ class Batch:
             effort=np.array([ask.ef for ask in asks], dtype=np.uint32),
             allowed=[None if ask.allowed is None else ask.allowed.bits for ask in asks],
             allowed_count=np.array([0 if ask.allowed is None else ask.allowed.count for ask in asks], dtype=np.uint32),
-            excluded=np.concatenate([*excluded, _NO_ROWS]).astype(np.uint32),
+            excluded=np.concatenate([*excluded, NO_ROWS], dtype=np.uint32),
             excluded_until=np.cumsum([len(rows) for rows in excluded], dtype=np.uint64),
             visits=np.array([ask.visits for ask in asks], dtype=np.uint64),
             time_ns=np.array([1000 * ask.time_us for ask in asks], dtype=np.int64),
         )
-
-
-_NO_ROWS = np.empty(0, dtype=np.int64)
 
 
 def answers(found: Found) -> list[Answer]:

@@ -18,7 +18,7 @@ from retrieval.index.backends.backend import Arrangement, Backend
 from retrieval.index.backends.batch import Batch, answers
 from retrieval.index.config import IndexConfig
 from retrieval.index.metadata import ShardMetadata
-from retrieval.index.query import Answer, Ask, Floats, Rows
+from retrieval.index.query import NO_ROWS, Answer, Ask, Floats, Rows
 from retrieval.observability import Tracker
 
 FILE = "graph.native"
@@ -35,8 +35,7 @@ class _Native:
         return answers(self._search(queries, asks, only_walk=False))
 
     def walk(self, queries: Floats, ef: int) -> list[Rows]:
-        none = np.empty(0, dtype=np.int64)
-        found = self._search(queries, [Ask(ef, ef, none, None)] * len(queries), only_walk=True)
+        found = self._search(queries, [Ask(ef, ef, NO_ROWS, None)] * len(queries), only_walk=True)
         return [answer.rows for answer in answers(found)]
 
     def _search(self, queries: Floats, asks: Sequence[Ask], *, only_walk: bool) -> _native.Found:

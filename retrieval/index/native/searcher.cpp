@@ -4,15 +4,13 @@
 #include <chrono>
 #include <cmath>
 
-#include "best_first.h"
-#include "walk_memory.h"
+#include "search_scratch.h"
 #include "workers.h"
 
 namespace retrieval {
 namespace {
 
 constexpr uint32_t kScannedAtOnce = 1 << 15;  // rows between two looks at the clock; a multiple of 64
-constexpr uint32_t kTrials = 16;
 constexpr uint32_t kLeastEffort = 25;         // even a single row is looked for among so many times rows_per_effort
 constexpr size_t kFetchedAhead = 1024;        // bytes of the next leaf; the processor itself follows from there
 
@@ -48,43 +46,6 @@ uint32_t settled(const Kept& kept) {
 }
 
 }  // namespace
-
-struct Searcher::Scratch {
-  WalkMemory walk;
-  std::vector<uint64_t> excluded;
-  std::vector<uint32_t> rows;
-  std::vector<float> scores;
-  std::vector<ScoredRow> found, ranked;
-  BestFirst best_first;
-
-  Scratch(uint32_t count, uint32_t stride) : walk(count, stride), excluded((size_t{count} + 63) / 64) {}
-};
-
-// Scratch of this searcher for as long as one query takes: there are as many as queries at a time, not as threads.
-class Searcher::Borrowed {
- public:
-  explicit Borrowed(Searcher& owner) : owner_(owner) {
-    {
-      const std::lock_guard<std::mutex> lock(owner_.mutex_);
-      if (!owner_.idle_.empty()) {
-        one_ = std::move(owner_.idle_.back());
-        owner_.idle_.pop_back();
-      }
-    }
-    if (one_ == nullptr) one_ = std::make_unique<Scratch>(owner_.count_, owner_.view_.stride);
-  }
-  Borrowed(const Borrowed&) = delete;
-  Borrowed& operator=(const Borrowed&) = delete;
-  ~Borrowed() {
-    const std::lock_guard<std::mutex> lock(owner_.mutex_);
-    owner_.idle_.push_back(std::move(one_));
-  }
-  Scratch& operator*() { return *one_; }
-
- private:
-  Searcher& owner_;
-  std::unique_ptr<Scratch> one_;
-};
 
 Searcher::Searcher(const GraphView& view, const Kernels& kernels)
     : view_(view), kernels_(kernels), count_(view.levels > 0 ? view.level[0].count : 0) {}
@@ -130,7 +91,7 @@ Plan Searcher::planned(const Ask& ask, uint32_t wanted) const {
   // A scan that a budget of visits ends has seen the first rows only, another plan those near the query
   const bool whole = ask.visits == 0 || ask.visits >= allowed || (filtered && expanded > ask.visits);
   if (wanted >= allowed && whole) return Plan::kScan;
-  const double walk = expanded * costs_.expanded;
+  const double walk = costs_.entered + expanded * costs_.expanded;
   if (view_.leaves.count == 0 || view_.leaves.rows_per_effort == 0) return walk < scan || !whole ? Plan::kWalk : Plan::kScan;
   const double rows = std::min<double>(count_, static_cast<double>(sifted_rows(wanted)) * passed);
   const double leaves = view_.leaves.count * costs_.ranked + rows * costs_.sifted;
@@ -272,60 +233,6 @@ void Searcher::finish(const Ask& ask, const QueryCode& query, uint32_t found, An
     answer.rows[j] = scratch.found[j].row;
     answer.scores[j] = scratch.found[j].score;
   }
-}
-
-void Searcher::calibrate(uint32_t effort) {
-  if (count_ == 0) return;
-  Borrowed scratch(*this);
-  Scratch& memory = *scratch;
-  std::vector<float> query(view_.dim);
-  double expanded = 0, walked = 0, scanned = 0, passed = 0, gathered = 0, picked = 0, ranking = 0, sifting = 0, sifted = 0;
-  const uint32_t wanted = std::min(std::max(1u, effort), count_);
-  const uint32_t part = std::min(count_, kScannedAtOnce);
-  std::vector<uint64_t> tenth(memory.excluded.size());
-  for (uint32_t row = 0; row < count_; row += 10) tenth[row >> 6] |= uint64_t{1} << (row & 63);
-  for (uint32_t trial = 0; trial < kTrials; trial++) {
-    const uint32_t row = static_cast<uint32_t>(uint64_t{count_} * (2 * trial + 1) / (2 * kTrials));
-    for (uint32_t d = 0; d < view_.dim; d++) {
-      const size_t at = size_t{view_.stride} * row + d;
-      query[d] = view_.scales[d] * static_cast<float>((view_.level[0].codes[at] - 128) * 256 + view_.rest[at]);
-    }
-    const QueryCode code = memory.walk.encoded(query.data(), view_.dim, view_.scales);
-    WalkTerms terms;
-    terms.wanted = wanted;
-    WalkScratch lent = memory.walk.walk(wanted);
-    const int64_t start = now_ns();
-    const WalkOutcome out = kernels_.walk(view_, code, terms, lent);
-    const int64_t middle = now_ns();
-    const uint32_t begin = static_cast<uint32_t>(uint64_t{count_ - part} * trial / kTrials) / 64 * 64;
-    kernels_.scan(view_, code, Eligible{}, begin, begin + part, wanted, lent.pool, 0);
-    const int64_t later = now_ns();
-    kernels_.scan(view_, code, Eligible{tenth.data(), nullptr}, 0, count_, wanted, lent.pool, 0);
-    const int64_t end = now_ns();
-    Ask ask;
-    ask.query = query.data();
-    Answer answer;
-    const uint32_t most = leaves_of(sifted_rows(wanted));
-    if (most > 0) rank_leaves(code, most, memory);
-    const int64_t ranked = now_ns();
-    if (most > 0) leaves(ask, code, wanted, 0, answer, memory);
-    const int64_t last = now_ns();
-    if (trial == 0) continue;  // pages and caches are cold
-    walked += static_cast<double>(middle - start);
-    expanded += out.expanded;
-    passed += static_cast<double>(later - middle);
-    scanned += part;
-    picked += static_cast<double>(end - later);
-    gathered += (count_ + 9) / 10;
-    ranking += static_cast<double>(ranked - end);
-    sifting += static_cast<double>(last - ranked) - static_cast<double>(ranked - end);
-    sifted += static_cast<double>(answer.visits);
-  }
-  costs_.expanded = walked / std::max(1.0, expanded);
-  costs_.scanned = passed / std::max(1.0, scanned);
-  costs_.gathered = picked / std::max(1.0, gathered);
-  costs_.ranked = ranking / std::max(1.0, static_cast<double>(kTrials - 1) * view_.leaves.count);
-  costs_.sifted = std::max(0.0, sifting) / std::max(1.0, sifted);
 }
 
 }  // namespace retrieval

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import retrieval.index.attributes as attributes_module
 from retrieval.errors import DataError, RequestError
 from retrieval.index.allowed import Allowed, RecentlyAllowed, all_rows
 from retrieval.index.attributes import Attributes, attribute_table
@@ -197,3 +198,28 @@ def test_ranges_agree_with_the_obvious_loop(values: list[float | None], low: flo
 
 def test_nan_is_in_no_range() -> None:
     assert selected(pa.table({"x": [np.nan, 1.0]}), Range("x", -np.inf, np.inf)) == [1]
+
+
+def test_a_column_is_decoded_when_it_is_first_filtered_on(monkeypatch: pytest.MonkeyPatch, items: pa.Table) -> None:
+    read: list[pa.DataType] = []
+    real = attributes_module._read_column
+    monkeypatch.setattr(attributes_module, "_read_column", lambda column: read.append(column.type) or real(column))
+    attributes = attributes_of(items)
+    assert "colour" in attributes.fields
+    assert not read
+    attributes.allowed(AnyOf("colour", ("red",)))
+    attributes.allowed(AllOf((AnyOf("colour", ("blue",)), AnyOf("colour", ("red",)))))
+    assert read == [pa.string()]
+    with pytest.raises(RequestError, match="unknown field"):
+        attributes.allowed(AnyOf("blob", ("x",)))
+
+
+def test_an_unsuitable_column_is_refused_before_it_is_filtered_on() -> None:
+    with pytest.raises(DataError, match="type binary"):
+        Attributes({"blob": pa.chunked_array([pa.array([b"x"])])}, 1)
+
+
+def test_numbers_without_a_gap_stay_where_they_are_stored() -> None:
+    stored = pa.array([3, 1, 2], pa.int64())
+    column = attributes_module._read_column(pa.chunked_array([stored]))
+    assert column.values.__array_interface__["data"][0] == stored.buffers()[1].address

@@ -94,7 +94,7 @@ def test_golden_items_keep_their_raw_columns(
 
 
 def files_of(folder: Path) -> dict[str, tuple[int, str]]:
-    names = ("graph.hnsw", "vectors.npy", "items.arrow", "canary.arrow", "golden.arrow")
+    names = ("graph.hnsw", "vectors.npy", "items.arrow", "items.lookup", "canary.arrow", "golden.arrow")
     return {f"{p.parent.name}/{p.name}": hash_file(p) for p in sorted(folder.rglob("*")) if p.name in names}
 
 

@@ -18,9 +18,8 @@ from retrieval.errors import ArtifactError
 from retrieval.index.backends import hnsw
 from retrieval.index.backends.hnsw_file import check_graph_file
 from retrieval.index.files import open_vectors
-from retrieval.index.items import NO_ROWS
 from retrieval.index.metadata import ShardMetadata, read_metadata
-from retrieval.index.query import Ask
+from retrieval.index.query import NO_ROWS, Ask
 
 HEADER = 96
 M, D, N = 4, 8, 400

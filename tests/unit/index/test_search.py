@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from retrieval.errors import RequestError
 from retrieval.index import AllOf, AnyOf, Filter, Hits, Range, Shard
-from retrieval.index.items import ItemIds
 from retrieval.index.scan import best
 
 
@@ -272,13 +271,3 @@ def test_best_orders_by_score_then_row(scores: list[float], k: int) -> None:
     wanted = sorted((r for r in range(len(scores)) if scores[r] > -np.inf), key=lambda r: (-scores[r], r))[:k]
     assert rows.tolist() == wanted
     assert found.tolist() == [scores[r] for r in wanted]
-
-
-def test_item_ids_both_ways() -> None:
-    ids = ItemIds(["a", "ü", "", "10"])
-    assert sorted(ids.rows({"ü", "10", "nope"})) == [1, 3]
-    assert ids.names(np.array([3, 0])) == ["10", "a"]
-    assert ids.rows([]).tolist() == []
-    assert ItemIds([]).rows(["a"]).tolist() == []
-    assert ids.repeated() is None
-    assert ItemIds(["a", "b", "a"]).repeated() == "a"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from retrieval.errors import ArtifactError, NotFoundError, RequestError, SpaceMismatchError, UnavailableError
-from retrieval.index import AnyOf
+from retrieval.index import AnyOf, VerifiedShards
 from retrieval.serving.ann_host import AnnHost, Terms
 from retrieval.storage import ArtifactStore
 from retrieval.types import BuildId
@@ -126,6 +126,35 @@ def test_the_shard_of_another_build_in_its_place_is_refused(world: World, store:
     with pytest.raises(ArtifactError, match="shard-0-of-2"):
         host.load(two)
     assert host.metadata().active.build == one  # type: ignore[union-attr]
+
+
+def test_the_build_before_comes_back_without_being_read_again(
+    world: World, store: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retrieval.index.verified._SETTLED_NS", 0)
+    one, two = world.builds
+    host = AnnHost("h", "demo", 0, store, verified=VerifiedShards(tmp_path / "verified"))
+    for build in (one, two):
+        host.load(build)
+        host.activate(build)
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("retrieval.index.shard.verify_shard", never)
+    host.load(one)
+    host.activate(one)
+    hits, metadata = host.search("demo", world.versions[0].space_id, queries(), [Terms(3)])
+    assert len(hits[0].item_ids) == 3
+    assert metadata.active is not None
+    assert metadata.active.build == one
+    monkeypatch.undo()
+    host.load(two)
+    host.activate(two)
+    path = store.locate("builds/demo/1") / "shard-0-of-2" / "vectors.npy"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ArtifactError, match=r"vectors\.npy"):
+        host.load(one)
 
 
 def test_what_is_not_there_or_not_expected_is_said(world: World) -> None:

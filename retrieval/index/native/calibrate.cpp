@@ -1,0 +1,103 @@
+// Timing a few searches of every kind, so that plans go by what they cost here.
+#include <algorithm>
+#include <vector>
+
+#include "search_scratch.h"
+
+namespace retrieval {
+namespace {
+
+constexpr uint32_t kTrials = 16;
+constexpr uint32_t kFirstTrials = 4;           // of these: pages and caches are cold
+constexpr uint32_t kTimedScan = 1 << 15;       // rows of one scan, so that a large index opens as fast
+
+double median(std::vector<double>& values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+// The median time of `work(trial)` in nanoseconds.
+template <class Work>
+double timed(const Work& work) {
+  std::vector<double> times;
+  for (uint32_t trial = 0; trial < kTrials; trial++) {
+    const int64_t start = now_ns();
+    work(trial);
+    if (trial >= kFirstTrials) times.push_back(static_cast<double>(now_ns() - start));
+  }
+  return median(times);
+}
+
+// Maps the pages of some rows' codes into this process: else the kernel's time for that would be taken for a scan's.
+void touch(const GraphView& view, uint32_t begin, uint32_t end) {
+  const volatile uint8_t* const codes = view.level[0].codes;
+  for (size_t at = size_t{view.stride} * begin; at < size_t{view.stride} * end; at += 4096) static_cast<void>(codes[at]);
+}
+
+}  // namespace
+
+// Each kind of search by itself, one query after the other: in a service, too, one kind follows on itself.
+void Searcher::calibrate(uint32_t effort) {
+  if (count_ == 0) return;
+  Borrowed borrowed(*this);
+  Scratch& scratch = *borrowed;
+  std::vector<float> query(view_.dim);
+  const auto near_row = [&](uint32_t trial) {
+    const uint32_t row = static_cast<uint32_t>(uint64_t{count_} * (2 * trial + 1) / (2 * kTrials));
+    for (uint32_t d = 0; d < view_.dim; d++) {
+      const size_t at = size_t{view_.stride} * row + d;
+      query[d] = view_.scales[d] * static_cast<float>((view_.level[0].codes[at] - 128) * 256 + view_.rest[at]);
+    }
+    return scratch.walk.encoded(query.data(), view_.dim, view_.scales);
+  };
+  const uint32_t wanted = std::min(std::max(1u, effort), count_), part = std::min(count_, kTimedScan);
+
+  double expanded = 0;
+  const auto walk_to = [&](uint32_t most) {
+    double followed = 0;
+    const double took = timed([&](uint32_t trial) {
+      WalkTerms terms;
+      terms.wanted = most;
+      WalkScratch lent = scratch.walk.walk(most);
+      followed += kernels_.walk(view_, near_row(trial), terms, lent).expanded;
+    });
+    expanded = followed / kTrials;
+    return took;
+  };
+  const double all = walk_to(wanted), most = expanded;
+  const double some = walk_to(std::max(1u, wanted / 8)), least = expanded;
+  costs_.expanded = most > least ? std::max(0.0, all - some) / (most - least) : all / std::max(1.0, most);
+  costs_.entered = std::max(0.0, some - least * costs_.expanded);
+
+  if (view_.leaves.count > 0 && view_.leaves.rows_per_effort > 0) {
+    const uint32_t ranked = leaves_of(sifted_rows(wanted));
+    const double ranking = timed([&](uint32_t trial) { rank_leaves(near_row(trial), ranked, scratch); });
+    uint64_t rows = 0;
+    const double both = timed([&](uint32_t trial) {
+      Answer answer;
+      leaves(Ask{}, near_row(trial), wanted, 0, answer, scratch);
+      rows += answer.visits;
+    });
+    costs_.ranked = ranking / view_.leaves.count;
+    costs_.sifted = std::max(0.0, both - ranking) * kTrials / static_cast<double>(std::max<uint64_t>(1, rows));
+  }
+
+  std::vector<uint64_t> tenth(scratch.excluded.size());
+  for (uint32_t row = 0; row < count_; row += 10) tenth[row >> 6] |= uint64_t{1} << (row & 63);
+  const auto begin = [&](uint32_t trial) {
+    return static_cast<uint32_t>(uint64_t{count_ - part} * trial / kTrials) / 64 * 64;
+  };
+  for (uint32_t trial = 0; trial < kTrials; trial++) touch(view_, begin(trial), begin(trial) + part);
+  uint64_t* const pool = scratch.walk.pool(size_t{wanted} + 1);
+  costs_.scanned = timed([&](uint32_t trial) {
+    kernels_.scan(view_, near_row(trial), Eligible{}, begin(trial), begin(trial) + part, wanted, pool, 0);
+  }) / part;
+  // keeping a row costs more than passing it: of a tenth of the rows, a tenth is kept
+  costs_.gathered = timed([&](uint32_t trial) {
+    kernels_.scan(view_, near_row(trial), Eligible{tenth.data(), nullptr}, begin(trial), begin(trial) + part,
+                  std::max(1u, wanted / 10), pool, 0);
+  }) / ((part + 9) / 10);
+}
+
+}  // namespace retrieval

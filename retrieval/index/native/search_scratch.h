@@ -1,0 +1,49 @@
+// What one search works with; part of Searcher, for the files that it is written in.
+#pragma once
+
+#include <vector>
+
+#include "best_first.h"
+#include "searcher.h"
+#include "walk_memory.h"
+
+namespace retrieval {
+
+struct Searcher::Scratch {
+  WalkMemory walk;
+  std::vector<uint64_t> excluded;
+  std::vector<uint32_t> rows;
+  std::vector<float> scores;
+  std::vector<ScoredRow> found, ranked;
+  BestFirst best_first;
+
+  Scratch(uint32_t count, uint32_t stride) : walk(count, stride), excluded((size_t{count} + 63) / 64) {}
+};
+
+// Scratch of this searcher for as long as one query takes: there are as many as queries at a time, not as threads.
+class Searcher::Borrowed {
+ public:
+  explicit Borrowed(Searcher& owner) : owner_(owner) {
+    {
+      const std::lock_guard<std::mutex> lock(owner_.mutex_);
+      if (!owner_.idle_.empty()) {
+        one_ = std::move(owner_.idle_.back());
+        owner_.idle_.pop_back();
+      }
+    }
+    if (one_ == nullptr) one_ = std::make_unique<Scratch>(owner_.count_, owner_.view_.stride);
+  }
+  Borrowed(const Borrowed&) = delete;
+  Borrowed& operator=(const Borrowed&) = delete;
+  ~Borrowed() {
+    const std::lock_guard<std::mutex> lock(owner_.mutex_);
+    owner_.idle_.push_back(std::move(one_));
+  }
+  Scratch& operator*() { return *one_; }
+
+ private:
+  Searcher& owner_;
+  std::unique_ptr<Scratch> one_;
+};
+
+}  // namespace retrieval
