@@ -143,8 +143,8 @@ class Index:
     def bytes(self) -> int:
         """Size of the file."""
     @property
-    def costs(self) -> tuple[float, float, float, float, float, float]:
-        """Nanoseconds of beginning a walk, of a row whose links are followed, of a scanned row, of a row scanned
+    def costs(self) -> tuple[float, float, float, float, float]:
+        """Nanoseconds of a row whose links are followed, of a scanned row, of a row scanned
         through a filter, of ranking a leaf, and of a row in a leaf.
         """
     @property

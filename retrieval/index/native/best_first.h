@@ -20,8 +20,8 @@ inline bool goes_before(const ScoredRow& a, const ScoredRow& b) {
 // what is left to do in a bucket is little, and no comparison has to be guessed.
 class BestFirst {
  public:
-  // `rows` [n] in, the same rows in order out. No score may be NaN.
-  void order(std::vector<ScoredRow>& rows) {
+  // `rows` [n] in, the same rows out, the first `wanted` of them in order. No score may be NaN.
+  void order(std::vector<ScoredRow>& rows, size_t wanted) {
     const size_t n = rows.size();
     if (n < 2) return;
     float least = rows[0].score, most = rows[0].score;
@@ -41,13 +41,27 @@ class BestFirst {
     sorted_.resize(n);
     for (const ScoredRow& one : rows) sorted_[ends_[bucket_of(one.score)]++] = one;
     // now ends_[b] is where bucket b ends
-    for (uint32_t b = 0, start = 0; b < buckets; start = ends_[b++]) {
-      if (ends_[b] - start > 1) std::sort(sorted_.begin() + start, sorted_.begin() + ends_[b], goes_before);
-    }
+    for (uint32_t b = 0, start = 0; b < buckets && start < wanted; start = ends_[b++]) sort_few(start, ends_[b]);
     rows.swap(sorted_);
   }
 
  private:
+  void sort_few(size_t start, size_t end) {
+    if (end - start > kFew) {
+      std::sort(sorted_.begin() + static_cast<std::ptrdiff_t>(start), sorted_.begin() + static_cast<std::ptrdiff_t>(end),
+                goes_before);
+      return;
+    }
+    for (size_t i = start + 1; i < end; i++) {
+      const ScoredRow one = sorted_[i];
+      size_t j = i;
+      for (; j > start && goes_before(one, sorted_[j - 1]); j--) sorted_[j] = sorted_[j - 1];
+      sorted_[j] = one;
+    }
+  }
+
+  static constexpr size_t kFew = 16;
+
   std::vector<uint32_t> ends_;
   std::vector<ScoredRow> sorted_;
 };

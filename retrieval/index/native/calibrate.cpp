@@ -8,7 +8,6 @@ namespace retrieval {
 namespace {
 
 constexpr uint32_t kTrials = 16;
-constexpr uint32_t kFirstTrials = 4;           // of these: pages and caches are cold
 constexpr uint32_t kTimedScan = 1 << 15;       // rows of one scan, so that a large index opens as fast
 
 double median(std::vector<double>& values) {
@@ -17,22 +16,18 @@ double median(std::vector<double>& values) {
   return *middle;
 }
 
-// The median time of `work(trial)` in nanoseconds.
+// The median time of `work(trial)` in nanoseconds. All are done twice: the first time maps the pages that they read into
+// this process, and the kernel's time for that would be taken for the search's.
 template <class Work>
 double timed(const Work& work) {
   std::vector<double> times;
+  for (uint32_t trial = 0; trial < kTrials; trial++) work(trial);
   for (uint32_t trial = 0; trial < kTrials; trial++) {
     const int64_t start = now_ns();
     work(trial);
-    if (trial >= kFirstTrials) times.push_back(static_cast<double>(now_ns() - start));
+    times.push_back(static_cast<double>(now_ns() - start));
   }
   return median(times);
-}
-
-// Maps the pages of some rows' codes into this process: else the kernel's time for that would be taken for a scan's.
-void touch(const GraphView& view, uint32_t begin, uint32_t end) {
-  const volatile uint8_t* const codes = view.level[0].codes;
-  for (size_t at = size_t{view.stride} * begin; at < size_t{view.stride} * end; at += 4096) static_cast<void>(codes[at]);
 }
 
 }  // namespace
@@ -54,21 +49,13 @@ void Searcher::calibrate(uint32_t effort) {
   const uint32_t wanted = std::min(std::max(1u, effort), count_), part = std::min(count_, kTimedScan);
 
   double expanded = 0;
-  const auto walk_to = [&](uint32_t most) {
-    double followed = 0;
-    const double took = timed([&](uint32_t trial) {
-      WalkTerms terms;
-      terms.wanted = most;
-      WalkScratch lent = scratch.walk.walk(most);
-      followed += kernels_.walk(view_, near_row(trial), terms, lent).expanded;
-    });
-    expanded = followed / kTrials;
-    return took;
-  };
-  const double all = walk_to(wanted), most = expanded;
-  const double some = walk_to(std::max(1u, wanted / 8)), least = expanded;
-  costs_.expanded = most > least ? std::max(0.0, all - some) / (most - least) : all / std::max(1.0, most);
-  costs_.entered = std::max(0.0, some - least * costs_.expanded);
+  const double walk = timed([&](uint32_t trial) {
+    WalkTerms terms;
+    terms.wanted = wanted;
+    WalkScratch lent = scratch.walk.walk(wanted);
+    expanded += kernels_.walk(view_, near_row(trial), terms, lent).expanded;
+  });
+  costs_.expanded = walk * 2 * kTrials / std::max(1.0, expanded);
 
   if (view_.leaves.count > 0 && view_.leaves.rows_per_effort > 0) {
     const uint32_t ranked = leaves_of(sifted_rows(wanted));
@@ -80,7 +67,7 @@ void Searcher::calibrate(uint32_t effort) {
       rows += answer.visits;
     });
     costs_.ranked = ranking / view_.leaves.count;
-    costs_.sifted = std::max(0.0, both - ranking) * kTrials / static_cast<double>(std::max<uint64_t>(1, rows));
+    costs_.sifted = std::max(0.0, both - ranking) * 2 * kTrials / static_cast<double>(std::max<uint64_t>(1, rows));
   }
 
   std::vector<uint64_t> tenth(scratch.excluded.size());
@@ -88,7 +75,6 @@ void Searcher::calibrate(uint32_t effort) {
   const auto begin = [&](uint32_t trial) {
     return static_cast<uint32_t>(uint64_t{count_ - part} * trial / kTrials) / 64 * 64;
   };
-  for (uint32_t trial = 0; trial < kTrials; trial++) touch(view_, begin(trial), begin(trial) + part);
   uint64_t* const pool = scratch.walk.pool(size_t{wanted} + 1);
   costs_.scanned = timed([&](uint32_t trial) {
     kernels_.scan(view_, near_row(trial), Eligible{}, begin(trial), begin(trial) + part, wanted, pool, 0);

@@ -48,8 +48,8 @@ static inline int32_t pool_score(uint64_t entry) {
 }
 static inline uint32_t pool_row(uint64_t entry) { return ~static_cast<uint32_t>(entry >> 2) & (kMostRows - 1); }
 
-// Cosines from -1 to 1 in steps of .001, about what 8-bit codes can tell apart.
-constexpr uint32_t kBuckets = 2048;
+// Cosines from -1 to 1 in steps of .002, about what 8-bit codes can tell apart.
+constexpr uint32_t kBuckets = 1024;
 
 // What sifting keeps: the `wanted` best rows and those as good as the last of them (to a bucket's width), in no order.
 // Rows that fell out stay among `entries` until there is no room left; `least` tells them apart.

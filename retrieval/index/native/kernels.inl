@@ -3,8 +3,7 @@
 // copy of it, perhaps the one whose instructions this processor does not have.
 //
 // Isa::score4(codes, stride, ordinals, query, out)   scores [4] of four rows
-// Isa::score16(codes, stride, query, out)            scores [16] of consecutive rows
-// Isa::at_least(scores, least)                       bits of those of scores [16] that are no lower than `least`
+// Isa::score16(codes, stride, query, least, out)     of consecutive rows [16]; bits of those no lower than `least`
 // Isa::finish(high, low, scaled, stride)             inner product of one row's 16-bit coordinates
 // Isa::dot(a, b, dim), Isa::dots4(query, v, dim, out) float32
 

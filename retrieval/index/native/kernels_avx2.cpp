@@ -30,17 +30,14 @@ struct Isa {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(out), four);
   }
 
-  static void score16(const uint8_t* codes, uint32_t stride, const int8_t* query, int32_t* out) {
+  static uint32_t score16(const uint8_t* codes, uint32_t stride, const int8_t* query, int32_t least, int32_t* out) {
     const uint32_t rows[4] = {0, 1, 2, 3};
-    for (uint32_t j = 0; j < 16; j += 4) score4(codes + size_t{stride} * j, stride, rows, query, out + j);
-  }
-
-  static uint32_t at_least(const int32_t* scores, int32_t least) {
     uint32_t found = 0;
-    for (int j = 0; j < 2; j++) {
-      const __m256i eight = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(scores + 8 * j));
-      const __m256i below = _mm256_cmpgt_epi32(_mm256_set1_epi32(least), eight);
-      found |= (~static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(below))) & 255u) << (8 * j);
+    for (uint32_t j = 0; j < 16; j += 4) {
+      score4(codes + size_t{stride} * j, stride, rows, query, out + j);
+      const __m128i four = _mm_loadu_si128(reinterpret_cast<const __m128i*>(out + j));
+      const __m128i below = _mm_cmpgt_epi32(_mm_set1_epi32(least), four);
+      found |= (~static_cast<uint32_t>(_mm_movemask_ps(_mm_castsi128_ps(below))) & 15u) << j;
     }
     return found;
   }

@@ -11,12 +11,38 @@ namespace {
 
 struct Isa {
   static void score4(const uint8_t* codes, uint32_t stride, const uint32_t* rows, const int8_t* query, int32_t* out) {
-    __m512i sums[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512()};
     const uint8_t* code[4];
     for (int x = 0; x < 4; x++) code[x] = codes + size_t{stride} * rows[x];
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), four(code[0], code[1], code[2], code[3], stride, query));
+  }
+
+  static uint32_t score16(const uint8_t* codes, uint32_t stride, const int8_t* query, int32_t least, int32_t* out) {
+    // with a stride that the compiler knows, the query stays in a register
+    const __m512i scores = stride == 64 ? sixteen(codes, 64, query) : sixteen(codes, stride, query);
+    _mm512_storeu_si512(out, scores);
+    return _mm512_cmpge_epi32_mask(scores, _mm512_set1_epi32(least));
+  }
+
+  __attribute__((always_inline)) static __m512i sixteen(const uint8_t* codes, size_t stride, const int8_t* query) {
+    __m128i parts[4];
+    for (size_t j = 0; j < 4; j++) {
+      const uint8_t* const code = codes + 4 * j * stride;
+      parts[j] = four(code, code + stride, code + 2 * stride, code + 3 * stride, static_cast<uint32_t>(stride), query);
+    }
+    const __m256i low = _mm256_inserti128_si256(_mm256_castsi128_si256(parts[0]), parts[1], 1);
+    const __m256i high = _mm256_inserti128_si256(_mm256_castsi128_si256(parts[2]), parts[3], 1);
+    return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+  }
+
+  __attribute__((always_inline)) static __m128i four(const uint8_t* a, const uint8_t* b, const uint8_t* c,
+                                                     const uint8_t* e, uint32_t stride, const int8_t* query) {
+    __m512i sums[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512()};
     for (uint32_t d = 0; d < stride; d += 64) {
       const __m512i part = _mm512_loadu_si512(query + d);
-      for (int x = 0; x < 4; x++) sums[x] = _mm512_dpbusd_epi32(sums[x], _mm512_loadu_si512(code[x] + d), part);
+      sums[0] = _mm512_dpbusd_epi32(sums[0], _mm512_loadu_si512(a + d), part);
+      sums[1] = _mm512_dpbusd_epi32(sums[1], _mm512_loadu_si512(b + d), part);
+      sums[2] = _mm512_dpbusd_epi32(sums[2], _mm512_loadu_si512(c + d), part);
+      sums[3] = _mm512_dpbusd_epi32(sums[3], _mm512_loadu_si512(e + d), part);
     }
     const __m512i first =
         _mm512_add_epi32(_mm512_unpacklo_epi32(sums[0], sums[1]), _mm512_unpackhi_epi32(sums[0], sums[1]));
@@ -24,17 +50,7 @@ struct Isa {
         _mm512_add_epi32(_mm512_unpacklo_epi32(sums[2], sums[3]), _mm512_unpackhi_epi32(sums[2], sums[3]));
     const __m512i both = _mm512_add_epi32(_mm512_unpacklo_epi64(first, second), _mm512_unpackhi_epi64(first, second));
     const __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(both), _mm512_extracti64x4_epi64(both, 1));
-    const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), four);
-  }
-
-  static void score16(const uint8_t* codes, uint32_t stride, const int8_t* query, int32_t* out) {
-    const uint32_t rows[4] = {0, 1, 2, 3};
-    for (uint32_t j = 0; j < 16; j += 4) score4(codes + size_t{stride} * j, stride, rows, query, out + j);
-  }
-
-  static uint32_t at_least(const int32_t* scores, int32_t least) {
-    return _mm512_cmpge_epi32_mask(_mm512_loadu_si512(scores), _mm512_set1_epi32(least));
+    return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
   }
 
   static float finish(const uint8_t* high, const uint8_t* low, const float* scaled, uint32_t stride) {

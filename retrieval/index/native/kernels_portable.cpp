@@ -16,14 +16,11 @@ struct Isa {
     }
   }
 
-  static void score16(const uint8_t* codes, uint32_t stride, const int8_t* query, int32_t* out) {
+  static uint32_t score16(const uint8_t* codes, uint32_t stride, const int8_t* query, int32_t least, int32_t* out) {
     const uint32_t rows[4] = {0, 1, 2, 3};
-    for (uint32_t j = 0; j < 16; j += 4) score4(codes + size_t{stride} * j, stride, rows, query, out + j);
-  }
-
-  static uint32_t at_least(const int32_t* scores, int32_t least) {
     uint32_t found = 0;
-    for (uint32_t x = 0; x < 16; x++) found |= static_cast<uint32_t>(scores[x] >= least) << x;
+    for (uint32_t j = 0; j < 16; j += 4) score4(codes + size_t{stride} * j, stride, rows, query, out + j);
+    for (uint32_t x = 0; x < 16; x++) found |= static_cast<uint32_t>(out[x] >= least) << x;
     return found;
   }
 

@@ -156,7 +156,7 @@ class Index {
 
   nb::tuple costs() const {
     const Costs costs = searcher_.costs();
-    return nb::make_tuple(costs.entered, costs.expanded, costs.scanned, costs.gathered, costs.ranked, costs.sifted);
+    return nb::make_tuple(costs.expanded, costs.scanned, costs.gathered, costs.ranked, costs.sifted);
   }
 
   nb::tuple search(Matrix<float> queries, Vector<uint32_t> k, Vector<uint32_t> effort, Bits allowed,

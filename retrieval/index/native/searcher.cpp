@@ -11,8 +11,8 @@ namespace retrieval {
 namespace {
 
 constexpr uint32_t kScannedAtOnce = 1 << 15;  // rows between two looks at the clock; a multiple of 64
-constexpr uint32_t kLeastEffort = 25;         // even a single row is looked for among so many times rows_per_effort
-constexpr size_t kFetchedAhead = 1024;        // bytes of the next leaf; the processor itself follows from there
+constexpr uint32_t kLeastEffort = 16;         // even a single row is looked for among so many times rows_per_effort
+constexpr size_t kFetchedAhead = 8192;        // bytes of the next leaf; the processor itself follows from there
 
 // Far from a query many rows score alike: a scan keeps more of them for the final scores, which cost it little.
 uint32_t scanned_pool(const Ask& ask, uint32_t wanted) { return std::max(wanted, 4 * std::min(ask.k, 1u << 20) + 64); }
@@ -77,26 +77,25 @@ void Searcher::answer(const Ask& ask, Answer& answer, Scratch& scratch) {
   finish(ask, query, found, answer, scratch);
 }
 
-// The cheapest that finds enough. Under a filter a walk passes rows that may not be answered, too, and where the filter
-// keeps away from the query it is neither cheap nor sure to find the few that it wants: leaves are, where there are any.
+// A scan, or what is cheaper: leaves where they find what a walk finds, else a walk. Leaves hold under filters, too, where
+// a walk passes rows that may not be answered, and misses some where the filter keeps away from the query.
 Plan Searcher::planned(const Ask& ask, uint32_t wanted) const {
   const uint32_t allowed = ask.allowed != nullptr ? ask.allowed_count : count_;
   if (allowed == 0 || wanted == 0 || ask.k == 0) return Plan::kNothing;
   if (ask.only != Plan::kNothing) return ask.only;
   const bool filtered = ask.allowed != nullptr;
   const double passed = double{1} * count_ / allowed;  // rows for one that counts
-  const double scan = filtered ? std::min(costs_.scanned * count_, costs_.gathered * allowed) + count_ / 64 * 0.5
-                               : costs_.scanned * count_;
   const double expanded = wanted * passed + ask.excluded_count * 0.25;
   // A scan that a budget of visits ends has seen the first rows only, another plan those near the query
   const bool whole = ask.visits == 0 || ask.visits >= allowed || (filtered && expanded > ask.visits);
   if (wanted >= allowed && whole) return Plan::kScan;
-  const double walk = costs_.entered + expanded * costs_.expanded;
-  if (view_.leaves.count == 0 || view_.leaves.rows_per_effort == 0) return walk < scan || !whole ? Plan::kWalk : Plan::kScan;
+  const double scan = filtered ? std::min(costs_.scanned * count_, costs_.gathered * allowed) + count_ / 64 * 0.5
+                               : costs_.scanned * count_;
   const double rows = std::min<double>(count_, static_cast<double>(sifted_rows(wanted)) * passed);
-  const double leaves = view_.leaves.count * costs_.ranked + rows * costs_.sifted;
-  if (!filtered && walk < leaves && (walk < scan || !whole)) return Plan::kWalk;
-  return leaves < scan || !whole ? Plan::kLeaves : Plan::kScan;
+  const bool leafy = view_.leaves.rows_per_effort > 0;
+  const double other = leafy ? view_.leaves.count * costs_.ranked + rows * costs_.sifted : expanded * costs_.expanded;
+  if (scan <= other && whole) return Plan::kScan;
+  return leafy ? Plan::kLeaves : Plan::kWalk;
 }
 
 uint64_t Searcher::sifted_rows(uint32_t wanted) const {
@@ -117,7 +116,7 @@ void Searcher::rank_leaves(const QueryCode& query, uint32_t most, Scratch& scrat
   for (uint32_t i = 0, n = settled(kept); i < n; i++) {
     scratch.ranked.push_back({static_cast<float>(pool_score(kept.entries[i])), pool_row(kept.entries[i])});
   }
-  scratch.best_first.order(scratch.ranked);
+  scratch.best_first.order(scratch.ranked, scratch.ranked.size());
 }
 
 uint32_t Searcher::leaves(const Ask& ask, const QueryCode& query, uint32_t wanted, int64_t deadline, Answer& answer,
@@ -137,8 +136,10 @@ uint32_t Searcher::leaves(const Ask& ask, const QueryCode& query, uint32_t wante
       break;
     }
     if (i + 1 < scratch.ranked.size()) {
-      const uint8_t* const next = codes + size_t{view_.stride} * all.starts[scratch.ranked[i + 1].row];
-      for (size_t b = 0; b < kFetchedAhead; b += 64) __builtin_prefetch(next + b, 0, 3);
+      const uint32_t* const bounds = all.starts + scratch.ranked[i + 1].row;
+      const uint8_t* const next = codes + size_t{view_.stride} * bounds[0];
+      const size_t bytes = std::min(kFetchedAhead, size_t{view_.stride} * (bounds[1] - bounds[0]));
+      for (size_t b = 0; b < bytes; b += 64) __builtin_prefetch(next + b, 0, 3);
     }
     kernels_.sift(codes, view_.stride, query, eligible, begin, end, kept);
     passed += eligible_between(eligible, begin, end);
@@ -225,8 +226,8 @@ void Searcher::finish(const Ask& ask, const QueryCode& query, uint32_t found, An
   kernels_.finish(view_, query, scratch.rows.data(), n, scratch.scores.data());
   scratch.found.resize(n);
   for (uint32_t j = 0; j < n; j++) scratch.found[j] = {scratch.scores[j], scratch.rows[j]};
-  scratch.best_first.order(scratch.found);
   const uint32_t k = std::min(ask.k, n);
+  scratch.best_first.order(scratch.found, k);
   answer.rows.resize(k);
   answer.scores.resize(k);
   for (uint32_t j = 0; j < k; j++) {

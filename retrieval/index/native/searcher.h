@@ -38,7 +38,6 @@ struct Answer {
 
 // What one step costs here, in nanoseconds: what the plan is chosen by.
 struct Costs {
-  double entered = 1000.0;  // finding where to begin
   double expanded = 200.0;  // a row whose links are followed
   double scanned = 2.5;     // a row of a scan over all
   double gathered = 4.0;    // a row of a scan over those allowed

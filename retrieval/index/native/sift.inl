@@ -37,6 +37,19 @@ inline void clear_away(const QueryCode& query, Kept& kept) {
   kept.size = size;
 }
 
+// As Isa::score16 for fewer rows.
+inline uint32_t score_last(const uint8_t* codes, uint32_t stride, const QueryCode& query, uint32_t first, uint32_t n,
+                           int32_t least, int32_t* scores) {
+  uint32_t near = 0;
+  for (uint32_t j = 0; j < n; j += 4) {
+    uint32_t rows[4];
+    for (uint32_t x = 0; x < 4; x++) rows[x] = first + (j + x < n ? j + x : n - 1);
+    Isa::score4(codes, stride, rows, query.code, scores + j);
+  }
+  for (uint32_t x = 0; x < n; x++) near |= static_cast<uint32_t>(scores[x] >= least) << x;
+  return near;
+}
+
 void sift(const uint8_t* codes, uint32_t stride, const QueryCode& query, const Eligible& eligible, uint32_t begin,
           uint32_t end, Kept& kept) {
   const bool filtered = eligible.any();
@@ -45,16 +58,8 @@ void sift(const uint8_t* codes, uint32_t stride, const QueryCode& query, const E
     const uint32_t n = end - first < 16 ? end - first : 16;
     uint32_t near = filtered ? eligible.bits(first, n) : (1u << n) - 1;
     if (near == 0) continue;
-    if (n == 16) {
-      Isa::score16(codes + size_t{stride} * first, stride, query.code, scores);
-    } else {
-      for (uint32_t j = 0; j < n; j += 4) {
-        uint32_t rows[4];
-        for (uint32_t x = 0; x < 4; x++) rows[x] = first + (j + x < n ? j + x : n - 1);
-        Isa::score4(codes, stride, rows, query.code, scores + j);
-      }
-    }
-    near &= Isa::at_least(scores, kept.least);
+    near &= n == 16 ? Isa::score16(codes + size_t{stride} * first, stride, query.code, kept.least, scores)
+                    : score_last(codes, stride, query, first, n, kept.least, scores);
     if (near == 0) continue;
     if (kept.room - kept.size < 16) clear_away(query, kept);
     for (; near != 0; near &= near - 1) {
