@@ -16,8 +16,8 @@ class IndexConfig(Section):
     shards: int = Field(1, ge=1, le=4096, description="Number of shards that the corpus is hashed into.")
     ann: Literal["native", "hnswlib", "exact"] = Field(
         "native",
-        description="How a shard is searched: native (the project's own core: leaves of near items and a graph), hnswlib (a "
-        "graph) or exact (every item).",
+        description="How a shard is searched: native (the project's own core: leaves of near items, and a graph), "
+        "hnswlib (a graph) or exact (every item).",
     )
     M: int = Field(16, ge=2, le=256, description="Links per node of the graph (twice as many at its lowest level).")
     ef_construction: int = Field(200, ge=8, le=4096, description="Candidates weighed while a node is linked in.")

@@ -79,8 +79,7 @@ def globo(work: Path) -> tuple[Floats, Floats]:
     items, users = work / "globo-items.npy", work / "globo-users.npy"
     if not (items.is_file() and users.is_file()):
         raise SystemExit(
-            f"{items} and {users} are not there: train the recipe `globo`, encode its items and the users' histories "
-            "with the two towers of the exported version, and save both with numpy.save as float32 [count, dim]"
+            f"{items} and {users} are not there: `python -m tests.bench.ann.globo --help` says how to make them"
         )
     asked = np.load(users)
     return _unit(np.load(items)), _unit(asked[:: max(1, len(asked) // QUERIES)][:QUERIES])

@@ -30,9 +30,7 @@ def main() -> None:
     """Encode and save."""
     parser = argparse.ArgumentParser(description="Vectors of the globo model")
     parser.add_argument("--quality", type=Path, required=True, help="work folder of tests.bench.quality")
-    parser.add_argument(
-        "--work", type=Path, default=Path("build/bench-ann"), help="where tests.bench.ann looks for them"
-    )
+    parser.add_argument("--work", type=Path, default=Path("build/bench-ann"), help="that of tests.bench.ann")
     parser.add_argument("--cut", default="evening")
     parser.add_argument("--version", type=int, default=1)
     given = parser.parse_args()
