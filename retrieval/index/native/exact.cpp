@@ -36,6 +36,17 @@ class Best {
     if (heap_.size() == k_) worst_ = heap_.front().first;
   }
 
+  // Consecutive rows; most of them are further away than what is kept, and are passed sixteen at a time.
+  void offer_all(const float* scores, uint32_t n, uint32_t first) {
+    uint32_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+      uint32_t near = 0;
+      for (uint32_t x = 0; x < 16; x++) near |= static_cast<uint32_t>(scores[i + x] >= worst_);
+      for (uint32_t x = 0; near != 0 && x < 16; x++) offer(scores[i + x], first + i + x);
+    }
+    for (; i < n; i++) offer(scores[i], first + i);
+  }
+
   void into(Answer& answer) {
     std::sort_heap(heap_.begin(), heap_.end(), better);
     for (const Scored& one : heap_) {
@@ -62,7 +73,7 @@ void offer_block(const Vectors& vectors, const Ask& ask, const uint64_t* exclude
   const bool sparse = ask.allowed != nullptr && ask.allowed_count < vectors.count / 4;
   if (!sparse) kernels.dots(ask.query, vectors.row(begin), end - begin, vectors.dim, scores.data());
   if (!eligible.any()) {
-    for (uint32_t row = begin; row < end; row++) best.offer(scores[row - begin], row);
+    best.offer_all(scores.data(), end - begin, begin);
     return;
   }
   for (uint32_t word = begin / 64; word < (end + 63) / 64; word++) {

@@ -109,7 +109,13 @@ void finish(const GraphView& graph, const QueryCode& query, const uint32_t* rows
 }
 
 void dots(const float* query, const float* vectors, uint32_t n, uint32_t dim, float* scores) {
+  constexpr size_t kAhead = 4096;  // bytes: the processor's own reading ahead stops at each page
+  const size_t bytes = 4 * size_t{dim} * sizeof(float);
   uint32_t j = 0;
-  for (; j + 4 <= n; j += 4) Isa::dots4(query, vectors + size_t{dim} * j, dim, scores + j);
+  for (; j + 4 <= n; j += 4) {
+    const char* const ahead = reinterpret_cast<const char*>(vectors + size_t{dim} * j) + kAhead;
+    for (size_t b = 0; b < bytes; b += 64) prefetch(ahead + b);
+    Isa::dots4(query, vectors + size_t{dim} * j, dim, scores + j);
+  }
   for (; j < n; j++) scores[j] = Isa::dot(query, vectors + size_t{dim} * j, dim);
 }

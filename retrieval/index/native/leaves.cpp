@@ -16,8 +16,8 @@ namespace retrieval {
 namespace {
 
 constexpr uint32_t kFewest = 4096;       // vectors; fewer are scanned as fast
-constexpr uint32_t kSampledPerLeaf = 32;
-constexpr int kRounds = 8;
+constexpr uint32_t kSampledPerLeaf = 64;
+constexpr int kRounds = 12;
 constexpr uint32_t kAtOnce = 1024;       // vectors in a piece of work
 constexpr uint32_t kTuningQueries = 256;
 constexpr uint32_t kTuningFound = 100;
@@ -145,11 +145,11 @@ uint32_t tuned(const BuiltGraph& graph, const float* vectors, uint32_t effort, u
   Searcher(view, kernels()).search(asks.data(), asks.size(), found.data(), threads);
   const double walked = recall(found, exact);
   for (Ask& ask : asks) ask.only = Plan::kLeaves;
-  for (const uint32_t* tried = std::begin(kTried); tried + 1 < std::end(kTried); tried++) {
+  for (const uint32_t* tried = std::begin(kTried); tried + 2 < std::end(kTried); tried++) {
     view.leaves.rows_per_effort = *tried;
     Searcher(view, kernels()).search(asks.data(), asks.size(), found.data(), threads);
-    // the next larger one: queries of users are not those tried here
-    if (recall(found, exact) >= walked) return tried[1];
+    // a quarter to a half more than that: queries of users are not those tried here
+    if (recall(found, exact) >= walked) return tried[2];
   }
   return 0;
 }
