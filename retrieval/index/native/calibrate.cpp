@@ -75,14 +75,16 @@ void Searcher::calibrate(uint32_t effort) {
   const auto begin = [&](uint32_t trial) {
     return static_cast<uint32_t>(uint64_t{count_ - part} * trial / kTrials) / 64 * 64;
   };
-  uint64_t* const pool = scratch.walk.pool(size_t{wanted} + 1);
+  const uint8_t* const codes = view_.level[0].codes;
   costs_.scanned = timed([&](uint32_t trial) {
-    kernels_.scan(view_, near_row(trial), Eligible{}, begin(trial), begin(trial) + part, wanted, pool, 0);
+    Kept kept = scratch.walk.kept(wanted);
+    kernels_.sift(codes, view_.stride, near_row(trial), Eligible{}, begin(trial), begin(trial) + part, kept);
   }) / part;
   // keeping a row costs more than passing it: of a tenth of the rows, a tenth is kept
   costs_.gathered = timed([&](uint32_t trial) {
-    kernels_.scan(view_, near_row(trial), Eligible{tenth.data(), nullptr}, begin(trial), begin(trial) + part,
-                  std::max(1u, wanted / 10), pool, 0);
+    Kept kept = scratch.walk.kept(std::max(1u, wanted / 10));
+    kernels_.gather(codes, view_.stride, near_row(trial), Eligible{tenth.data(), nullptr}, begin(trial),
+                    begin(trial) + part, kept);
   }) / ((part + 9) / 10);
 }
 

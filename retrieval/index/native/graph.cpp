@@ -59,13 +59,16 @@ class LevelBuilder {
     const uint32_t top = static_cast<uint32_t>(graph_.level.size()) - 1;
     uint32_t linked = 0;
     for (uint32_t highest = top + 1; highest-- > at_;) {
-      const std::vector<uint32_t> nodes = nodes_of(highest);
+      std::vector<uint32_t> nodes = nodes_of(highest);
       if (at_ == top) graph_.entry = nodes.front();
       const GraphView seen = view(highest);
       // the very first is there for the others to find
       for (size_t start = linked == 0 ? 1 : 0; start < nodes.size();) {
         const double most = std::max(1.0, std::min((linked + start) * kBatchShare, count_ * kLargestBatch));
         const size_t n = std::min(nodes.size() - start, static_cast<size_t>(most));
+        // in the order of the rows: those near each other meet the same others, while these are in the cache
+        const auto batch = nodes.begin() + static_cast<std::ptrdiff_t>(start);
+        std::sort(batch, batch + static_cast<std::ptrdiff_t>(n));
         link(seen, nodes.data() + start, static_cast<uint32_t>(n));
         start += n;
         if (progress) progress(linked + static_cast<uint32_t>(start));

@@ -68,13 +68,12 @@ struct Kernels {
   const char* name;
   // Best-first walk from the graph's entry; leaves the pool in scratch.pool
   WalkOutcome (*walk)(const GraphView&, const QueryCode&, const WalkTerms&, WalkScratch&);
-  // Every eligible row of [begin, end) against the query; keeps the best `wanted` in `pool` (holding `held` already),
-  // returns how many it holds then
-  uint32_t (*scan)(const GraphView&, const QueryCode&, const Eligible&, uint32_t begin, uint32_t end, uint32_t wanted,
-                   uint64_t* pool, uint32_t held);
   // Offers the eligible ones of the consecutive rows [begin, end) of `codes` [.. * stride]
   void (*sift)(const uint8_t* codes, uint32_t stride, const QueryCode&, const Eligible&, uint32_t begin, uint32_t end,
                Kept&);
+  // The same, fetching one eligible row at a time: for few of them
+  void (*gather)(const uint8_t* codes, uint32_t stride, const QueryCode&, const Eligible&, uint32_t begin, uint32_t end,
+                 Kept&);
   // Final scores [n] of rows [n]: inner products of the 16-bit coordinates with the query
   void (*finish)(const GraphView&, const QueryCode&, const uint32_t* rows, uint32_t n, float* scores);
   // Inner product of two float32 vectors [dim]

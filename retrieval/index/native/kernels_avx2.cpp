@@ -83,6 +83,6 @@ struct Isa {
 
 }  // namespace
 
-const Kernels kAvx2{"avx2", walk, scan, sift, finish, Isa::dot, dots};
+const Kernels kAvx2{"avx2", walk, sift, gather, finish, Isa::dot, dots};
 
 }  // namespace retrieval

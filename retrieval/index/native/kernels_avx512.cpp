@@ -99,6 +99,6 @@ struct Isa {
 
 }  // namespace
 
-const Kernels kAvx512{"avx512", walk, scan, sift, finish, Isa::dot, dots};
+const Kernels kAvx512{"avx512", walk, sift, gather, finish, Isa::dot, dots};
 
 }  // namespace retrieval

@@ -61,6 +61,6 @@ struct Isa {
 
 }  // namespace
 
-const Kernels kPortable{"portable", walk, scan, sift, finish, Isa::dot, dots};
+const Kernels kPortable{"portable", walk, sift, gather, finish, Isa::dot, dots};
 
 }  // namespace retrieval

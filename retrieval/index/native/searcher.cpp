@@ -11,6 +11,8 @@ namespace retrieval {
 namespace {
 
 constexpr uint32_t kScannedAtOnce = 1 << 15;  // rows between two looks at the clock; a multiple of 64
+constexpr uint32_t kSparse = 8;               // fewer than one row in so many is fetched by itself
+constexpr double kFar = 1.5;                  // so many times the rows that a filter should take: it keeps away
 constexpr uint32_t kLeastEffort = 16;         // even a single row is looked for among so many times rows_per_effort
 constexpr size_t kFetchedAhead = 8192;        // bytes of the next leaf; the processor itself follows from there
 
@@ -89,8 +91,7 @@ Plan Searcher::planned(const Ask& ask, uint32_t wanted) const {
   // A scan that a budget of visits ends has seen the first rows only, another plan those near the query
   const bool whole = ask.visits == 0 || ask.visits >= allowed || (filtered && expanded > ask.visits);
   if (wanted >= allowed && whole) return Plan::kScan;
-  const double scan = filtered ? std::min(costs_.scanned * count_, costs_.gathered * allowed) + count_ / 64 * 0.5
-                               : costs_.scanned * count_;
+  const double scan = sparse(ask) ? costs_.gathered * allowed + count_ / 64 * 0.5 : costs_.scanned * count_;
   const double rows = std::min<double>(count_, static_cast<double>(sifted_rows(wanted)) * passed);
   const bool leafy = view_.leaves.rows_per_effort > 0;
   const double other = leafy ? view_.leaves.count * costs_.ranked + rows * costs_.sifted : expanded * costs_.expanded;
@@ -128,7 +129,8 @@ uint32_t Searcher::leaves(const Ask& ask, const QueryCode& query, uint32_t wante
   // neighbours of the last one wanted may have taken its place in 8 bits
   Kept kept = scratch.walk.kept(wanted + wanted / 4 + 16);
   const uint8_t* const codes = view_.level[0].codes;
-  uint64_t passed = 0;
+  uint64_t passed = 0, looked_at = 0;
+  const double far = kFar * static_cast<double>(enough) * count_ / std::max(1u, ask.allowed_count);
   for (size_t i = 0; i < scratch.ranked.size() && passed < enough; i++) {
     const uint32_t leaf = scratch.ranked[i].row, begin = all.starts[leaf], end = all.starts[leaf + 1];
     if (i > 0 && ((ask.visits > 0 && answer.visits >= ask.visits) || (deadline > 0 && now_ns() >= deadline))) {
@@ -144,6 +146,12 @@ uint32_t Searcher::leaves(const Ask& ask, const QueryCode& query, uint32_t wante
     kernels_.sift(codes, view_.stride, query, eligible, begin, end, kept);
     passed += eligible_between(eligible, begin, end);
     answer.visits = passed;
+    looked_at += end - begin;
+    // Far from the query many leaves score alike, and nearness of centres says little of their rows
+    if (ask.allowed != nullptr && static_cast<double>(looked_at) > far && ask.only == Plan::kNothing && affordable(ask, deadline, answer)) {
+      answer.plan = Plan::kScan;
+      return 0;
+    }
   }
   const uint32_t found = settled(kept);
   if (found < ask.k && !answer.truncated && ask.only == Plan::kNothing) {
@@ -188,31 +196,36 @@ bool Searcher::affordable(const Ask& ask, int64_t deadline, const Answer& answer
   return deadline == 0 || now_ns() + static_cast<int64_t>(costs_.scanned * count_) < deadline;
 }
 
+// Whether so few rows are eligible that each is fetched by itself.
+bool Searcher::sparse(const Ask& ask) const {
+  return ask.allowed != nullptr && ask.allowed_count < count_ / kSparse;
+}
+
 uint32_t Searcher::scan(const Ask& ask, const QueryCode& query, uint32_t wanted, int64_t deadline, Answer& answer,
                         Scratch& scratch) {
-  uint64_t* const pool = scratch.walk.pool(size_t{wanted} + 1);
-  Eligible eligible;
-  eligible.allowed = ask.allowed;
-  eligible.excluded = ask.excluded_count > 0 ? scratch.excluded.data() : nullptr;
+  const Eligible eligible{ask.allowed, ask.excluded_count > 0 ? scratch.excluded.data() : nullptr};
+  const uint8_t* const codes = view_.level[0].codes;
+  const auto compare = sparse(ask) ? kernels_.gather : kernels_.sift;
+  Kept kept = scratch.walk.kept(wanted);
   if (ask.visits == 0 && deadline == 0) {
     answer.visits += ask.allowed != nullptr ? ask.allowed_count : count_;
-    return kernels_.scan(view_, query, eligible, 0, count_, wanted, pool, 0);
+    compare(codes, view_.stride, query, eligible, 0, count_, kept);
+    return settled(kept);
   }
   const uint32_t step = ask.visits > 0 ? 64 : kScannedAtOnce;
-  uint32_t found = 0;
   for (uint32_t begin = 0; begin < count_; begin += std::min(step, count_ - begin)) {
     const uint32_t end = begin + std::min(step, count_ - begin);
     const uint32_t rows = eligible_between(eligible, begin, end);
     if (rows == 0) continue;
-    const bool late = deadline > 0 && found > 0 && now_ns() >= deadline;
+    const bool late = deadline > 0 && kept.size > 0 && now_ns() >= deadline;
     if (late || (ask.visits > 0 && answer.visits >= ask.visits)) {
       answer.truncated = true;
       break;
     }
-    found = kernels_.scan(view_, query, eligible, begin, end, wanted, pool, found);
+    compare(codes, view_.stride, query, eligible, begin, end, kept);
     answer.visits += rows;
   }
-  return found;
+  return settled(kept);
 }
 
 void Searcher::finish(const Ask& ask, const QueryCode& query, uint32_t found, Answer& answer, Scratch& scratch) const {

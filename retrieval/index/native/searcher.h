@@ -66,6 +66,7 @@ class Searcher {
   Plan planned(const Ask& ask, uint32_t wanted) const;
   bool affordable(const Ask& ask, int64_t deadline, const Answer& answer) const;
   uint32_t capacity_of(const Ask& ask, uint32_t wanted) const;
+  bool sparse(const Ask& ask) const;
   uint64_t sifted_rows(uint32_t wanted) const;
   uint32_t leaves_of(uint64_t rows) const;
   uint32_t walk(const Ask& ask, const QueryCode& query, uint32_t wanted, int64_t deadline, Answer& answer,

@@ -1,4 +1,4 @@
-// Comparing consecutive rows, part of kernels.inl: no list is kept in order, a count of rows by score says which are still
+// Comparing rows outside the graph, part of kernels.inl: no list is kept in order, a count of rows by score says which are still
 // among the best.
 
 inline uint32_t bucket_of(const QueryCode& query, int32_t score) {
@@ -37,6 +37,13 @@ inline void clear_away(const QueryCode& query, Kept& kept) {
   kept.size = size;
 }
 
+inline void hold(const QueryCode& query, Kept& kept, int32_t score, uint32_t row) {
+  const uint32_t bucket = bucket_of(query, score);
+  kept.counts[bucket > kept.low ? bucket : kept.low]++;
+  kept.entries[kept.size++] = pool_entry(score, row, true);
+  kept.held++;
+}
+
 // As Isa::score16 for fewer rows.
 inline uint32_t score_last(const uint8_t* codes, uint32_t stride, const QueryCode& query, uint32_t first, uint32_t n,
                            int32_t least, int32_t* scores) {
@@ -64,11 +71,49 @@ void sift(const uint8_t* codes, uint32_t stride, const QueryCode& query, const E
     if (kept.room - kept.size < 16) clear_away(query, kept);
     for (; near != 0; near &= near - 1) {
       const uint32_t x = static_cast<uint32_t>(__builtin_ctz(near));
-      const uint32_t bucket = bucket_of(query, scores[x]);
-      kept.counts[bucket > kept.low ? bucket : kept.low]++;
-      kept.entries[kept.size++] = pool_entry(scores[x], first + x, true);
-      kept.held++;
+      hold(query, kept, scores[x], first + x);
     }
     raise(query, kept);
+  }
+}
+
+inline void offer4(const uint8_t* codes, uint32_t stride, const QueryCode& query, const uint32_t* rows, uint32_t n,
+                   Kept& kept) {
+  int32_t scores[4];
+  Isa::score4(codes, stride, rows, query.code, scores);
+  if (kept.room - kept.size < 4) clear_away(query, kept);
+  for (uint32_t x = 0; x < n; x++) {
+    if (scores[x] >= kept.least) hold(query, kept, scores[x], rows[x]);
+  }
+  raise(query, kept);
+}
+
+void gather(const uint8_t* codes, uint32_t stride, const QueryCode& query, const Eligible& eligible, uint32_t begin,
+            uint32_t end, Kept& kept) {
+  constexpr uint32_t kAhead = 64;  // rows whose codes are on their way while others are compared
+  uint32_t ring[3 * kAhead];
+  uint32_t n = 0;
+  for (uint32_t word = begin / 64; word < (end + 63) / 64; word++) {
+    uint64_t bits = eligible.allowed != nullptr ? eligible.allowed[word] : ~uint64_t{0};
+    if (eligible.excluded != nullptr) bits &= ~eligible.excluded[word];
+    if (word == begin / 64) bits &= ~uint64_t{0} << (begin % 64);
+    if (word == end / 64) bits &= (uint64_t{1} << (end % 64)) - 1;
+    for (; bits != 0; bits &= bits - 1) {
+      const uint32_t row = word * 64 + static_cast<uint32_t>(__builtin_ctzll(bits));
+      for (uint32_t b = 0; b < stride; b += 64) prefetch(codes + size_t{stride} * row + b);
+      ring[n++] = row;
+    }
+    // a word brings 64 rows at most: what came before it has arrived by now
+    if (n < kAhead + 4) continue;
+    uint32_t j = 0;
+    for (; n - j >= kAhead + 4; j += 4) offer4(codes, stride, query, ring + j, 4, kept);
+    for (uint32_t x = 0; x < n - j; x++) ring[x] = ring[x + j];
+    n -= j;
+  }
+  for (uint32_t j = 0; j < n; j += 4) {
+    uint32_t rows[4];
+    const uint32_t four = n - j < 4 ? n - j : 4;
+    for (uint32_t x = 0; x < 4; x++) rows[x] = ring[x < four ? j + x : j];
+    offer4(codes, stride, query, rows, four, kept);
   }
 }
