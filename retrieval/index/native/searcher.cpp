@@ -12,6 +12,7 @@ namespace {
 
 constexpr uint32_t kScannedAtOnce = 1 << 15;  // rows between two looks at the clock; a multiple of 64
 constexpr uint32_t kSparse = 8;               // fewer than one row in so many is fetched by itself
+constexpr uint64_t kPerExcluded = 2;          // rows more for each excluded one: those are the nearest, as likely as not
 constexpr double kFar = 1.5;                  // so many times the rows that a filter should take: it keeps away
 constexpr uint32_t kLeastEffort = 16;         // even a single row is looked for among so many times rows_per_effort
 constexpr size_t kFetchedAhead = 8192;        // bytes of the next leaf; the processor itself follows from there
@@ -92,7 +93,8 @@ Plan Searcher::planned(const Ask& ask, uint32_t wanted) const {
   const bool whole = ask.visits == 0 || ask.visits >= allowed || (filtered && expanded > ask.visits);
   if (wanted >= allowed && whole) return Plan::kScan;
   const double scan = sparse(ask) ? costs_.gathered * allowed + count_ / 64 * 0.5 : costs_.scanned * count_;
-  const double rows = std::min<double>(count_, static_cast<double>(sifted_rows(wanted)) * passed);
+  const double sifted = static_cast<double>(sifted_rows(wanted) + kPerExcluded * ask.excluded_count);
+  const double rows = std::min<double>(count_, sifted * passed);
   const bool leafy = view_.leaves.rows_per_effort > 0;
   const double other = leafy ? view_.leaves.count * costs_.ranked + rows * costs_.sifted : expanded * costs_.expanded;
   if (scan <= other && whole) return Plan::kScan;
@@ -123,7 +125,7 @@ void Searcher::rank_leaves(const QueryCode& query, uint32_t most, Scratch& scrat
 uint32_t Searcher::leaves(const Ask& ask, const QueryCode& query, uint32_t wanted, int64_t deadline, Answer& answer,
                           Scratch& scratch) {
   const Leaves& all = view_.leaves;
-  const uint64_t enough = sifted_rows(wanted);
+  const uint64_t enough = sifted_rows(wanted) + kPerExcluded * ask.excluded_count;
   const Eligible eligible{ask.allowed, ask.excluded_count > 0 ? scratch.excluded.data() : nullptr};
   rank_leaves(query, ask.allowed == nullptr ? leaves_of(enough) : all.count, scratch);
   // neighbours of the last one wanted may have taken its place in 8 bits
@@ -148,7 +150,8 @@ uint32_t Searcher::leaves(const Ask& ask, const QueryCode& query, uint32_t wante
     answer.visits = passed;
     looked_at += end - begin;
     // Far from the query many leaves score alike, and nearness of centres says little of their rows
-    if (ask.allowed != nullptr && static_cast<double>(looked_at) > far && ask.only == Plan::kNothing && affordable(ask, deadline, answer)) {
+    const bool kept_away = ask.allowed != nullptr && static_cast<double>(looked_at) > far;
+    if (kept_away && ask.only == Plan::kNothing && affordable(ask, deadline, answer)) {
       answer.plan = Plan::kScan;
       return 0;
     }

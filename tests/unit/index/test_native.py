@@ -198,6 +198,15 @@ def test_leaves_find_what_a_walk_finds(leafy: tuple[np.ndarray, _native.Index], 
         assert mask is None or all(mask[rows].all() for rows in found)
 
 
+def test_leaves_go_on_where_the_nearest_rows_are_excluded(leafy: tuple[np.ndarray, _native.Index]) -> None:
+    vectors, index = leafy
+    for query in queries_near(vectors, 5):
+        order = np.argsort(-(vectors @ query))
+        rows, _ = ask(index, query[None], 20, 100, excluded=order[:3000].astype(np.uint32))[0]
+        assert not np.isin(rows, order[:3000]).any()
+        assert recall(vectors, query[None], [rows], [order[3000:3020]]) >= 0.9
+
+
 def test_answers_depend_on_neither_batch_nor_threads(index: _native.Index, vectors: np.ndarray) -> None:
     queries = queries_near(vectors, 30)
     together = ask(index, queries, 20, 60, only_walk=True)

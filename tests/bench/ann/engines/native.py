@@ -75,21 +75,23 @@ class Native(Engine):
     def search(self, index: Any, queries: Floats, k: int, effort: int) -> NDArray[Any]:
         return self.search_filtered(index, queries, k, effort, None)
 
-    def selector(self, index: Any, allowed: NDArray[np.bool_]) -> NDArray[np.uint64]:
+    def selector(self, index: Any, allowed: NDArray[np.bool_]) -> tuple[NDArray[np.uint64], int]:
         words = np.zeros((len(allowed) + 63) // 64, dtype=np.uint64)
         packed = np.packbits(allowed[index.order], bitorder="little")
         words.view(np.uint8)[: len(packed)] = packed
-        return words
+        return words, int(np.count_nonzero(allowed))
 
     def search_filtered(self, index: Any, queries: Floats, k: int, effort: int, selector: Any) -> NDArray[Any]:
         n = len(queries)
+        words, left = selector or (None, 0)
         rows, _, counts, *_ = index.native.search(
             queries,
             np.full(n, k, dtype=np.uint32),
             np.full(n, effort, dtype=np.uint32),
-            [selector] * n,
+            [words] * n,
             _NO_ROWS,
             np.zeros(n, dtype=np.uint64),
+            allowed_count=np.full(n, left, dtype=np.uint32),
             threads=1,
         )
         rows = index.order[rows]
