@@ -13,7 +13,7 @@ import pyarrow as pa
 from retrieval.errors import ArtifactError
 from retrieval.index.items import write_lookup
 from retrieval.index.metadata import ShardMetadata
-from retrieval.observability import Tracker
+from retrieval.observability import SILENT, Tracker
 
 VECTORS = "vectors.npy"
 ITEMS = "items.arrow"
@@ -89,7 +89,10 @@ def open_items(
 
 def write_vectors(folder: Path, shape: tuple[int, int], blocks: Iterable[Floats], tracker: Tracker) -> None:
     """Write `blocks` of rows to vectors.npy as they come. Raises ArtifactError unless they add up to `shape`."""
-    path = folder / VECTORS
+    _write_rows(folder / VECTORS, shape, blocks, tracker)
+
+
+def _write_rows(path: Path, shape: tuple[int, int], blocks: Iterable[Floats], tracker: Tracker) -> None:
     rows = 0
     with path.open("wb") as out:
         np.lib.format.write_array_header_1_0(out, {"descr": "<f4", "fortran_order": False, "shape": shape})
@@ -102,12 +105,12 @@ def write_vectors(folder: Path, shape: tuple[int, int], blocks: Iterable[Floats]
 
 
 def reorder_vectors(folder: Path, vectors: Floats, order: npt.NDArray[np.int64]) -> None:
-    """Write vectors.npy anew with row `order[i]` of `vectors`, the old file's, at place i."""
+    """Write vectors.npy anew with row `order[i]` of `vectors`, the old file's, at place i; nothing where all stay."""
+    if np.array_equal(order, np.arange(len(order))):
+        return
     arranged = folder / f"{VECTORS}.arranged"
-    with arranged.open("wb") as out:
-        np.lib.format.write_array_header_1_0(out, {"descr": "<f4", "fortran_order": False, "shape": vectors.shape})
-        for start in range(0, len(order), _BLOCK_ROWS):
-            out.write(vectors[order[start : start + _BLOCK_ROWS]].tobytes())
+    blocks = (vectors[order[start : start + _BLOCK_ROWS]] for start in range(0, len(order), _BLOCK_ROWS))
+    _write_rows(arranged, (len(order), vectors.shape[1]), blocks, SILENT)
     arranged.replace(folder / VECTORS)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from retrieval.index import _native
 from retrieval.index.backends.backend import Arrangement, Backend
-from retrieval.index.backends.batch import Batch, answers
+from retrieval.index.backends.batch import searched
 from retrieval.index.config import IndexConfig
 from retrieval.index.metadata import ShardMetadata
 from retrieval.index.query import Answer, Ask, Floats
@@ -19,20 +20,11 @@ class _Exact:
         self._vectors = vectors
 
     def search(self, queries: Floats, asks: Sequence[Ask]) -> list[Answer]:
-        batch = Batch.of(queries, asks)
-        found = _native.search_vectors(
-            self._vectors,
-            batch.queries,
-            batch.k,
-            batch.allowed,
-            batch.excluded,
-            batch.excluded_until,
-            allowed_count=batch.allowed_count,
-            visits=batch.visits,
-            time_ns=batch.time_ns,
-            threads=1,
-        )
-        return answers(found)
+        return searched(self._scan, queries, asks)
+
+    def _scan(self, queries: Floats, k: Any, effort: Any, *columns: Any, **limits: Any) -> _native.Found:  # noqa: ARG002
+        """As the core's graph is asked; a scan knows no effort."""
+        return _native.search_vectors(self._vectors, queries, k, *columns, **limits, threads=1)
 
     def walk(self, queries: Floats, ef: int) -> None:  # noqa: ARG002
         return None

@@ -7,6 +7,7 @@ with the vectors in it, for any program that reads that.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from retrieval.errors import ArtifactError
 from retrieval.index import _native
 from retrieval.index.backends import hnsw_file
 from retrieval.index.backends.backend import Arrangement, Backend
-from retrieval.index.backends.batch import Batch, answers
+from retrieval.index.backends.batch import searched
 from retrieval.index.config import IndexConfig
 from retrieval.index.metadata import ShardMetadata
 from retrieval.index.query import NO_ROWS, Answer, Ask, Floats, Rows
@@ -32,26 +33,11 @@ class _Native:
         self._index = index
 
     def search(self, queries: Floats, asks: Sequence[Ask]) -> list[Answer]:
-        return answers(self._search(queries, asks, only_walk=False))
+        return searched(self._index.search, queries, asks)
 
     def walk(self, queries: Floats, ef: int) -> list[Rows]:
-        found = self._search(queries, [Ask(ef, ef, NO_ROWS, None)] * len(queries), only_walk=True)
-        return [answer.rows for answer in answers(found)]
-
-    def _search(self, queries: Floats, asks: Sequence[Ask], *, only_walk: bool) -> _native.Found:
-        batch = Batch.of(queries, asks)
-        return self._index.search(
-            batch.queries,
-            batch.k,
-            batch.effort,
-            batch.allowed,
-            batch.excluded,
-            batch.excluded_until,
-            allowed_count=batch.allowed_count,
-            visits=batch.visits,
-            time_ns=batch.time_ns,
-            only_walk=only_walk,
-        )
+        asks = [Ask(ef, ef, NO_ROWS, None)] * len(queries)
+        return [answer.rows for answer in searched(partial(self._index.search, only_walk=True), queries, asks)]
 
 
 def _arrange(vectors: Floats, config: IndexConfig) -> Arrangement:

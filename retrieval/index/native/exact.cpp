@@ -77,11 +77,8 @@ void offer_block(const Vectors& vectors, const Ask& ask, const uint64_t* exclude
     return;
   }
   for (uint32_t word = begin / 64; word < (end + 63) / 64; word++) {
-    uint64_t bits = ask.allowed != nullptr ? ask.allowed[word] : ~uint64_t{0};
-    if (excluded != nullptr) bits &= ~excluded[word];
-    for (; bits != 0; bits &= bits - 1) {
+    for (uint64_t bits = eligible.word(word, begin, end); bits != 0; bits &= bits - 1) {
       const uint32_t row = word * 64 + static_cast<uint32_t>(__builtin_ctzll(bits));
-      if (row >= end) break;
       best.offer(sparse ? kernels.dot(ask.query, vectors.row(row), vectors.dim) : scores[row - begin], row);
     }
   }

@@ -311,6 +311,12 @@ BuiltLevel upper_level(const BuiltGraph& graph, uint32_t l, std::vector<uint32_t
   return level;
 }
 
+// The highest level that a row is in unless it has an earlier twin, drawn as HNSW draws it: P(level >= l) = m^-l.
+uint32_t drawn_level(uint64_t seed, uint32_t row, uint32_t m) {
+  const double share = (static_cast<double>(drawn(seed, row) >> 11) + 1.0) / 9007199254740993.0;
+  return std::min<uint32_t>(kMostLevels - 1, static_cast<uint32_t>(-std::log(share) / std::log(static_cast<double>(m))));
+}
+
 void lay_levels(BuiltGraph& graph, const GraphSettings& settings) {
   graph.level[0].rows.resize(graph.count);
   std::iota(graph.level[0].rows.begin(), graph.level[0].rows.end(), 0);
@@ -328,11 +334,6 @@ void lay_levels(BuiltGraph& graph, const GraphSettings& settings) {
 }
 
 }  // namespace
-
-uint32_t drawn_level(uint64_t seed, uint32_t row, uint32_t m) {
-  const double share = (static_cast<double>(drawn(seed, row) >> 11) + 1.0) / 9007199254740993.0;
-  return std::min<uint32_t>(kMostLevels - 1, static_cast<uint32_t>(-std::log(share) / std::log(static_cast<double>(m))));
-}
 
 GraphView BuiltGraph::view() const {
   GraphView seen;

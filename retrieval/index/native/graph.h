@@ -47,7 +47,4 @@ using Progress = std::function<void(uint32_t done)>;
 BuiltGraph build_graph(const float* vectors, uint32_t count, uint32_t dim, const GraphSettings& settings,
                        const Progress& progress);
 
-// The highest level that a row is in unless it has an earlier twin, drawn as HNSW draws it: P(level >= l) = m^-l.
-uint32_t drawn_level(uint64_t seed, uint32_t row, uint32_t m);
-
 }  // namespace retrieval

@@ -82,6 +82,9 @@ struct Kernels {
   void (*dots)(const float* query, const float* vectors, uint32_t n, uint32_t dim, float* scores);
 };
 
+// The steady clock, which deadlines are on.
+int64_t now_ns();
+
 // The best that this processor can run.
 const Kernels& kernels();
 // By name; nullptr where this processor can't run it.

@@ -5,22 +5,9 @@
 // Isa::score4(codes, stride, ordinals, query, out)   scores [4] of four rows
 // Isa::score16(codes, stride, query, least, out)     of consecutive rows [16]; bits of those no lower than `least`
 // Isa::finish(high, low, scaled, stride)             inner product of one row's 16-bit coordinates
-// Isa::dot(a, b, dim), Isa::dots4(query, v, dim, out) float32
+// Isa::dot(a, b, dim)                                inner product of two float32 vectors
 
 inline void prefetch(const void* where) { __builtin_prefetch(where, 0, 3); }
-
-// First place in the descending pool[0, size) whose entry is smaller; no branch that the processor could guess wrong.
-inline uint32_t place_of(const uint64_t* pool, uint32_t size, uint64_t entry) {
-  if (size == 0) return 0;
-  const uint64_t* at = pool;
-  size_t left = size;
-  while (left > 1) {
-    const size_t half = left >> 1;
-    at += half & (size_t{0} - static_cast<size_t>(at[half - 1] > entry));
-    left -= half;
-  }
-  return static_cast<uint32_t>(at - pool) + (*at > entry ? 1 : 0);
-}
 
 #include "sift.inl"
 #include "walk.inl"
@@ -41,12 +28,11 @@ void finish(const GraphView& graph, const QueryCode& query, const uint32_t* rows
 
 void dots(const float* query, const float* vectors, uint32_t n, uint32_t dim, float* scores) {
   constexpr size_t kAhead = 4096;  // bytes: the processor's own reading ahead stops at each page
-  const size_t bytes = 4 * size_t{dim} * sizeof(float);
-  uint32_t j = 0;
-  for (; j + 4 <= n; j += 4) {
-    const char* const ahead = reinterpret_cast<const char*>(vectors + size_t{dim} * j) + kAhead;
+  const size_t bytes = dim * sizeof(float);
+  for (uint32_t j = 0; j < n; j++) {
+    const float* const vector = vectors + size_t{dim} * j;
+    const char* const ahead = reinterpret_cast<const char*>(vector) + kAhead;
     for (size_t b = 0; b < bytes; b += 64) prefetch(ahead + b);
-    Isa::dots4(query, vectors + size_t{dim} * j, dim, scores + j);
+    scores[j] = Isa::dot(query, vector, dim);
   }
-  for (; j < n; j++) scores[j] = Isa::dot(query, vectors + size_t{dim} * j, dim);
 }

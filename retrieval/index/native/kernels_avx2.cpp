@@ -1,6 +1,5 @@
 // AVX2 and FMA (x86-64 processors since about 2013).
 #include <immintrin.h>
-#include <time.h>
 
 #include "kernels.h"
 
@@ -66,10 +65,6 @@ struct Isa {
     float sum = total(_mm256_add_ps(first, second));
     for (; d < dim; d++) sum += a[d] * b[d];
     return sum;
-  }
-
-  static void dots4(const float* query, const float* vectors, uint32_t dim, float* out) {
-    for (uint32_t x = 0; x < 4; x++) out[x] = dot(query, vectors + size_t{dim} * x, dim);
   }
 
   static float total(__m256 sums) {

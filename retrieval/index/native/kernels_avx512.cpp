@@ -2,7 +2,6 @@
 #pragma GCC diagnostic ignored "-Wuninitialized"  // in its own headers: https://gcc.gnu.org/bugzilla/show_bug.cgi?id=105593
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <immintrin.h>
-#include <time.h>
 
 #include "kernels.h"
 
@@ -80,10 +79,6 @@ struct Isa {
       first = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(left, a + d), _mm512_maskz_loadu_ps(left, b + d), first);
     }
     return total(_mm512_add_ps(first, second));
-  }
-
-  static void dots4(const float* query, const float* vectors, uint32_t dim, float* out) {
-    for (uint32_t x = 0; x < 4; x++) out[x] = dot(query, vectors + size_t{dim} * x, dim);
   }
 
   static float total(__m512 sums) {

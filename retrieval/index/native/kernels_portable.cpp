@@ -1,5 +1,4 @@
 // Plain C++, for processors without the others' instructions; compilers make vector code of most of it.
-#include <time.h>
 
 #include "kernels.h"
 
@@ -43,10 +42,6 @@ struct Isa {
     }
     for (uint32_t x = 0; d + x < dim; x++) sums[x] += a[d + x] * b[d + x];
     return total(sums);
-  }
-
-  static void dots4(const float* query, const float* vectors, uint32_t dim, float* out) {
-    for (uint32_t x = 0; x < 4; x++) out[x] = dot(query, vectors + size_t{dim} * x, dim);
   }
 
   static float total(float* sums) {

@@ -1,7 +1,6 @@
 #include "searcher.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 
 #include "search_scratch.h"
@@ -22,20 +21,11 @@ uint32_t scanned_pool(const Ask& ask, uint32_t wanted) { return std::max(wanted,
 
 }  // namespace
 
-int64_t now_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-
 uint32_t eligible_between(const Eligible& eligible, uint32_t begin, uint32_t end) {
   if (!eligible.any()) return end - begin;
   uint32_t found = 0;
   for (uint32_t word = begin / 64; word < (end + 63) / 64; word++) {
-    uint64_t bits = eligible.allowed != nullptr ? eligible.allowed[word] : ~uint64_t{0};
-    if (eligible.excluded != nullptr) bits &= ~eligible.excluded[word];
-    if (word == begin / 64) bits &= ~uint64_t{0} << (begin % 64);
-    if (word == end / 64) bits &= (uint64_t{1} << (end % 64)) - 1;
-    found += static_cast<uint32_t>(__builtin_popcountll(bits));
+    found += static_cast<uint32_t>(__builtin_popcountll(eligible.word(word, begin, end)));
   }
   return found;
 }
@@ -158,8 +148,7 @@ uint32_t Searcher::leaves(const Ask& ask, const QueryCode& query, uint32_t wante
   }
   const uint32_t found = settled(kept);
   if (found < ask.k && !answer.truncated && ask.only == Plan::kNothing) {
-    if (affordable(ask, deadline, answer)) answer.plan = Plan::kScan;
-    else answer.truncated = true;
+    scan_instead(ask, deadline, answer);
   }
   return found;
 }
@@ -186,10 +175,15 @@ uint32_t Searcher::walk(const Ask& ask, const QueryCode& query, uint32_t wanted,
   answer.truncated = out.truncated;
   // A pool full of rows that don't count, or a part of the graph that no link leads to
   if (out.eligible < wanted && !out.truncated && ask.only == Plan::kNothing) {
-    if (affordable(ask, deadline, answer)) answer.plan = Plan::kScan;
-    else answer.truncated = true;
+    scan_instead(ask, deadline, answer);
   }
   return out.found;
+}
+
+// Where a plan found too little: a scan, if what is left of the budgets is enough for one.
+void Searcher::scan_instead(const Ask& ask, int64_t deadline, Answer& answer) const {
+  if (affordable(ask, deadline, answer)) answer.plan = Plan::kScan;
+  else answer.truncated = true;
 }
 
 // Whether what is left of the budgets after a walk is enough for a scan: half of one is worth less than the walk's rows.

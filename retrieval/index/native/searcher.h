@@ -64,6 +64,7 @@ class Searcher {
 
   void answer(const Ask& ask, Answer& answer, Scratch& scratch);
   Plan planned(const Ask& ask, uint32_t wanted) const;
+  void scan_instead(const Ask& ask, int64_t deadline, Answer& answer) const;
   bool affordable(const Ask& ask, int64_t deadline, const Answer& answer) const;
   uint32_t capacity_of(const Ask& ask, uint32_t wanted) const;
   bool sparse(const Ask& ask) const;
@@ -86,8 +87,7 @@ class Searcher {
   std::vector<std::unique_ptr<Scratch>> idle_;
 };
 
-int64_t now_ns();
-// How many of the rows [begin, end) may be answered; begin is a multiple of 64.
+// How many of the rows [begin, end) may be answered.
 uint32_t eligible_between(const Eligible& eligible, uint32_t begin, uint32_t end);
 
 // Exact search over float32 vectors [count * dim]: the reference, and the fastest for few rows.

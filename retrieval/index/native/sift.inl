@@ -1,5 +1,5 @@
-// Comparing rows outside the graph, part of kernels.inl: no list is kept in order, a count of rows by score says which are still
-// among the best.
+// Comparing rows outside the graph, part of kernels.inl: no list is kept in order, a count of rows by score says which are
+// still among the best.
 
 inline uint32_t bucket_of(const QueryCode& query, int32_t score) {
   float place = static_cast<float>(score - query.zero) * query.buckets_per_unit + kBuckets / 2;
@@ -94,11 +94,7 @@ void gather(const uint8_t* codes, uint32_t stride, const QueryCode& query, const
   uint32_t ring[3 * kAhead];
   uint32_t n = 0;
   for (uint32_t word = begin / 64; word < (end + 63) / 64; word++) {
-    uint64_t bits = eligible.allowed != nullptr ? eligible.allowed[word] : ~uint64_t{0};
-    if (eligible.excluded != nullptr) bits &= ~eligible.excluded[word];
-    if (word == begin / 64) bits &= ~uint64_t{0} << (begin % 64);
-    if (word == end / 64) bits &= (uint64_t{1} << (end % 64)) - 1;
-    for (; bits != 0; bits &= bits - 1) {
+    for (uint64_t bits = eligible.word(word, begin, end); bits != 0; bits &= bits - 1) {
       const uint32_t row = word * 64 + static_cast<uint32_t>(__builtin_ctzll(bits));
       for (uint32_t b = 0; b < stride; b += 64) prefetch(codes + size_t{stride} * row + b);
       ring[n++] = row;

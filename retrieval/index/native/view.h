@@ -47,27 +47,36 @@ struct QueryCode {
   float buckets_per_unit = 0.0f;  // of a pool's buckets (kernels.h), for unit vectors
 };
 
-// Which rows may be answered. Bit r of `allowed` is row r (nullptr: all), those of `excluded` are taken away.
+// Which rows may be answered. Bit r of `allowed` is row r (nullptr: all), those of `excluded` are taken away. Its functions
+// are always inlined: a copy that files share might be compiled for instructions that this processor does not have.
 struct Eligible {
   const uint64_t* allowed = nullptr;
   const uint64_t* excluded = nullptr;
 
+  // Bits of word `at` that lie among the rows [begin, end).
+  [[gnu::always_inline]] uint64_t word(uint32_t at, uint32_t begin, uint32_t end) const {
+    uint64_t found = allowed != nullptr ? allowed[at] : ~uint64_t{0};
+    if (excluded != nullptr) found &= ~excluded[at];
+    if (at == begin / 64) found &= ~uint64_t{0} << (begin % 64);
+    if (at == end / 64) found &= (uint64_t{1} << (end % 64)) - 1;
+    return found;
+  }
   // Bits of `n` rows from `first`, n <= 16.
-  uint32_t bits(uint32_t first, uint32_t n) const {
+  [[gnu::always_inline]] uint32_t bits(uint32_t first, uint32_t n) const {
     uint64_t found = (uint64_t{1} << n) - 1;
     if (allowed != nullptr) found &= part(allowed, first, n);
     if (excluded != nullptr) found &= ~part(excluded, first, n);
     return static_cast<uint32_t>(found);
   }
-  bool any() const { return allowed != nullptr || excluded != nullptr; }
-  bool operator()(uint32_t row) const {
+  [[gnu::always_inline]] bool any() const { return allowed != nullptr || excluded != nullptr; }
+  [[gnu::always_inline]] bool operator()(uint32_t row) const {
     const uint64_t bit = uint64_t{1} << (row & 63);
     if (allowed != nullptr && !(allowed[row >> 6] & bit)) return false;
     return excluded == nullptr || !(excluded[row >> 6] & bit);
   }
 
  private:
-  static uint64_t part(const uint64_t* words, uint32_t first, uint32_t n) {
+  [[gnu::always_inline]] static uint64_t part(const uint64_t* words, uint32_t first, uint32_t n) {
     const uint32_t at = first >> 6, shift = first & 63;
     uint64_t found = words[at] >> shift;
     if (shift + n > 64) found |= words[at + 1] << (64 - shift);

@@ -4,10 +4,17 @@ constexpr uint32_t kDepth = 3;        // expansions under way at a time: the mem
 constexpr uint32_t kWidest = 512;     // links of a node at most; what one expansion can bring
 constexpr uint32_t kClockEvery = 32;  // expansions between two looks at the clock
 
-inline int64_t now_ns() {
-  timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return int64_t{1000000000} * t.tv_sec + t.tv_nsec;
+// First place in the descending pool[0, size) whose entry is smaller; no branch that the processor could guess wrong.
+inline uint32_t place_of(const uint64_t* pool, uint32_t size, uint64_t entry) {
+  if (size == 0) return 0;
+  const uint64_t* at = pool;
+  size_t left = size;
+  while (left > 1) {
+    const size_t half = left >> 1;
+    at += half & (size_t{0} - static_cast<size_t>(at[half - 1] > entry));
+    left -= half;
+  }
+  return static_cast<uint32_t>(at - pool) + (*at > entry ? 1 : 0);
 }
 
 // The ordinal one level down of the best node that greedy steps reach in an upper level.
