@@ -155,11 +155,6 @@ class Index:
 
         Raises DamagedError. No search may be asked of an index that was not verified.
         """
-    def verify_hnsw(self, path: str, vectors: _Floats, effort: int) -> None:
-        """Raise DamagedError unless the file holds this graph of `vectors` [n, D] as hnswlib saves it, byte for byte.
-
-        After `verify`. Raises UnreachableError.
-        """
     def calibrate(self, effort: int) -> None:
         """Time a few searches with `effort`, and plan by that from now on. Not while others search."""
     def search(
@@ -175,12 +170,12 @@ class Index:
         visits: _Limits = None,
         time_ns: _Times = None,
         threads: int = 1,
-        only_walk: bool = False,
+        no_scan: bool = False,
     ) -> Found:
         """The best rows for each of `queries` [Q, D], each with its own k [Q], effort [Q] (ef; at least k is used),
         bit set of allowed rows (None: all; uint64 [ceil(n / 64)]; `allowed_count` [Q] says how many they are, if given)
         and excluded rows (those of query i end at `excluded_until`[i] in `excluded`). Each compares `visits` [Q] rows
         and takes `time_ns` [Q] at most (0, None: no limit), which are looked at between steps: a search may go over by
         one of them. The same input gives the same output, whatever the batch and `threads` (0: all cores), but where
-        time ends a search. `only_walk` follows the graph even where a scan is cheaper.
+        time ends a search. `no_scan` looks into leaves or follows links even where a scan is cheaper.
         """

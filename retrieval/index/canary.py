@@ -86,12 +86,12 @@ def _close(found: Floats, expected: Floats) -> bool:
     return found.shape == expected.shape and np.allclose(found, expected, rtol=0, atol=SCORE_TOLERANCE)
 
 
-def graph_recall(engine: Engine, vectors: Floats, canary: Canary, ef: int) -> float:
-    """Recall of the graph alone on the canary, at the effort that serves; 1.0 for exact search."""
+def approximate_recall(engine: Engine, vectors: Floats, canary: Canary, ef: int) -> float:
+    """Recall on the canary at the effort that serves, without scans; 1.0 for exact search."""
     if not canary.answers:
         return 1.0
     exact = [answer.rows for answer in canary.answers]
-    found = engine.walk(canary.queries, min(max(ef, *(len(rows) for rows in exact)), len(vectors)))
+    found = engine.approximate(canary.queries, min(max(ef, *(len(rows) for rows in exact)), len(vectors)))
     if found is None:
         return 1.0
     kept = [rows[: len(want)] for rows, want in zip(found, exact, strict=True)]

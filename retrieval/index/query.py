@@ -49,5 +49,7 @@ class Engine(Protocol):
     def search(self, queries: Floats, asks: Sequence[Ask]) -> list[Answer]:
         """Rows and scores for each of `queries` [Q, D]; fewer than k where fewer may be answered."""
 
-    def walk(self, queries: Floats, ef: int) -> list[Rows] | None:
-        """The `ef` rows nearest to each query by the graph alone, best first; None of an engine without a graph."""
+    def approximate(self, queries: Floats, ef: int) -> list[Rows] | None:
+        """The `ef` rows nearest to each query, best first, found as they are where a scan does not pay; None of an
+        engine that only scans.
+        """

@@ -62,8 +62,8 @@ class Searcher:
         self._by_scan(queries, asks, left, answers)
         return [answer for answer in answers if answer is not None]
 
-    def walk(self, queries: Floats, ef: int) -> list[Rows] | None:
-        """The `ef` rows nearest to each query by the graph alone; none where it can't find so many."""
+    def approximate(self, queries: Floats, ef: int) -> list[Rows] | None:
+        """The `ef` rows nearest to each query by the graph; none where it can't find so many."""
         found = self._graph.nearest(queries, min(ef, self._count))
         return list(found[0]) if found is not None else [np.empty(0, dtype=np.int64)] * len(queries)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from retrieval.errors import ArtifactError
-from retrieval.index.canary import CANARY, check_answers, graph_recall, read_canary
+from retrieval.index.canary import CANARY, approximate_recall, check_answers, read_canary
 from retrieval.index.files import ITEMS, check_vectors
 from retrieval.index.golden import check_golden, read_golden
 from retrieval.index.items import LOOKUP, ItemIds
@@ -111,7 +111,7 @@ def inspect(folder: Path, metadata: ShardMetadata) -> Inspected:
     check_answers(folder, vectors, canary)
     backend.check(folder, vectors, metadata)
     engine = backend.open(folder, vectors, metadata)
-    found = graph_recall(engine, vectors, canary, metadata.ef_search)
+    found = approximate_recall(engine, vectors, canary, metadata.ef_search)
     if found < metadata.canary_recall - _RECALL_SLACK:
         graph_files = ", ".join(str(folder / name) for name in backend.files)
         raise ArtifactError(

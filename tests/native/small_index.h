@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <random>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -43,9 +44,11 @@ inline std::string folder_of(const char* name) {
 
 struct SmallIndex {
   uint32_t count, dim, m;
+  bool leafy;
   std::vector<float> vectors;
 
-  SmallIndex(uint32_t count, uint32_t dim, uint32_t m, uint64_t seed) : count(count), dim(dim), m(m) {
+  SmallIndex(uint32_t count, uint32_t dim, uint32_t m, bool leafy, uint64_t seed)
+      : count(count), dim(dim), m(m), leafy(leafy) {
     std::mt19937_64 random(seed);
     std::normal_distribution<float> normal;
     std::vector<float> centres(size_t{8} * dim);
@@ -65,22 +68,25 @@ struct SmallIndex {
 
   void write_files(const std::string& native, const std::string& hnsw, unsigned threads) const {
     BuiltGraph graph = build_graph(vectors.data(), count, dim, {m, kEffort, 1.1f, 1, threads}, {});
-    // few rows have no leaves of their own accord: any parts of the rows, one of them empty, will do
-    std::vector<uint32_t> starts{0, 0};
-    std::vector<float> centres(vectors.begin(), vectors.begin() + dim);
-    for (uint32_t end = 70; end < count + 70; end += 70) {
-      centres.insert(centres.end(), vector(starts.back()), vector(starts.back()) + dim);
-      starts.push_back(std::min(end, count));
-    }
-    add_leaves(graph, vectors.data(), starts, centres, kEffort, 1, threads);
-    write_index(native, graph);
     write_hnsw(hnsw, graph.view(), m, vectors.data(), kEffort);
+    if (leafy) {
+      // few rows have no leaves of their own accord: any parts of the rows, one of them empty, will do
+      std::vector<uint32_t> starts{0, 0};
+      std::vector<float> centres(vectors.begin(), vectors.begin() + dim);
+      for (uint32_t end = 70; end < count + 70; end += 70) {
+        centres.insert(centres.end(), vector(starts.back()), vector(starts.back()) + dim);
+        starts.push_back(std::min(end, count));
+      }
+      add_leaves(graph, vectors.data(), starts, centres, kEffort, 1, threads);
+    }
+    if (leafy != (graph.rows_per_effort > 0)) throw std::logic_error("leaves where none were meant, or none");
+    write_index(native, graph);
   }
 
   const float* vector(uint32_t row) const { return vectors.data() + size_t{dim} * row; }
 };
 
-// Searches of every plan: by walk, by scan, filtered, without some rows, with budgets, for more than there is.
+// Searches of every plan: by leaves or walk, by scan, filtered, without some rows, with budgets, for more than there is.
 struct Searches {
   std::vector<uint64_t> half, few;
   std::vector<uint32_t> excluded;
@@ -95,7 +101,7 @@ struct Searches {
       ask.query = index.vector(i * 7 % index.count);
       ask.k = i == 6 ? 2 * index.count : 10;
       ask.effort = kEffort;
-      ask.only = i < 2 ? Plan::kWalk : i < 8 ? Plan::kNothing : Plan::kLeaves;
+      if (i < 2 || i >= 8) ask.only = index.leafy ? Plan::kLeaves : Plan::kWalk;
       if (i == 2 || i == 3 || i == 9) ask.allowed = half.data();
       if (i == 4 || i == 10) ask.allowed = few.data();
       if (ask.allowed != nullptr) {

@@ -26,7 +26,7 @@ class _Exact:
         """As the core's graph is asked; a scan knows no effort."""
         return _native.search_vectors(self._vectors, queries, k, *columns, **limits, threads=1)
 
-    def walk(self, queries: Floats, ef: int) -> None:  # noqa: ARG002
+    def approximate(self, queries: Floats, ef: int) -> None:  # noqa: ARG002
         return None
 
 

@@ -1,7 +1,7 @@
 """The project's own core: graphs built, verified, mapped and searched in C++ (retrieval/index/native).
 
-A shard holds the graph twice: `graph.native` is what a search maps, `graph.hnsw` the same graph as hnswlib saves it,
-with the vectors in it, for any program that reads that.
+`graph.native` is what a search maps: leaves where they find as much as a graph's links, else the links. `graph.hnsw` is
+the graph as hnswlib saves it, with the vectors in it, for any program that reads that; no search here follows it.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class _Native:
     def search(self, queries: Floats, asks: Sequence[Ask]) -> list[Answer]:
         return searched(self._index.search, queries, asks)
 
-    def walk(self, queries: Floats, ef: int) -> list[Rows]:
+    def approximate(self, queries: Floats, ef: int) -> list[Rows]:
         asks = [Ask(ef, ef, NO_ROWS, None)] * len(queries)
-        return [answer.rows for answer in searched(partial(self._index.search, only_walk=True), queries, asks)]
+        return [answer.rows for answer in searched(partial(self._index.search, no_scan=True), queries, asks)]
 
 
 def _arrange(vectors: Floats, config: IndexConfig) -> Arrangement:
@@ -77,7 +77,6 @@ def _check(folder: Path, vectors: Floats, metadata: ShardMetadata) -> None:
     index = _opened(folder, metadata)
     try:
         index.verify(vectors, threads=0)
-        index.verify_hnsw(str(folder / hnsw_file.FILE), vectors, metadata.ef_construction)
     except (_native.DamagedError, OSError) as error:
         raise ArtifactError(str(error)) from error
 

@@ -48,16 +48,7 @@ void Searcher::calibrate(uint32_t effort) {
   };
   const uint32_t wanted = std::min(std::max(1u, effort), count_), part = std::min(count_, kTimedScan);
 
-  double expanded = 0;
-  const double walk = timed([&](uint32_t trial) {
-    WalkTerms terms;
-    terms.wanted = wanted;
-    WalkScratch lent = scratch.walk.walk(wanted);
-    expanded += kernels_.walk(view_, near_row(trial), terms, lent).expanded;
-  });
-  costs_.expanded = walk * 2 * kTrials / std::max(1.0, expanded);
-
-  if (view_.leaves.count > 0 && view_.leaves.rows_per_effort > 0) {
+  if (view_.leaves.count > 0) {
     const uint32_t ranked = leaves_of(sifted_rows(wanted));
     const double ranking = timed([&](uint32_t trial) { rank_leaves(near_row(trial), ranked, scratch); });
     uint64_t rows = 0;
@@ -68,6 +59,15 @@ void Searcher::calibrate(uint32_t effort) {
     });
     costs_.ranked = ranking / view_.leaves.count;
     costs_.sifted = std::max(0.0, both - ranking) * 2 * kTrials / static_cast<double>(std::max<uint64_t>(1, rows));
+  } else {
+    double expanded = 0;
+    const double walk = timed([&](uint32_t trial) {
+      WalkTerms terms;
+      terms.wanted = wanted;
+      WalkScratch lent = scratch.walk.walk(wanted);
+      expanded += kernels_.walk(view_, near_row(trial), terms, lent).expanded;
+    });
+    costs_.expanded = walk * 2 * kTrials / std::max(1.0, expanded);
   }
 
   std::vector<uint64_t> tenth(scratch.excluded.size());
@@ -75,15 +75,15 @@ void Searcher::calibrate(uint32_t effort) {
   const auto begin = [&](uint32_t trial) {
     return static_cast<uint32_t>(uint64_t{count_ - part} * trial / kTrials) / 64 * 64;
   };
-  const uint8_t* const codes = view_.level[0].codes;
+  const CodedRows rows{view_.level[0].codes, view_.leaves.blocks};
   costs_.scanned = timed([&](uint32_t trial) {
     Kept kept = scratch.walk.kept(wanted);
-    kernels_.sift(codes, view_.stride, near_row(trial), Eligible{}, begin(trial), begin(trial) + part, kept);
+    kernels_.sift(rows, view_.stride, near_row(trial), Eligible{}, begin(trial), begin(trial) + part, kept);
   }) / part;
   // keeping a row costs more than passing it: of a tenth of the rows, a tenth is kept
   costs_.gathered = timed([&](uint32_t trial) {
     Kept kept = scratch.walk.kept(std::max(1u, wanted / 10));
-    kernels_.gather(codes, view_.stride, near_row(trial), Eligible{tenth.data(), nullptr}, begin(trial),
+    kernels_.sift(rows, view_.stride, near_row(trial), Eligible{tenth.data(), nullptr}, begin(trial),
                     begin(trial) + part, kept);
   }) / ((part + 9) / 10);
 }

@@ -56,30 +56,36 @@ void encode(const float* vectors, uint32_t first, uint32_t last, uint32_t dim, c
   }
 }
 
+void into_blocks(const uint8_t* codes, uint32_t count, uint32_t stride, uint8_t* blocks) {
+  std::fill_n(blocks, block_bytes(count, stride), uint8_t{0});
+  for (uint32_t row = 0; row < count; row++) {
+    const uint8_t* const from = codes + size_t{stride} * row;
+    uint8_t* const to = blocks + size_t{stride} * (row - row % kBlockRows) + 4 * (row % kBlockRows);
+    for (uint32_t d = 0; d < stride; d += 4) std::copy_n(from + d, 4, to + size_t{kBlockRows} * d);
+  }
+}
+
 QueryCode encode_query(const float* query, uint32_t dim, const float* scales, int8_t* code, float* scaled) {
   const uint32_t stride = stride_of(dim);
-  float largest = 0.0f, squares = 0.0f;
+  float largest = 0.0f;
   for (uint32_t d = 0; d < dim; d++) {
     scaled[d] = query[d] * scales[d];
     largest = std::max(largest, std::fabs(scaled[d]));
-    squares += query[d] * query[d];
   }
   const float factor = largest > 0 ? 127.0f / largest : 0.0f;
   // an infinite factor (a query of tiny numbers) would make codes of nothing
   const float usable = std::isfinite(factor) ? factor : 0.0f;
-  int32_t sum = 0;
+  int32_t squares = 0;
   for (uint32_t d = 0; d < dim; d++) {
     const int32_t value = static_cast<int32_t>(std::lrint(scaled[d] * usable));
     code[d] = static_cast<int8_t>(value);
-    sum += value;
+    squares += value * value;
   }
   for (uint32_t d = dim; d < stride; d++) {
     code[d] = 0;
     scaled[d] = 0.0f;
   }
-  // a score is the sum of (v + 128) * code, where 256 * v * scale is the vector's coordinate
-  const float unit = squares > 0 && usable > 0 ? 256.0f / (usable * std::sqrt(squares)) : 0.0f;
-  return {code, scaled, 128 * sum, std::isfinite(unit) ? unit * (kBuckets / 2) : 0.0f};
+  return {code, scaled, static_cast<float>(squares)};
 }
 
 }  // namespace retrieval

@@ -347,8 +347,8 @@ GraphView BuiltGraph::view() const {
   seen.stride = stride;
   seen.rest = rest.data();
   seen.scales = scales.data();
-  seen.leaves = {leaf_codes.data(), leaf_starts.data(), static_cast<uint32_t>(leaf_codes.size() / stride_of(dim)),
-                 rows_per_effort};
+  seen.leaves = {leaf_centres.data(), leaf_starts.data(), leaf_blocks.data(),
+                 static_cast<uint32_t>(leaf_starts.size() - 1), rows_per_effort};
   return seen;
 }
 

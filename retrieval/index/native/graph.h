@@ -34,8 +34,9 @@ struct BuiltGraph {
   std::vector<BuiltLevel> level;   // 0 holds every row
   std::vector<uint32_t> firsts;    // of each row, see twins.h
   uint32_t entry = 0;              // ordinal in the highest level
-  Lines<uint8_t> leaf_codes;       // of Leaves (view.h)
+  Lines<uint8_t> leaf_centres;     // of Leaves (view.h)
   std::vector<uint32_t> leaf_starts{0};
+  Lines<uint8_t> leaf_blocks;
   uint32_t rows_per_effort = 0;
 
   GraphView view() const;

@@ -3,10 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <functional>
 #include <vector>
 
-#include "damaged.h"
 #include "files.h"
 
 namespace retrieval {
@@ -24,12 +22,10 @@ static_assert(sizeof(Header) == 96);
 
 constexpr size_t kBuffered = 8 << 20;
 
-using Sink = std::function<void(const uint8_t*, size_t)>;
-
 // Gathers small pieces into large ones.
 class Buffered {
  public:
-  explicit Buffered(const Sink& sink) : sink_(sink) { bytes_.reserve(kBuffered + (1 << 20)); }
+  explicit Buffered(NewFile& file) : file_(file) { bytes_.reserve(kBuffered + (1 << 20)); }
 
   uint8_t* zeros(size_t n) {
     if (bytes_.size() >= kBuffered) flush();
@@ -37,12 +33,12 @@ class Buffered {
     return bytes_.data() + bytes_.size() - n;
   }
   void flush() {
-    sink_(bytes_.data(), bytes_.size());
+    file_.write(bytes_.data(), bytes_.size());
     bytes_.clear();
   }
 
  private:
-  const Sink& sink_;
+  NewFile& file_;
   std::vector<uint8_t> bytes_;
 };
 
@@ -58,7 +54,9 @@ void put_list(uint8_t* out, const Level& level, const std::vector<uint32_t>& row
   std::memcpy(out, &n, sizeof n);
 }
 
-void put_file(const GraphView& graph, uint32_t m, const float* vectors, uint32_t effort, const Sink& sink) {
+}  // namespace
+
+void write_hnsw(const std::string& path, const GraphView& graph, uint32_t m, const float* vectors, uint32_t effort) {
   const size_t list0 = 4 + 4 * 2 * size_t{m}, list = 4 + 4 * size_t{m}, vector = sizeof(float) * graph.dim;
   const uint32_t count = graph.levels > 0 ? graph.level[0].count : 0;
   std::vector<std::vector<uint32_t>> rows(std::max(1u, graph.levels));
@@ -79,7 +77,8 @@ void put_file(const GraphView& graph, uint32_t m, const float* vectors, uint32_t
   header.max_m0 = 2 * m;
   header.mult = 1.0 / std::log(static_cast<double>(m));
   header.effort = std::max(effort, m);
-  Buffered out(sink);
+  NewFile file(path);
+  Buffered out(file);
   std::memcpy(out.zeros(sizeof header), &header, sizeof header);
   for (uint64_t row = 0; row < count; row++) {
     uint8_t* const record = out.zeros(header.record_bytes);
@@ -99,32 +98,7 @@ void put_file(const GraphView& graph, uint32_t m, const float* vectors, uint32_t
     for (uint32_t l = 1; l <= levels; l++) put_list(out.zeros(list), graph.level[l], rows[l], at[l]++);
   }
   out.flush();
-}
-
-}  // namespace
-
-void write_hnsw(const std::string& path, const GraphView& graph, uint32_t m, const float* vectors, uint32_t effort) {
-  NewFile out(path);
-  put_file(graph, m, vectors, effort, [&out](const uint8_t* bytes, size_t n) { out.write(bytes, n); });
-  out.close();
-}
-
-void check_hnsw(const std::string& path, const GraphView& graph, uint32_t m, const float* vectors, uint32_t effort) {
-  const MappedFile file(path);
-  size_t at = 0;
-  put_file(graph, m, vectors, effort, [&](const uint8_t* bytes, size_t n) {
-    const size_t there = std::min(n, file.size() - at);
-    const uint8_t* const found = file.data() + at;
-    const size_t same = there == 0 ? 0 : static_cast<size_t>(std::mismatch(bytes, bytes + there, found).first - bytes);
-    if (same < n) {
-      throw Damaged(path + ": byte " + std::to_string(at + same) + " of " + std::to_string(file.size()) +
-                    " is not that of the same graph: damaged or swapped");
-    }
-    at += n;
-  });
-  if (at != file.size()) {
-    throw Damaged(path + ": " + std::to_string(file.size()) + " bytes, expected " + std::to_string(at) + ": damaged");
-  }
+  file.close();
 }
 
 }  // namespace retrieval

@@ -12,7 +12,4 @@ namespace retrieval {
 // `vectors` [count * dim] are those that the graph was built from, `effort` is ef_construction. Throws Unreachable.
 void write_hnsw(const std::string& path, const GraphView& graph, uint32_t m, const float* vectors, uint32_t effort);
 
-// Throws Damaged unless the file holds, byte for byte, what write_hnsw would write; Unreachable.
-void check_hnsw(const std::string& path, const GraphView& graph, uint32_t m, const float* vectors, uint32_t effort);
-
 }  // namespace retrieval

@@ -17,10 +17,10 @@ namespace retrieval {
 namespace {
 
 constexpr size_t kPage = 4096;
-constexpr uint32_t kVersion = 2;
+constexpr uint32_t kVersion = 3;
 constexpr char kMagic[8] = {'R', 'T', 'V', 'L', 'W', 'A', 'L', 'K'};
 constexpr size_t kSummedAtOnce = 1 << 20;
-constexpr uint32_t kCheckedAtOnce = 4096;
+constexpr uint32_t kCheckedAtOnce = 4096;  // rows; a multiple of a block's
 constexpr uint32_t kMostRowsPerEffort = 1 << 16;
 
 struct Header {
@@ -35,11 +35,14 @@ struct Header {
 static_assert(sizeof(Header) <= kPage);
 
 struct Sections {
-  size_t scales, leaf_codes, leaf_starts, rest, end;
+  size_t scales, leaf_centres, leaf_starts, leaf_blocks, rest, end;
   size_t codes[kMostLevels], links[kMostLevels], below[kMostLevels];
 };
 
-size_t degree_of(uint32_t l, uint32_t m) { return l == 0 ? 2 * size_t{m} : m; }
+size_t degree_of(const Header& header, uint32_t l) {
+  if (header.leaves > 0) return 0;
+  return l == 0 ? 2 * size_t{header.m} : header.m;
+}
 
 Sections sections_of(const Header& header) {
   Sections found{};
@@ -53,11 +56,12 @@ Sections sections_of(const Header& header) {
   found.scales = next(stride * sizeof(float));
   for (uint32_t l = 0; l < header.levels; l++) {
     found.codes[l] = next(header.nodes[l] * stride);
-    found.links[l] = next(header.nodes[l] * degree_of(l, header.m) * sizeof(uint32_t));
+    found.links[l] = next(header.nodes[l] * degree_of(header, l) * sizeof(uint32_t));
     if (l > 0) found.below[l] = next(header.nodes[l] * sizeof(uint32_t));
   }
-  found.leaf_codes = next(header.leaves * stride);
+  found.leaf_centres = next(block_bytes(header.leaves, stride_of(header.dim)));
   found.leaf_starts = next((size_t{header.leaves} + 1) * sizeof(uint32_t));
+  found.leaf_blocks = next(header.leaves > 0 ? block_bytes(header.count, stride_of(header.dim)) : 0);
   found.rest = next(header.count * stride);
   found.end = at;
   return found;
@@ -97,11 +101,11 @@ void write_index(const std::string& path, const BuiltGraph& graph) {
   header.count = graph.count;
   header.dim = graph.dim;
   header.m = graph.m;
-  header.levels = static_cast<uint32_t>(graph.level.size());
-  header.entry = graph.entry;
-  for (uint32_t l = 0; l < header.levels; l++) header.nodes[l] = static_cast<uint32_t>(graph.level[l].rows.size());
   header.leaves = static_cast<uint32_t>(graph.leaf_starts.size() - 1);
   header.rows_per_effort = graph.rows_per_effort;
+  header.levels = header.leaves > 0 ? 1 : static_cast<uint32_t>(graph.level.size());
+  header.entry = header.leaves > 0 ? 0 : graph.entry;
+  for (uint32_t l = 0; l < header.levels; l++) header.nodes[l] = static_cast<uint32_t>(graph.level[l].rows.size());
   const Sections at = sections_of(header);
   header.file_bytes = at.end;
   {
@@ -115,15 +119,17 @@ void write_index(const std::string& path, const BuiltGraph& graph) {
       out.pad_to(at.codes[l]);
       out.write(level.codes.data(), level.codes.size());
       out.pad_to(at.links[l]);
-      out.write(level.links.data(), level.links.size() * sizeof(uint32_t));
+      out.write(level.links.data(), level.rows.size() * degree_of(header, l) * sizeof(uint32_t));
       if (l == 0) continue;
       out.pad_to(at.below[l]);
       out.write(level.below.data(), level.below.size() * sizeof(uint32_t));
     }
-    out.pad_to(at.leaf_codes);
-    out.write(graph.leaf_codes.data(), graph.leaf_codes.size());
+    out.pad_to(at.leaf_centres);
+    out.write(graph.leaf_centres.data(), graph.leaf_centres.size());
     out.pad_to(at.leaf_starts);
     out.write(graph.leaf_starts.data(), graph.leaf_starts.size() * sizeof(uint32_t));
+    out.pad_to(at.leaf_blocks);
+    out.write(graph.leaf_blocks.data(), graph.leaf_blocks.size());
     out.pad_to(at.rest);
     out.write(graph.rest.data(), graph.rest.size());
     out.pad_to(at.end);
@@ -158,6 +164,7 @@ IndexFile::IndexFile(const std::string& path) : path_(path), file_(path) {
   const bool possible = header.count <= kMostRows && header.dim >= 1 && header.dim <= 65536 && header.m >= 2 &&
                         header.m <= 256 && header.levels <= kMostLevels && (header.levels > 0) == (header.count > 0) &&
                         header.leaves <= header.count && header.rows_per_effort <= kMostRowsPerEffort &&
+                        (header.leaves > 0) == (header.rows_per_effort > 0) && (header.leaves == 0 || header.levels == 1) &&
                         (header.levels == 0 || (header.nodes[0] == header.count &&
                                                 header.entry < header.nodes[header.levels - 1]));
   if (!possible) throw Damaged(path + ": its header is impossible: damaged");
@@ -177,8 +184,8 @@ IndexFile::IndexFile(const std::string& path) : path_(path), file_(path) {
   view_.entry = header.entry;
   view_.dim = header.dim;
   view_.stride = stride_of(header.dim);
-  view_.leaves = {data + at.leaf_codes, reinterpret_cast<const uint32_t*>(data + at.leaf_starts), header.leaves,
-                  header.rows_per_effort};
+  view_.leaves = {data + at.leaf_centres, reinterpret_cast<const uint32_t*>(data + at.leaf_starts),
+                  header.leaves > 0 ? data + at.leaf_blocks : nullptr, header.leaves, header.rows_per_effort};
   view_.rest = data + at.rest;
   view_.scales = reinterpret_cast<const float*>(data + at.scales);
   for (uint32_t l = 0; l < header.levels; l++) {
@@ -186,7 +193,7 @@ IndexFile::IndexFile(const std::string& path) : path_(path), file_(path) {
     view_.level[l].links = reinterpret_cast<const uint32_t*>(data + at.links[l]);
     view_.level[l].below = l > 0 ? reinterpret_cast<const uint32_t*>(data + at.below[l]) : nullptr;
     view_.level[l].count = header.nodes[l];
-    view_.level[l].degree = static_cast<uint32_t>(degree_of(l, header.m));
+    view_.level[l].degree = static_cast<uint32_t>(degree_of(header, l));
   }
 }
 
@@ -269,6 +276,11 @@ void IndexFile::check_codes(const float* vectors, unsigned threads) const {
           right = right && high[size_t{stride} * row + d] == 128 && low[size_t{stride} * row + d] == 0;
         }
       }
+    }
+    if (view_.leaves.blocks != nullptr) {
+      std::vector<uint8_t> blocks(block_bytes(n, stride));
+      into_blocks(high, n, stride, blocks.data());
+      right = right && std::memcmp(blocks.data(), view_.leaves.blocks + size_t{stride} * first, blocks.size()) == 0;
     }
     if (!right) sound = false;
   });

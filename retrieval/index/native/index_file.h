@@ -3,9 +3,10 @@
 //   header       4096 bytes: magic, version, count, dim, m, levels, entry, nodes of each level, leaves, checksum of the rest
 //   scales       float32 [stride]
 //   per level    codes uint8 [n * stride]; links uint32 [n * degree]; above level 0, below uint32 [n]
-//   leaves       codes uint8 [leaves * stride]; starts uint32 [leaves + 1]
+//   leaves       centres uint8, in blocks; starts uint32 [leaves + 1]; codes of level 0 once more, in blocks
 //   rest         uint8 [count * stride]
 //
+// A file with leaves has one level, whose nodes have no links.
 // Where a section begins follows from the numbers in the header, so no offset in the file can lead astray.
 #pragma once
 

@@ -48,32 +48,30 @@ static inline int32_t pool_score(uint64_t entry) {
 }
 static inline uint32_t pool_row(uint64_t entry) { return ~static_cast<uint32_t>(entry >> 2) & (kMostRows - 1); }
 
-// Cosines from -1 to 1 in steps of .002, about what 8-bit codes can tell apart.
-constexpr uint32_t kBuckets = 1024;
-
-// What sifting keeps: the `wanted` best rows and those as good as the last of them (to a bucket's width), in no order.
-// Rows that fell out stay among `entries` until there is no room left; `least` tells them apart.
+// What sifting keeps, in no order: the `wanted` best rows and those that are worse by no more than `margin`. Rows are added
+// until there is no room left; then the best stay, and `least` tells whether another may still be one of them.
 struct Kept {
-  uint64_t* entries = nullptr;
-  uint32_t room = 0;
-  uint32_t* counts = nullptr;  // [kBuckets] rows held, by bucket
+  int32_t* scores = nullptr;  // [room]
+  uint32_t* rows = nullptr;   // [room]
+  uint32_t room = 0;          // more than twice `most`
   uint32_t wanted = 0;
-  uint32_t size = 0;           // entries
-  uint32_t held = 0;           // of them from bucket `low` up
-  uint32_t low = 0;
-  int32_t least = INT32_MIN;   // scores below this are not held
+  int32_t margin = 0;
+  uint32_t most = 0;          // rows that stay even where more are within the margin, or a few more; >= wanted
+  uint32_t size = 0;
+  int32_t least = INT32_MIN;
 };
 
 struct Kernels {
   const char* name;
   // Best-first walk from the graph's entry; leaves the pool in scratch.pool
   WalkOutcome (*walk)(const GraphView&, const QueryCode&, const WalkTerms&, WalkScratch&);
-  // Offers the eligible ones of the consecutive rows [begin, end) of `codes` [.. * stride]
-  void (*sift)(const uint8_t* codes, uint32_t stride, const QueryCode&, const Eligible&, uint32_t begin, uint32_t end,
+  // Offers the eligible ones of the rows [begin, end)
+  void (*sift)(const CodedRows&, uint32_t stride, const QueryCode&, const Eligible&, uint32_t begin, uint32_t end,
                Kept&);
-  // The same, fetching one eligible row at a time: for few of them
-  void (*gather)(const uint8_t* codes, uint32_t stride, const QueryCode&, const Eligible&, uint32_t begin, uint32_t end,
-                 Kept&);
+  // Leaves among the rows kept those that are meant to stay, or a few more; of equal ones at the edge those that came first
+  void (*settle)(Kept&);
+  // The first of the best rows [0, count) of `blocks`, count > 0
+  uint32_t (*nearest)(const uint8_t* blocks, uint32_t count, uint32_t stride, const QueryCode&);
   // Final scores [n] of rows [n]: inner products of the 16-bit coordinates with the query
   void (*finish)(const GraphView&, const QueryCode&, const uint32_t* rows, uint32_t n, float* scores);
   // Inner product of two float32 vectors [dim]

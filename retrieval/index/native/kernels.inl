@@ -3,7 +3,11 @@
 // copy of it, perhaps the one whose instructions this processor does not have.
 //
 // Isa::score4(codes, stride, ordinals, query, out)   scores [4] of four rows
-// Isa::score16(codes, stride, query, least, out)     of consecutive rows [16]; bits of those no lower than `least`
+// Isa::score_block(block, stride, query, out)        of a block's rows [16], `out` at a cache line
+// Isa::at_least(scores, least)                       bits of those of scores [16] that are no lower
+// Isa::pack(scores, rows, bits, to_scores, to_rows)  scores and rows [16] to the front, those with a bit; `to` has room
+//                                                    for all sixteen, and may be where they are or before
+// Isa::bounds(scores, n, step, low, high)            least and greatest [16] of `n` times sixteen, `step` apart, n > 0
 // Isa::finish(high, low, scaled, stride)             inner product of one row's 16-bit coordinates
 // Isa::dot(a, b, dim)                                inner product of two float32 vectors
 

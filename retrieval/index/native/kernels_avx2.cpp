@@ -29,16 +29,54 @@ struct Isa {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(out), four);
   }
 
-  static uint32_t score16(const uint8_t* codes, uint32_t stride, const int8_t* query, int32_t least, int32_t* out) {
-    const uint32_t rows[4] = {0, 1, 2, 3};
+  static void score_block(const uint8_t* block, uint32_t stride, const int8_t* query, int32_t* out) {
+    // four rows each, two sums of two coordinates for each
+    __m256i sums[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256()};
+    for (uint32_t d = 0; d < stride; d += 4) {
+      int32_t part;
+      __builtin_memcpy(&part, query + d, sizeof part);
+      const __m256i four = _mm256_cvtepi8_epi16(_mm_set1_epi32(part));
+      for (uint32_t x = 0; x < 4; x++) {
+        const uint8_t* const codes = block + size_t{kBlockRows} * d + 16 * x;
+        const __m256i wide = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(codes)));
+        sums[x] = _mm256_add_epi32(sums[x], _mm256_madd_epi16(wide, four));
+      }
+    }
+    for (uint32_t x = 0; x < 2; x++) {
+      const __m256i pairs = _mm256_hadd_epi32(sums[2 * x], sums[2 * x + 1]);
+      _mm256_store_si256(reinterpret_cast<__m256i*>(out + 8 * x), _mm256_permute4x64_epi64(pairs, 0xd8));
+    }
+  }
+
+  static uint32_t at_least(const int32_t* scores, int32_t least) {
     uint32_t found = 0;
-    for (uint32_t j = 0; j < 16; j += 4) {
-      score4(codes + size_t{stride} * j, stride, rows, query, out + j);
-      const __m128i four = _mm_loadu_si128(reinterpret_cast<const __m128i*>(out + j));
-      const __m128i below = _mm_cmpgt_epi32(_mm_set1_epi32(least), four);
-      found |= (~static_cast<uint32_t>(_mm_movemask_ps(_mm_castsi128_ps(below))) & 15u) << j;
+    for (uint32_t x = 0; x < 2; x++) {
+      const __m256i eight = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(scores + 8 * x));
+      const __m256i below = _mm256_cmpgt_epi32(_mm256_set1_epi32(least), eight);
+      found |= (~static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(below))) & 255u) << (8 * x);
     }
     return found;
+  }
+
+  static void bounds(const int32_t* scores, uint32_t n, uint32_t step, int32_t* low, int32_t* high) {
+    for (uint32_t x = 0; x < 16; x += 8) {
+      __m256i least = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(scores + x)), most = least;
+      for (uint32_t j = 1; j < n; j++) {
+        const __m256i some = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(scores + size_t{step} * j + x));
+        least = _mm256_min_epi32(least, some);
+        most = _mm256_max_epi32(most, some);
+      }
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(low + x), least);
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(high + x), most);
+    }
+  }
+
+  static void pack(const int32_t* scores, const uint32_t* rows, uint32_t bits, int32_t* to_scores, uint32_t* to_rows) {
+    for (uint32_t n = 0; bits != 0; bits &= bits - 1, n++) {
+      const uint32_t x = static_cast<uint32_t>(__builtin_ctz(bits));
+      to_scores[n] = scores[x];
+      to_rows[n] = rows[x];
+    }
   }
 
   static float finish(const uint8_t* high, const uint8_t* low, const float* scaled, uint32_t stride) {
@@ -78,6 +116,6 @@ struct Isa {
 
 }  // namespace
 
-const Kernels kAvx2{"avx2", walk, sift, gather, finish, Isa::dot, dots};
+const Kernels kAvx2{"avx2", walk, sift, settle, nearest, finish, Isa::dot, dots};
 
 }  // namespace retrieval

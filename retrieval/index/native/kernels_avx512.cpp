@@ -15,22 +15,47 @@ struct Isa {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(out), four(code[0], code[1], code[2], code[3], stride, query));
   }
 
-  static uint32_t score16(const uint8_t* codes, uint32_t stride, const int8_t* query, int32_t least, int32_t* out) {
-    // with a stride that the compiler knows, the query stays in a register
-    const __m512i scores = stride == 64 ? sixteen(codes, 64, query) : sixteen(codes, stride, query);
-    _mm512_storeu_si512(out, scores);
-    return _mm512_cmpge_epi32_mask(scores, _mm512_set1_epi32(least));
+  static void score_block(const uint8_t* block, uint32_t stride, const int8_t* query, int32_t* out) {
+    // a stride that the compiler knows makes straight code
+    _mm512_store_si512(out, stride == 64 ? sixteen(block, 64, query) : sixteen(block, stride, query));
   }
 
-  __attribute__((always_inline)) static __m512i sixteen(const uint8_t* codes, size_t stride, const int8_t* query) {
-    __m128i parts[4];
-    for (size_t j = 0; j < 4; j++) {
-      const uint8_t* const code = codes + 4 * j * stride;
-      parts[j] = four(code, code + stride, code + 2 * stride, code + 3 * stride, static_cast<uint32_t>(stride), query);
+  static uint32_t at_least(const int32_t* scores, int32_t least) {
+    uint32_t bits = _mm512_cmpge_epi32_mask(_mm512_loadu_si512(scores), _mm512_set1_epi32(least));
+    // GCC 12 may store the 16 bits of a mask and load 32: here they must be in a register that has all of them
+    __asm__("" : "+r"(bits));
+    return bits;
+  }
+
+  static void bounds(const int32_t* scores, uint32_t n, uint32_t step, int32_t* low, int32_t* high) {
+    __m512i least = _mm512_loadu_si512(scores), most = least;
+    for (uint32_t j = 1; j < n; j++) {
+      const __m512i some = _mm512_loadu_si512(scores + size_t{step} * j);
+      least = _mm512_min_epi32(least, some);
+      most = _mm512_max_epi32(most, some);
     }
-    const __m256i low = _mm256_inserti128_si256(_mm256_castsi128_si256(parts[0]), parts[1], 1);
-    const __m256i high = _mm256_inserti128_si256(_mm256_castsi128_si256(parts[2]), parts[3], 1);
-    return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+    _mm512_storeu_si512(low, least);
+    _mm512_storeu_si512(high, most);
+  }
+
+  static void pack(const int32_t* scores, const uint32_t* rows, uint32_t bits, int32_t* to_scores, uint32_t* to_rows) {
+    const __mmask16 mask = static_cast<__mmask16>(bits);
+    // not straight to memory, which some processors are slow at
+    _mm512_storeu_si512(to_scores, _mm512_maskz_compress_epi32(mask, _mm512_loadu_si512(scores)));
+    _mm512_storeu_si512(to_rows, _mm512_maskz_compress_epi32(mask, _mm512_loadu_si512(rows)));
+  }
+
+  __attribute__((always_inline)) static __m512i sixteen(const uint8_t* block, uint32_t stride, const int8_t* query) {
+    __m512i sums[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512()};
+    for (uint32_t d = 0; d < stride; d += 16) {
+      for (uint32_t x = 0; x < 4; x++) {
+        int32_t part;
+        __builtin_memcpy(&part, query + d + 4 * x, sizeof part);
+        sums[x] = _mm512_dpbusd_epi32(sums[x], _mm512_loadu_si512(block + size_t{kBlockRows} * (d + 4 * x)),
+                                      _mm512_set1_epi32(part));
+      }
+    }
+    return _mm512_add_epi32(_mm512_add_epi32(sums[0], sums[1]), _mm512_add_epi32(sums[2], sums[3]));
   }
 
   __attribute__((always_inline)) static __m128i four(const uint8_t* a, const uint8_t* b, const uint8_t* c,
@@ -94,6 +119,6 @@ struct Isa {
 
 }  // namespace
 
-const Kernels kAvx512{"avx512", walk, sift, gather, finish, Isa::dot, dots};
+const Kernels kAvx512{"avx512", walk, sift, settle, nearest, finish, Isa::dot, dots};
 
 }  // namespace retrieval

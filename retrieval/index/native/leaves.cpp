@@ -32,6 +32,16 @@ void normalise(float* vector, uint32_t dim) {
   for (uint32_t d = 0; d < dim && length > 0; d++) vector[d] = static_cast<float>(vector[d] / length);
 }
 
+// Centres [count * dim] as codes in blocks.
+Lines<uint8_t> coded(const std::vector<float>& centres, uint32_t count, uint32_t dim, const std::vector<float>& scales) {
+  const uint32_t stride = stride_of(dim);
+  std::vector<uint8_t> codes(size_t{stride} * count), rest(codes.size());
+  encode(centres.data(), 0, count, dim, scales.data(), codes.data(), rest.data());
+  Lines<uint8_t> blocks(block_bytes(count, stride));
+  into_blocks(codes.data(), count, stride, blocks.data());
+  return blocks;
+}
+
 class KMeans {
  public:
   KMeans(const float* vectors, uint32_t count, uint32_t dim, uint32_t leaves, unsigned threads)
@@ -51,15 +61,13 @@ class KMeans {
 
   // The leaf of each of `rows`.
   std::vector<uint32_t> nearest(const std::vector<uint32_t>& rows) const {
-    const Lines<uint8_t> codes = centre_codes();
+    const Lines<uint8_t> blocks = coded(centres_, leaves_, dim_, scales_);
     std::vector<uint32_t> found(rows.size());
     Workers::shared().run((rows.size() + kAtOnce - 1) / kAtOnce, threads_, [&](size_t piece) {
       WalkMemory memory(1, stride_);
       for (size_t i = piece * kAtOnce; i < std::min(rows.size(), (piece + 1) * kAtOnce); i++) {
         const QueryCode query = memory.encoded(vector(rows[i]), dim_, scales_.data());
-        Kept kept = memory.kept(1);
-        kernels_.sift(codes.data(), stride_, query, Eligible{}, 0, leaves_, kept);
-        found[i] = pool_row(*std::max_element(kept.entries, kept.entries + kept.size));
+        found[i] = kernels_.nearest(blocks.data(), leaves_, stride_, query);
       }
     });
     return found;
@@ -70,12 +78,6 @@ class KMeans {
  private:
   const float* vector(uint32_t row) const { return vectors_ + size_t{dim_} * row; }
   float* centre(uint32_t leaf) { return centres_.data() + size_t{dim_} * leaf; }
-
-  Lines<uint8_t> centre_codes() const {
-    Lines<uint8_t> codes(size_t{stride_} * leaves_), rest(codes.size());
-    encode(centres_.data(), 0, leaves_, dim_, scales_.data(), codes.data(), rest.data());
-    return codes;
-  }
 
   // Every centre to the mean of its vectors; one without any stays. In the order of the rows, whatever the threads.
   void move(const std::vector<uint32_t>& rows, const std::vector<uint32_t>& leaf) {
@@ -179,10 +181,14 @@ void add_leaves(BuiltGraph& graph, const float* vectors, const std::vector<uint3
   const uint32_t leaves = static_cast<uint32_t>(starts.size() - 1);
   if (leaves == 0) return;
   graph.leaf_starts = starts;
-  graph.leaf_codes.resize(size_t{graph.stride} * leaves);
-  std::vector<uint8_t> rest(graph.leaf_codes.size());
-  encode(centres.data(), 0, leaves, graph.dim, graph.scales.data(), graph.leaf_codes.data(), rest.data());
+  graph.leaf_centres = coded(centres, leaves, graph.dim, graph.scales);
+  graph.leaf_blocks.resize(block_bytes(graph.count, graph.stride));
+  into_blocks(graph.level[0].codes.data(), graph.count, graph.stride, graph.leaf_blocks.data());
   graph.rows_per_effort = tuned(graph, vectors, effort, seed, threads);
+  if (graph.rows_per_effort > 0) return;
+  graph.leaf_starts = {0};
+  graph.leaf_centres.clear();
+  graph.leaf_blocks.clear();
 }
 
 }  // namespace retrieval

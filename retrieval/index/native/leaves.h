@@ -20,7 +20,7 @@ struct Arrangement {
 Arrangement arrange(const float* vectors, uint32_t count, uint32_t dim, uint64_t seed, unsigned threads);
 
 // Gives the graph of arranged vectors its leaves, and finds how many rows have to be compared to find what a walk with
-// `effort` finds: none (no use of leaves) where even many do not.
+// `effort` finds. Where even many do not, the graph stays without leaves.
 void add_leaves(BuiltGraph& graph, const float* vectors, const std::vector<uint32_t>& starts,
                 const std::vector<float>& centres, uint32_t effort, uint64_t seed, unsigned threads);
 

@@ -59,7 +59,7 @@ struct Batch {
   Vector<uint64_t> excluded_until;  // where each query's end
   Column<uint64_t> visits;  // 0: no limit
   Column<int64_t> time_ns;
-  bool only_walk;
+  Plan only;
 
   static uint32_t bits_of(const uint64_t* set, size_t words) {
     uint32_t found = 0;
@@ -97,7 +97,7 @@ struct Batch {
       ask.visits = visits ? (*visits)(i) : 0;
       ask.time_ns = time_ns ? (*time_ns)(i) : 0;
       require(ask.time_ns >= 0, "a budget of time is negative");
-      ask.only = only_walk ? Plan::kWalk : Plan::kNothing;
+      ask.only = only;
     }
     return made;
   }
@@ -137,13 +137,6 @@ class Index {
     file_.verify(data, threads_of(threads));
   }
 
-  void verify_hnsw(const std::string& path, Matrix<float> vectors, uint32_t effort) const {
-    require(vectors.shape(0) == count() && vectors.shape(1) == dim(), "vectors of another shape");
-    const float* const data = vectors.data();
-    const nb::gil_scoped_release free;
-    check_hnsw(path, file_.view(), file_.m(), data, effort);
-  }
-
   void calibrate(uint32_t effort) {
     const nb::gil_scoped_release free;
     searcher_.calibrate(effort);
@@ -162,8 +155,10 @@ class Index {
   nb::tuple search(Matrix<float> queries, Vector<uint32_t> k, Vector<uint32_t> effort, Bits allowed,
                    Vector<uint32_t> excluded, Vector<uint64_t> excluded_until,
                    Column<uint32_t> allowed_count, Column<uint64_t> visits, Column<int64_t> time_ns, unsigned threads,
-                   bool only_walk) {
-    const Batch batch{queries, k, effort, std::move(allowed), allowed_count, excluded, excluded_until, visits, time_ns, only_walk};
+                   bool no_scan) {
+    const Plan way = file_.view().leaves.count > 0 ? Plan::kLeaves : Plan::kWalk;
+    const Batch batch{queries, k, effort, std::move(allowed), allowed_count, excluded, excluded_until, visits, time_ns,
+                      no_scan ? way : Plan::kNothing};
     const std::vector<Ask> asks = batch.asks(count(), dim());
     std::vector<Answer> answers(asks.size());
     {
@@ -277,7 +272,7 @@ nb::tuple search_vectors(Matrix<float> vectors, Matrix<float> queries, Vector<ui
                          Column<uint32_t> allowed_count, Column<uint64_t> visits, Column<int64_t> time_ns,
                          unsigned threads) {
   require(vectors.shape(0) <= kMostRows && vectors.shape(1) >= 1, "too many vectors, or none of a dimension");
-  const Batch batch{queries, k, k, std::move(allowed), allowed_count, excluded, excluded_until, visits, time_ns, false};
+  const Batch batch{queries, k, k, std::move(allowed), allowed_count, excluded, excluded_until, visits, time_ns, Plan::kNothing};
   const uint32_t count = static_cast<uint32_t>(vectors.shape(0)), dim = static_cast<uint32_t>(vectors.shape(1));
   const std::vector<Ask> asks = batch.asks(count, dim);
   std::vector<Answer> answers(asks.size());
@@ -363,11 +358,10 @@ NB_MODULE(_native, module) {
       .def_prop_ro("m", &Index::m)
       .def_prop_ro("bytes", &Index::bytes)
       .def("verify", &Index::verify, "vectors"_a.none(), nb::kw_only(), "threads"_a)
-      .def("verify_hnsw", &Index::verify_hnsw, "path"_a, "vectors"_a, "effort"_a)
       .def("calibrate", &Index::calibrate, "effort"_a)
       .def_prop_ro("costs", &Index::costs)
       .def_prop_ro("leaves", &Index::leaves)
       .def("search", &Index::search, "queries"_a, "k"_a, "effort"_a, "allowed"_a, "excluded"_a, "excluded_until"_a,
            nb::kw_only(), "allowed_count"_a = nb::none(), "visits"_a = nb::none(), "time_ns"_a = nb::none(),
-           "threads"_a = 1, "only_walk"_a = false);
+           "threads"_a = 1, "no_scan"_a = false);
 }

@@ -10,14 +10,27 @@ namespace retrieval {
 namespace {
 
 constexpr uint32_t kScannedAtOnce = 1 << 15;  // rows between two looks at the clock; a multiple of 64
-constexpr uint32_t kSparse = 8;               // fewer than one row in so many is fetched by itself
 constexpr uint64_t kPerExcluded = 2;          // rows more for each excluded one: those are the nearest, as likely as not
 constexpr double kFar = 1.5;                  // so many times the rows that a filter should take: it keeps away
 constexpr uint32_t kLeastEffort = 16;         // even a single row is looked for among so many times rows_per_effort
+constexpr float kErrors = 2.5f;               // standard deviations of an 8-bit score that are allowed for
+constexpr uint32_t kMostPerWanted = 8;        // rows that get final scores, for each that is wanted
+constexpr uint32_t kMeasuredRows = 64;
 constexpr size_t kFetchedAhead = 8192;        // bytes of the next leaf; the processor itself follows from there
 
-// Far from a query many rows score alike: a scan keeps more of them for the final scores, which cost it little.
-uint32_t scanned_pool(const Ask& ask, uint32_t wanted) { return std::max(wanted, 4 * std::min(ask.k, 1u << 20) + 64); }
+// The largest of the lengths of some rows' codes, squared.
+float largest_squares(const GraphView& view) {
+  if (view.levels == 0) return 0.0f;
+  const uint32_t count = view.level[0].count, n = std::min(count, kMeasuredRows);
+  float largest = 0.0f;
+  for (uint32_t i = 0; i < n; i++) {
+    const uint8_t* const code = view.level[0].codes + size_t{view.stride} * (uint64_t{count} * i / n);
+    int32_t squares = 0;
+    for (uint32_t d = 0; d < view.dim; d++) squares += (code[d] - 128) * (code[d] - 128);
+    largest = std::max(largest, static_cast<float>(squares));
+  }
+  return largest;
+}
 
 }  // namespace
 
@@ -30,18 +43,8 @@ uint32_t eligible_between(const Eligible& eligible, uint32_t begin, uint32_t end
   return found;
 }
 
-namespace {
-
-// The entries that are still held, moved to the front.
-uint32_t settled(const Kept& kept) {
-  const auto held = [&kept](uint64_t entry) { return pool_score(entry) >= kept.least; };
-  return static_cast<uint32_t>(std::partition(kept.entries, kept.entries + kept.size, held) - kept.entries);
-}
-
-}  // namespace
-
 Searcher::Searcher(const GraphView& view, const Kernels& kernels)
-    : view_(view), kernels_(kernels), count_(view.levels > 0 ? view.level[0].count : 0) {}
+    : view_(view), kernels_(kernels), count_(view.levels > 0 ? view.level[0].count : 0), row_squares_(largest_squares(view)) {}
 
 Searcher::~Searcher() = default;
 
@@ -62,12 +65,11 @@ void Searcher::answer(const Ask& ask, Answer& answer, Scratch& scratch) {
   for (uint32_t i = 0; i < ask.excluded_count; i++) {
     scratch.excluded[ask.excluded[i] >> 6] |= uint64_t{1} << (ask.excluded[i] & 63);
   }
-  uint32_t found = 0;
-  if (answer.plan == Plan::kWalk) found = walk(ask, query, wanted, deadline, answer, scratch);
-  if (answer.plan == Plan::kLeaves) found = leaves(ask, query, wanted, deadline, answer, scratch);
-  if (answer.plan == Plan::kScan) found = scan(ask, query, scanned_pool(ask, wanted), deadline, answer, scratch);
+  if (answer.plan == Plan::kWalk) walk(ask, query, wanted, deadline, answer, scratch);
+  if (answer.plan == Plan::kLeaves) leaves(ask, query, wanted, deadline, answer, scratch);
+  if (answer.plan == Plan::kScan) scan(ask, query, deadline, answer, scratch);
   for (uint32_t i = 0; i < ask.excluded_count; i++) scratch.excluded[ask.excluded[i] >> 6] = 0;
-  finish(ask, query, found, answer, scratch);
+  finish(ask, query, answer, scratch);
 }
 
 // A scan, or what is cheaper: leaves where they find what a walk finds, else a walk. Leaves hold under filters, too, where
@@ -82,10 +84,10 @@ Plan Searcher::planned(const Ask& ask, uint32_t wanted) const {
   // A scan that a budget of visits ends has seen the first rows only, another plan those near the query
   const bool whole = ask.visits == 0 || ask.visits >= allowed || (filtered && expanded > ask.visits);
   if (wanted >= allowed && whole) return Plan::kScan;
-  const double scan = sparse(ask) ? costs_.gathered * allowed + count_ / 64 * 0.5 : costs_.scanned * count_;
+  const double scan = std::min(costs_.gathered * allowed + count_ / 64 * 0.5, costs_.scanned * count_);
   const double sifted = static_cast<double>(sifted_rows(wanted) + kPerExcluded * ask.excluded_count);
   const double rows = std::min<double>(count_, sifted * passed);
-  const bool leafy = view_.leaves.rows_per_effort > 0;
+  const bool leafy = view_.leaves.count > 0;
   const double other = leafy ? view_.leaves.count * costs_.ranked + rows * costs_.sifted : expanded * costs_.expanded;
   if (scan <= other && whole) return Plan::kScan;
   return leafy ? Plan::kLeaves : Plan::kWalk;
@@ -104,23 +106,32 @@ uint32_t Searcher::leaves_of(uint64_t rows) const {
 void Searcher::rank_leaves(const QueryCode& query, uint32_t most, Scratch& scratch) const {
   const Leaves& all = view_.leaves;
   Kept kept = scratch.walk.kept(most);
-  kernels_.sift(all.codes, view_.stride, query, Eligible{}, 0, all.count, kept);
+  kernels_.sift({nullptr, all.centres}, view_.stride, query, Eligible{}, 0, all.count, kept);
   scratch.ranked.clear();
-  for (uint32_t i = 0, n = settled(kept); i < n; i++) {
-    scratch.ranked.push_back({static_cast<float>(pool_score(kept.entries[i])), pool_row(kept.entries[i])});
+  kernels_.settle(kept);
+  for (uint32_t i = 0; i < kept.size; i++) {
+    scratch.ranked.push_back({static_cast<float>(kept.scores[i]), kept.rows[i]});
   }
   scratch.best_first.order(scratch.ranked, scratch.ranked.size());
 }
 
-uint32_t Searcher::leaves(const Ask& ask, const QueryCode& query, uint32_t wanted, int64_t deadline, Answer& answer,
-                          Scratch& scratch) {
+// The start of a leaf, on its way from memory while something else is done.
+void Searcher::fetch_leaf(uint32_t leaf) const {
+  const uint32_t* const bounds = view_.leaves.starts + leaf;
+  const uint8_t* const blocks = view_.leaves.blocks + size_t{view_.stride} * (bounds[0] / kBlockRows * kBlockRows);
+  const size_t bytes = std::min(kFetchedAhead, size_t{view_.stride} * (bounds[1] - bounds[0]));
+  for (size_t b = 0; b < bytes; b += 64) __builtin_prefetch(blocks + b, 0, 3);
+}
+
+void Searcher::leaves(const Ask& ask, const QueryCode& query, uint32_t wanted, int64_t deadline, Answer& answer,
+                      Scratch& scratch) {
   const Leaves& all = view_.leaves;
   const uint64_t enough = sifted_rows(wanted) + kPerExcluded * ask.excluded_count;
   const Eligible eligible{ask.allowed, ask.excluded_count > 0 ? scratch.excluded.data() : nullptr};
   rank_leaves(query, ask.allowed == nullptr ? leaves_of(enough) : all.count, scratch);
   // neighbours of the last one wanted may have taken its place in 8 bits
-  Kept kept = scratch.walk.kept(wanted + wanted / 4 + 16);
-  const uint8_t* const codes = view_.level[0].codes;
+  Kept kept = kept_of(ask, query, scratch);
+  const CodedRows rows{view_.level[0].codes, all.blocks};
   uint64_t passed = 0, looked_at = 0;
   const double far = kFar * static_cast<double>(enough) * count_ / std::max(1u, ask.allowed_count);
   for (size_t i = 0; i < scratch.ranked.size() && passed < enough; i++) {
@@ -129,13 +140,9 @@ uint32_t Searcher::leaves(const Ask& ask, const QueryCode& query, uint32_t wante
       answer.truncated = true;
       break;
     }
-    if (i + 1 < scratch.ranked.size()) {
-      const uint32_t* const bounds = all.starts + scratch.ranked[i + 1].row;
-      const uint8_t* const next = codes + size_t{view_.stride} * bounds[0];
-      const size_t bytes = std::min(kFetchedAhead, size_t{view_.stride} * (bounds[1] - bounds[0]));
-      for (size_t b = 0; b < bytes; b += 64) __builtin_prefetch(next + b, 0, 3);
-    }
-    kernels_.sift(codes, view_.stride, query, eligible, begin, end, kept);
+    if (i == 0) fetch_leaf(leaf);
+    if (i + 1 < scratch.ranked.size()) fetch_leaf(scratch.ranked[i + 1].row);
+    kernels_.sift(rows, view_.stride, query, eligible, begin, end, kept);
     passed += eligible_between(eligible, begin, end);
     answer.visits = passed;
     looked_at += end - begin;
@@ -143,14 +150,27 @@ uint32_t Searcher::leaves(const Ask& ask, const QueryCode& query, uint32_t wante
     const bool kept_away = ask.allowed != nullptr && static_cast<double>(looked_at) > far;
     if (kept_away && ask.only == Plan::kNothing && affordable(ask, deadline, answer)) {
       answer.plan = Plan::kScan;
-      return 0;
+      return;
     }
   }
-  const uint32_t found = settled(kept);
-  if (found < ask.k && !answer.truncated && ask.only == Plan::kNothing) {
+  settle(kept, scratch);
+  if (kept.size < ask.k && !answer.truncated && ask.only == Plan::kNothing) {
     scan_instead(ask, deadline, answer);
   }
-  return found;
+}
+
+// Final scores go to all rows that may be among the best k: whose 8-bit score, off by what was rounded in the query and
+// cut off in the row (each evenly spread over one step of a coordinate), could be that of the last of them.
+Kept Searcher::kept_of(const Ask& ask, const QueryCode& query, Scratch& scratch) const {
+  const float error = std::sqrt((query.squares + row_squares_) / 12.0f);
+  const uint32_t k = std::min(ask.k, count_);
+  return scratch.walk.kept(k, static_cast<int32_t>(kErrors * error), std::min(kMostPerWanted * k + 64, count_));
+}
+
+// The rows that sifting found.
+void Searcher::settle(Kept& kept, Scratch& scratch) const {
+  kernels_.settle(kept);
+  scratch.rows.assign(kept.rows, kept.rows + kept.size);
 }
 
 uint32_t Searcher::capacity_of(const Ask& ask, uint32_t wanted) const {
@@ -160,8 +180,8 @@ uint32_t Searcher::capacity_of(const Ask& ask, uint32_t wanted) const {
   return static_cast<uint32_t>(std::min<double>(count_, 2.0 * expected + 64 + ask.excluded_count));
 }
 
-uint32_t Searcher::walk(const Ask& ask, const QueryCode& query, uint32_t wanted, int64_t deadline, Answer& answer,
-                        Scratch& scratch) {
+void Searcher::walk(const Ask& ask, const QueryCode& query, uint32_t wanted, int64_t deadline, Answer& answer,
+                    Scratch& scratch) {
   WalkTerms terms;
   terms.wanted = wanted;
   terms.capacity = capacity_of(ask, wanted);
@@ -177,7 +197,10 @@ uint32_t Searcher::walk(const Ask& ask, const QueryCode& query, uint32_t wanted,
   if (out.eligible < wanted && !out.truncated && ask.only == Plan::kNothing) {
     scan_instead(ask, deadline, answer);
   }
-  return out.found;
+  scratch.rows.clear();
+  for (uint32_t j = 0; j < out.found; j++) {
+    if (lent.pool[j] & kEligible) scratch.rows.push_back(pool_row(lent.pool[j]));
+  }
 }
 
 // Where a plan found too little: a scan, if what is left of the budgets is enough for one.
@@ -193,44 +216,33 @@ bool Searcher::affordable(const Ask& ask, int64_t deadline, const Answer& answer
   return deadline == 0 || now_ns() + static_cast<int64_t>(costs_.scanned * count_) < deadline;
 }
 
-// Whether so few rows are eligible that each is fetched by itself.
-bool Searcher::sparse(const Ask& ask) const {
-  return ask.allowed != nullptr && ask.allowed_count < count_ / kSparse;
-}
-
-uint32_t Searcher::scan(const Ask& ask, const QueryCode& query, uint32_t wanted, int64_t deadline, Answer& answer,
-                        Scratch& scratch) {
+void Searcher::scan(const Ask& ask, const QueryCode& query, int64_t deadline, Answer& answer, Scratch& scratch) {
   const Eligible eligible{ask.allowed, ask.excluded_count > 0 ? scratch.excluded.data() : nullptr};
-  const uint8_t* const codes = view_.level[0].codes;
-  const auto compare = sparse(ask) ? kernels_.gather : kernels_.sift;
-  Kept kept = scratch.walk.kept(wanted);
+  const CodedRows rows{view_.level[0].codes, view_.leaves.blocks};
+  Kept kept = kept_of(ask, query, scratch);
   if (ask.visits == 0 && deadline == 0) {
     answer.visits += ask.allowed != nullptr ? ask.allowed_count : count_;
-    compare(codes, view_.stride, query, eligible, 0, count_, kept);
-    return settled(kept);
+    kernels_.sift(rows, view_.stride, query, eligible, 0, count_, kept);
+    settle(kept, scratch);
+    return;
   }
   const uint32_t step = ask.visits > 0 ? 64 : kScannedAtOnce;
   for (uint32_t begin = 0; begin < count_; begin += std::min(step, count_ - begin)) {
     const uint32_t end = begin + std::min(step, count_ - begin);
-    const uint32_t rows = eligible_between(eligible, begin, end);
-    if (rows == 0) continue;
+    const uint32_t compared = eligible_between(eligible, begin, end);
+    if (compared == 0) continue;
     const bool late = deadline > 0 && kept.size > 0 && now_ns() >= deadline;
     if (late || (ask.visits > 0 && answer.visits >= ask.visits)) {
       answer.truncated = true;
       break;
     }
-    compare(codes, view_.stride, query, eligible, begin, end, kept);
-    answer.visits += rows;
+    kernels_.sift(rows, view_.stride, query, eligible, begin, end, kept);
+    answer.visits += compared;
   }
-  return settled(kept);
+  settle(kept, scratch);
 }
 
-void Searcher::finish(const Ask& ask, const QueryCode& query, uint32_t found, Answer& answer, Scratch& scratch) const {
-  const uint64_t* const pool = scratch.walk.pool();
-  scratch.rows.clear();
-  for (uint32_t j = 0; j < found; j++) {
-    if (pool[j] & kEligible) scratch.rows.push_back(pool_row(pool[j]));
-  }
+void Searcher::finish(const Ask& ask, const QueryCode& query, Answer& answer, Scratch& scratch) const {
   const uint32_t n = static_cast<uint32_t>(scratch.rows.size());
   scratch.scores.resize(n);
   kernels_.finish(view_, query, scratch.rows.data(), n, scratch.scores.data());

@@ -18,7 +18,7 @@ enum class Plan : uint8_t { kNothing, kWalk, kScan, kLeaves };
 struct Ask {
   const float* query = nullptr;      // [dim]
   uint32_t k = 0;                    // rows wanted
-  uint32_t effort = 0;               // rows weighed, ef; at least k are
+  uint32_t effort = 0;               // ef: how many rows a walk weighs, and leaves are looked into as far; at least k
   const uint64_t* allowed = nullptr; // bits of the rows that may be answered; nullptr: all
   uint32_t allowed_count = 0;        // how many bits are set
   const uint32_t* excluded = nullptr;
@@ -40,7 +40,7 @@ struct Answer {
 struct Costs {
   double expanded = 200.0;  // a row whose links are followed
   double scanned = 2.5;     // a row of a scan over all
-  double gathered = 4.0;    // a row of a scan over those allowed
+  double gathered = 4.0;    // a row fetched by itself
   double ranked = 1.0;      // a leaf's centre
   double sifted = 2.0;      // a row of a leaf
 };
@@ -67,21 +67,22 @@ class Searcher {
   void scan_instead(const Ask& ask, int64_t deadline, Answer& answer) const;
   bool affordable(const Ask& ask, int64_t deadline, const Answer& answer) const;
   uint32_t capacity_of(const Ask& ask, uint32_t wanted) const;
-  bool sparse(const Ask& ask) const;
   uint64_t sifted_rows(uint32_t wanted) const;
   uint32_t leaves_of(uint64_t rows) const;
-  uint32_t walk(const Ask& ask, const QueryCode& query, uint32_t wanted, int64_t deadline, Answer& answer,
-                Scratch& scratch);
-  uint32_t leaves(const Ask& ask, const QueryCode& query, uint32_t wanted, int64_t deadline, Answer& answer,
-                  Scratch& scratch);
+  void walk(const Ask& ask, const QueryCode& query, uint32_t wanted, int64_t deadline, Answer& answer, Scratch& scratch);
+  void leaves(const Ask& ask, const QueryCode& query, uint32_t wanted, int64_t deadline, Answer& answer,
+              Scratch& scratch);
+  void fetch_leaf(uint32_t leaf) const;
   void rank_leaves(const QueryCode& query, uint32_t most, Scratch& scratch) const;
-  uint32_t scan(const Ask& ask, const QueryCode& query, uint32_t wanted, int64_t deadline, Answer& answer,
-                Scratch& scratch);
-  void finish(const Ask& ask, const QueryCode& query, uint32_t found, Answer& answer, Scratch& scratch) const;
+  void scan(const Ask& ask, const QueryCode& query, int64_t deadline, Answer& answer, Scratch& scratch);
+  Kept kept_of(const Ask& ask, const QueryCode& query, Scratch& scratch) const;
+  void settle(Kept& kept, Scratch& scratch) const;
+  void finish(const Ask& ask, const QueryCode& query, Answer& answer, Scratch& scratch) const;
 
   const GraphView& view_;
   const Kernels& kernels_;
   const uint32_t count_;
+  const float row_squares_;
   Costs costs_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<Scratch>> idle_;

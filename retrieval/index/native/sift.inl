@@ -1,115 +1,213 @@
-// Comparing rows outside the graph, part of kernels.inl: no list is kept in order, a count of rows by score says which are
-// still among the best.
+// Comparing rows outside the graph, part of kernels.inl: what may be among the best is added to a list, and a threshold
+// that is found by counting, never by sorting, says from time to time what stays.
 
-inline uint32_t bucket_of(const QueryCode& query, int32_t score) {
-  float place = static_cast<float>(score - query.zero) * query.buckets_per_unit + kBuckets / 2;
-  place = place > 0.0f ? place : 0.0f;
-  place = place < kBuckets - 1 ? place : kBuckets - 1;
-  return static_cast<uint32_t>(static_cast<int32_t>(place));
+inline uint32_t count_from(const int32_t* scores, uint32_t n, int32_t least) {
+  uint32_t found = 0, j = 0;
+  for (; j + kBlockRows <= n; j += kBlockRows) {
+    found += static_cast<uint32_t>(__builtin_popcount(Isa::at_least(scores + j, least)));
+  }
+  for (; j < n; j++) found += scores[j] >= least;
+  return found;
 }
 
-// Lets go of the lowest buckets that are not needed for `wanted` rows any more.
-inline void raise(const QueryCode& query, Kept& kept) {
-  const uint32_t before = kept.low;
-  while (kept.held - kept.counts[kept.low] >= kept.wanted) kept.held -= kept.counts[kept.low++];
-  if (kept.low == before || query.buckets_per_unit <= 0.0f) return;
-  // rounded down: a row of the bucket below may slip in, none is lost
-  const float edge = (static_cast<float>(kept.low) - kBuckets / 2) / query.buckets_per_unit;
-  kept.least = query.zero + static_cast<int32_t>(edge) - 1;
-}
-
-// Keeps the `wanted` best entries, of the lowest bucket those that came first.
-inline void clear_away(const QueryCode& query, Kept& kept) {
-  uint32_t spare = kept.wanted - (kept.held - kept.counts[kept.low]);
-  uint32_t size = 0;
-  kept.counts[kept.low] = spare;
-  kept.held = kept.wanted;
-  for (uint32_t i = 0; i < kept.size; i++) {
-    const uint64_t entry = kept.entries[i];
-    const int32_t score = pool_score(entry);
-    if (score < kept.least) continue;
-    if (bucket_of(query, score) <= kept.low) {
-      if (spare == 0) continue;
-      spare--;
-    }
-    kept.entries[size++] = entry;
+// Moves the entries with scores of `least` and better to the front, in their order.
+inline void keep_from(Kept& kept, int32_t least) {
+  uint32_t size = 0, j = 0;
+  for (; j + kBlockRows <= kept.size; j += kBlockRows) {
+    const uint32_t near = Isa::at_least(kept.scores + j, least);
+    Isa::pack(kept.scores + j, kept.rows + j, near, kept.scores + size, kept.rows + size);
+    size += static_cast<uint32_t>(__builtin_popcount(near));
+  }
+  for (; j < kept.size; j++) {
+    if (kept.scores[j] < least) continue;
+    kept.scores[size] = kept.scores[j];
+    kept.rows[size++] = kept.rows[j];
   }
   kept.size = size;
+  kept.least = least;
 }
 
-inline void hold(const QueryCode& query, Kept& kept, int32_t score, uint32_t row) {
-  const uint32_t bucket = bucket_of(query, score);
-  kept.counts[bucket > kept.low ? bucket : kept.low]++;
-  kept.entries[kept.size++] = pool_entry(score, row, true);
-  kept.held++;
-}
-
-// As Isa::score16 for fewer rows.
-inline uint32_t score_last(const uint8_t* codes, uint32_t stride, const QueryCode& query, uint32_t first, uint32_t n,
-                           int32_t least, int32_t* scores) {
-  uint32_t near = 0;
-  for (uint32_t j = 0; j < n; j += 4) {
-    uint32_t rows[4];
-    for (uint32_t x = 0; x < 4; x++) rows[x] = first + (j + x < n ? j + x : n - 1);
-    Isa::score4(codes, stride, rows, query.code, scores + j);
+// Of the entries with the least score only the first stay, so that `n` do.
+inline void cut_ties(Kept& kept, uint32_t n) {
+  uint32_t ties = count_from(kept.scores, kept.size, kept.least) - count_from(kept.scores, kept.size, kept.least + 1);
+  ties -= kept.size - n;
+  uint32_t size = 0;
+  for (uint32_t j = 0; j < kept.size; j++) {
+    if (kept.scores[j] == kept.least) {
+      if (ties == 0) continue;
+      ties--;
+    }
+    kept.scores[size] = kept.scores[j];
+    kept.rows[size++] = kept.rows[j];
   }
-  for (uint32_t x = 0; x < n; x++) near |= static_cast<uint32_t>(scores[x] >= least) << x;
-  return near;
+  kept.size = size;
+  kept.least++;
 }
 
-void sift(const uint8_t* codes, uint32_t stride, const QueryCode& query, const Eligible& eligible, uint32_t begin,
+struct Range {
+  int32_t low, high;
+};
+
+inline int32_t higher(int32_t a, int32_t b) { return a > b ? a : b; }
+inline int32_t lower(int32_t a, int32_t b) { return a < b ? a : b; }
+
+// Of scores [n], n > 0.
+inline Range range_of(const int32_t* scores, uint32_t n) {
+  Range range{scores[0], scores[0]};
+  const uint32_t whole = n / kBlockRows;
+  if (whole > 0) {
+    int32_t low[kBlockRows], high[kBlockRows];
+    Isa::bounds(scores, whole, kBlockRows, low, high);
+    for (uint32_t x = 0; x < kBlockRows; x++) range = {lower(range.low, low[x]), higher(range.high, high[x])};
+  }
+  for (uint32_t j = whole * kBlockRows; j < n; j++) range = {lower(range.low, scores[j]), higher(range.high, scores[j])};
+  return range;
+}
+
+// A score in the range, whose low end `wanted` reach, that `wanted` reach, and `spare` more at most unless these are equal.
+inline int32_t halved(const int32_t* scores, uint32_t n, uint32_t wanted, uint32_t spare, Range range) {
+  int64_t low = range.low, high = int64_t{range.high} + 1;
+  for (uint32_t left = n; left > wanted + spare && high - low > 1;) {
+    const int64_t middle = low + (high - low) / 2;
+    const uint32_t found = count_from(scores, n, static_cast<int32_t>(middle));
+    (found >= wanted ? low : high) = middle;
+    left = found >= wanted ? found : left;
+  }
+  return static_cast<int32_t>(low);
+}
+
+// Such a score of all. Where many are to go, those of the highest of every few bring it near: as many as are wanted
+// reach it among these alone.
+inline int32_t threshold(const int32_t* scores, uint32_t n, uint32_t wanted, uint32_t spare) {
+  constexpr uint32_t kLargest = 1024;
+  const uint32_t columns = (4 * wanted / kBlockRows + 4) * kBlockRows;
+  if (columns > kLargest || n < 4 * columns) return halved(scores, n, wanted, spare, range_of(scores, n));
+  int32_t highest[kLargest], lowest[kBlockRows];
+  uint32_t x = 0;
+  do {
+    Isa::bounds(scores + x, (n - x - kBlockRows) / columns + 1, columns, lowest, highest + x);
+    x += kBlockRows;
+  } while (x < columns);
+  const Range best = range_of(highest, columns);
+  const uint32_t rest = n / kBlockRows * kBlockRows;
+  const int32_t high = rest < n ? higher(best.high, range_of(scores + rest, n - rest).high) : best.high;
+  const int32_t low = halved(highest, columns, wanted, wanted / 4 + 2, best);
+  return halved(scores, n, wanted, spare, {low, high});
+}
+
+void settle(Kept& kept) {
+  const uint32_t spare = kept.wanted / 8 + 4;  // more are worth less than another count
+  if (kept.size <= kept.wanted + spare) return;
+  const int64_t reached = threshold(kept.scores, kept.size, kept.wanted, spare);
+  const int64_t least = reached - kept.margin;
+  keep_from(kept, least > kept.least ? static_cast<int32_t>(least) : kept.least);
+  const uint32_t most = kept.most + spare;
+  if (kept.size <= most) return;
+  keep_from(kept, threshold(kept.scores, kept.size, kept.most, spare));
+  if (kept.size > most) cut_ties(kept, kept.most);
+}
+
+// Single rows, on their way from memory while others are compared.
+class Singles {
+ public:
+  Singles(const uint8_t* codes, uint32_t stride, const int8_t* query, Kept& kept)
+      : codes_(codes), stride_(stride), query_(query), kept_(kept) {}
+
+  void add(uint32_t row) {
+    for (uint32_t b = 0; b < stride_; b += 64) prefetch(codes_ + size_t{stride_} * row + b);
+    rows_[n_++] = row;
+    if (n_ == kMost) compare(kMost - kAhead);
+  }
+
+  void compare_all() {
+    if (n_ == 0) return;
+    for (uint32_t x = n_; x % 4 != 0; x++) rows_[x] = rows_[0];
+    compare(n_);
+  }
+
+ private:
+  static constexpr uint32_t kAhead = 48;
+  static constexpr uint32_t kMost = 64;
+
+  // The first `n` of them.
+  void compare(uint32_t n) {
+    if (kept_.room - kept_.size < kMost) settle(kept_);
+    for (uint32_t j = 0; j < n; j += 4) offer4(rows_ + j, n - j < 4 ? n - j : 4);
+    for (uint32_t x = n; x < n_; x++) rows_[x - n] = rows_[x];
+    n_ -= n;
+  }
+
+  void offer4(const uint32_t* rows, uint32_t n) {
+    int32_t scores[4];
+    Isa::score4(codes_, stride_, rows, query_, scores);
+    for (uint32_t x = 0; x < n; x++) {
+      kept_.scores[kept_.size] = scores[x];
+      kept_.rows[kept_.size] = rows[x];
+      kept_.size += scores[x] >= kept_.least;
+    }
+  }
+
+  const uint8_t* const codes_;
+  const uint32_t stride_;
+  const int8_t* const query_;
+  Kept& kept_;
+  uint32_t n_ = 0;
+  uint32_t rows_[kMost];
+};
+
+// Fewer eligible rows of a block are fetched one by one, where they stand so, too.
+constexpr int kDense = 3;
+
+inline void sift_block(const uint8_t* block, uint32_t stride, const int8_t* query, uint32_t first, uint32_t eligible,
+                       Kept& kept) {
+  alignas(64) int32_t scores[kBlockRows];
+  alignas(64) uint32_t rows[kBlockRows];
+  Isa::score_block(block, stride, query, scores);
+  const uint32_t near = Isa::at_least(scores, kept.least) & eligible;
+  if (near == 0) return;
+  for (uint32_t x = 0; x < kBlockRows; x++) rows[x] = first + x;
+  if (kept.room - kept.size < kBlockRows) settle(kept);
+  Isa::pack(scores, rows, near, kept.scores + kept.size, kept.rows + kept.size);
+  kept.size += static_cast<uint32_t>(__builtin_popcount(near));
+}
+
+void sift(const CodedRows& rows, uint32_t stride, const QueryCode& query, const Eligible& eligible, uint32_t begin,
           uint32_t end, Kept& kept) {
-  const bool filtered = eligible.any();
-  alignas(64) int32_t scores[16];
-  for (uint32_t first = begin; first < end; first += 16) {
-    const uint32_t n = end - first < 16 ? end - first : 16;
-    uint32_t near = filtered ? eligible.bits(first, n) : (1u << n) - 1;
-    if (near == 0) continue;
-    near &= n == 16 ? Isa::score16(codes + size_t{stride} * first, stride, query.code, kept.least, scores)
-                    : score_last(codes, stride, query, first, n, kept.least, scores);
-    if (near == 0) continue;
-    if (kept.room - kept.size < 16) clear_away(query, kept);
-    for (; near != 0; near &= near - 1) {
-      const uint32_t x = static_cast<uint32_t>(__builtin_ctz(near));
-      hold(query, kept, scores[x], first + x);
-    }
-    raise(query, kept);
-  }
-}
-
-inline void offer4(const uint8_t* codes, uint32_t stride, const QueryCode& query, const uint32_t* rows, uint32_t n,
-                   Kept& kept) {
-  int32_t scores[4];
-  Isa::score4(codes, stride, rows, query.code, scores);
-  if (kept.room - kept.size < 4) clear_away(query, kept);
-  for (uint32_t x = 0; x < n; x++) {
-    if (scores[x] >= kept.least) hold(query, kept, scores[x], rows[x]);
-  }
-  raise(query, kept);
-}
-
-void gather(const uint8_t* codes, uint32_t stride, const QueryCode& query, const Eligible& eligible, uint32_t begin,
-            uint32_t end, Kept& kept) {
-  constexpr uint32_t kAhead = 64;  // rows whose codes are on their way while others are compared
-  uint32_t ring[3 * kAhead];
-  uint32_t n = 0;
+  Singles singles(rows.codes, stride, query.code, kept);
   for (uint32_t word = begin / 64; word < (end + 63) / 64; word++) {
-    for (uint64_t bits = eligible.word(word, begin, end); bits != 0; bits &= bits - 1) {
-      const uint32_t row = word * 64 + static_cast<uint32_t>(__builtin_ctzll(bits));
-      for (uint32_t b = 0; b < stride; b += 64) prefetch(codes + size_t{stride} * row + b);
-      ring[n++] = row;
+    const uint64_t bits = eligible.word(word, begin, end);
+    for (uint32_t at = 0; at < 64; at += kBlockRows) {
+      uint32_t may = static_cast<uint32_t>(bits >> at) & ((1u << kBlockRows) - 1);
+      if (may == 0) continue;
+      const uint32_t first = 64 * word + at;
+      if (rows.blocks != nullptr && (rows.codes == nullptr || __builtin_popcount(may) >= kDense)) {
+        sift_block(rows.blocks + size_t{stride} * first, stride, query.code, first, may, kept);
+        continue;
+      }
+      for (; may != 0; may &= may - 1) singles.add(first + static_cast<uint32_t>(__builtin_ctz(may)));
     }
-    // a word brings 64 rows at most: what came before it has arrived by now
-    if (n < kAhead + 4) continue;
-    uint32_t j = 0;
-    for (; n - j >= kAhead + 4; j += 4) offer4(codes, stride, query, ring + j, 4, kept);
-    for (uint32_t x = 0; x < n - j; x++) ring[x] = ring[x + j];
-    n -= j;
   }
-  for (uint32_t j = 0; j < n; j += 4) {
-    uint32_t rows[4];
-    const uint32_t four = n - j < 4 ? n - j : 4;
-    for (uint32_t x = 0; x < 4; x++) rows[x] = ring[x < four ? j + x : j];
-    offer4(codes, stride, query, rows, four, kept);
+  singles.compare_all();
+}
+
+uint32_t nearest(const uint8_t* blocks, uint32_t count, uint32_t stride, const QueryCode& query) {
+  alignas(64) int32_t scores[kBlockRows], best[kBlockRows];
+  alignas(64) uint32_t at[kBlockRows];
+  for (uint32_t x = 0; x < kBlockRows; x++) {
+    best[x] = INT32_MIN;
+    at[x] = x;
   }
+  for (uint32_t first = 0; first < count; first += kBlockRows) {
+    Isa::score_block(blocks + size_t{stride} * first, stride, query.code, scores);
+    for (uint32_t x = count - first; x < kBlockRows; x++) scores[x] = INT32_MIN;
+    for (uint32_t x = 0; x < kBlockRows; x++) {
+      at[x] = scores[x] > best[x] ? first + x : at[x];
+      best[x] = scores[x] > best[x] ? scores[x] : best[x];
+    }
+  }
+  uint32_t lane = 0;
+  for (uint32_t x = 1; x < kBlockRows; x++) {
+    if (best[x] > best[lane] || (best[x] == best[lane] && at[x] < at[lane])) lane = x;
+  }
+  return at[lane];
 }

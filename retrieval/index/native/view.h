@@ -9,6 +9,7 @@ namespace retrieval {
 constexpr uint32_t kNone = 0xffffffffu;   // ends a list of links
 constexpr uint32_t kMostRows = 1u << 30;  // a pool entry packs a row into 30 bits
 constexpr uint32_t kMostLevels = 32;
+constexpr uint32_t kBlockRows = 16;
 
 // Coordinates are 16-bit fixed point, x[d] = scale[d] * v[d], in two planes: the high byte (+128, so that it is
 // unsigned) steers the walk, the low byte completes it for the final scores.
@@ -20,16 +21,26 @@ struct Level {
   uint32_t degree = 0;
 };
 
-// Rows that lie near each other stand in a row, leaf after leaf; each leaf has a code for its centre.
+// Codes of consecutive rows. In blocks, one instruction multiplies and adds for sixteen rows: of every four coordinates in
+// turn, those of all sixteen stand together, so that coordinate d of a row is byte 4 * (16 * (d / 4) + row % 16) + d % 4
+// of block row / 16.
+struct CodedRows {
+  const uint8_t* codes = nullptr;   // [count * stride], or nullptr: in blocks only
+  const uint8_t* blocks = nullptr;  // [block_bytes(count, stride)], or nullptr: row by row only
+};
+
+// Rows that lie near each other stand in a row, leaf after leaf; each leaf has a code for its centre. An index has these in
+// place of links wherever they find as much.
 struct Leaves {
-  const uint8_t* codes = nullptr;    // [count * stride]
+  const uint8_t* centres = nullptr;  // in blocks
   const uint32_t* starts = nullptr;  // [count + 1] first row of each, ascending from 0 to the number of rows
+  const uint8_t* blocks = nullptr;   // the codes of all rows in blocks
   uint32_t count = 0;                // 0: the rows are in no such order
-  uint32_t rows_per_effort = 0;      // rows compared for one more of effort; 0: leaves find less than walks here
+  uint32_t rows_per_effort = 0;      // rows compared for one more of effort
 };
 
 struct GraphView {
-  Level level[kMostLevels];  // 0 holds every row, ordinal = row
+  Level level[kMostLevels];  // 0 holds every row, ordinal = row; the only one, without links, where there are leaves
   uint32_t levels = 0;       // how many of them there are; 0 in an empty graph
   uint32_t entry = 0;        // ordinal in the highest
   uint32_t dim = 0;
@@ -43,8 +54,7 @@ struct GraphView {
 struct QueryCode {
   const int8_t* code = nullptr;
   const float* scaled = nullptr;
-  int32_t zero = 0;               // the score of a row at a right angle
-  float buckets_per_unit = 0.0f;  // of a pool's buckets (kernels.h), for unit vectors
+  float squares = 0.0f;  // of `code`, summed up
 };
 
 // Which rows may be answered. Bit r of `allowed` is row r (nullptr: all), those of `excluded` are taken away. Its functions
@@ -61,29 +71,17 @@ struct Eligible {
     if (at == end / 64) found &= (uint64_t{1} << (end % 64)) - 1;
     return found;
   }
-  // Bits of `n` rows from `first`, n <= 16.
-  [[gnu::always_inline]] uint32_t bits(uint32_t first, uint32_t n) const {
-    uint64_t found = (uint64_t{1} << n) - 1;
-    if (allowed != nullptr) found &= part(allowed, first, n);
-    if (excluded != nullptr) found &= ~part(excluded, first, n);
-    return static_cast<uint32_t>(found);
-  }
   [[gnu::always_inline]] bool any() const { return allowed != nullptr || excluded != nullptr; }
   [[gnu::always_inline]] bool operator()(uint32_t row) const {
     const uint64_t bit = uint64_t{1} << (row & 63);
     if (allowed != nullptr && !(allowed[row >> 6] & bit)) return false;
     return excluded == nullptr || !(excluded[row >> 6] & bit);
   }
-
- private:
-  [[gnu::always_inline]] static uint64_t part(const uint64_t* words, uint32_t first, uint32_t n) {
-    const uint32_t at = first >> 6, shift = first & 63;
-    uint64_t found = words[at] >> shift;
-    if (shift + n > 64) found |= words[at + 1] << (64 - shift);
-    return found;
-  }
 };
 
 static inline uint32_t stride_of(uint32_t dim) { return (dim + 63) / 64 * 64; }
+static inline size_t block_bytes(uint32_t count, uint32_t stride) {
+  return (size_t{count} + kBlockRows - 1) / kBlockRows * kBlockRows * stride;
+}
 
 }  // namespace retrieval

@@ -23,31 +23,32 @@ class WalkMemory {
 
   // For a walk that keeps `capacity` rows.
   WalkScratch walk(uint32_t capacity) {
-    return {visited_.data(), touched_.data(), static_cast<uint32_t>(touched_.size()), pool(size_t{capacity} + 1)};
+    if (pool_.size() <= capacity) pool_.resize(size_t{capacity} + 1);
+    return {visited_.data(), touched_.data(), static_cast<uint32_t>(touched_.size()), pool_.data()};
   }
 
-  // Empty, for sifting that keeps `wanted` rows.
-  Kept kept(uint32_t wanted) {
+  // Empty, for sifting that keeps `wanted` rows, and up to `most` of those that are worse by no more than `margin`.
+  Kept kept(uint32_t wanted, int32_t margin = 0, uint32_t most = 0) {
     Kept made;
-    made.room = 4 * wanted + 1024;  // what fell out is cleared away at a time
-    made.entries = pool(made.room);
-    counts_.assign(kBuckets, 0);
-    made.counts = counts_.data();
     made.wanted = wanted;
+    made.margin = margin;
+    made.most = std::max(wanted, most);
+    made.room = 3 * made.most + 1024;
+    if (kept_rows_.size() < made.room) {
+      kept_scores_.resize(made.room);
+      kept_rows_.resize(made.room);
+    }
+    made.scores = kept_scores_.data();
+    made.rows = kept_rows_.data();
     return made;
-  }
-
-  // What the last search left, with room for so many entries.
-  uint64_t* pool(size_t entries = 0) {
-    if (pool_.size() < entries) pool_.resize(entries);
-    return pool_.data();
   }
 
  private:
   Lines<int8_t> code_;
   Lines<float> scaled_;
   std::vector<uint64_t> visited_, pool_;
-  std::vector<uint32_t> touched_, counts_;
+  std::vector<uint32_t> touched_, kept_rows_;
+  std::vector<int32_t> kept_scores_;
 };
 
 }  // namespace retrieval

@@ -50,7 +50,7 @@ class Sample:
             return False
         engine = hnsw.BACKEND.open(self.folder, self.vectors, self.metadata)
         for pool in (1, 50, N // 2):
-            for rows in engine.walk(self.vectors[::20], pool) or []:
+            for rows in engine.approximate(self.vectors[::20], pool) or []:
                 assert ((rows >= 0) & (rows < N)).all()
         asks = [Ask(10, 50, NO_ROWS, None)] * len(self.vectors[::20])
         for query, (rows, scores, _) in zip(self.vectors[::20], engine.search(self.vectors[::20], asks), strict=True):

@@ -139,12 +139,12 @@ def test_equal_vectors_do_not_cut_the_graph_apart(vectors: np.ndarray, tmp_path:
     index = _native.Index(str(build(tmp_path, repeated)[0]))
     index.verify(repeated, threads=1)
     queries = queries_near(vectors, 50)
-    assert {len(rows) for rows, _ in ask(index, queries[:3], len(repeated), len(repeated), only_walk=True)} == {6000}
-    found = [rows for rows, _ in ask(index, queries, 100, 200, only_walk=True)]
+    assert {len(rows) for rows, _ in ask(index, queries[:3], len(repeated), len(repeated), no_scan=True)} == {6000}
+    found = [rows for rows, _ in ask(index, queries, 100, 200, no_scan=True)]
     exact = [np.argsort(-(repeated @ query))[:100] for query in queries]
     assert recall(repeated, queries, found, exact) >= 0.98
     for query in repeated[:20]:
-        ((rows, scores),) = ask(index, query[None], 1, 20, only_walk=True)
+        ((rows, scores),) = ask(index, query[None], 1, 20, no_scan=True)
         assert (len(rows), scores[0]) == (1, pytest.approx(1.0, abs=5e-5))
 
 
@@ -209,9 +209,9 @@ def test_leaves_go_on_where_the_nearest_rows_are_excluded(leafy: tuple[np.ndarra
 
 def test_answers_depend_on_neither_batch_nor_threads(index: _native.Index, vectors: np.ndarray) -> None:
     queries = queries_near(vectors, 30)
-    together = ask(index, queries, 20, 60, only_walk=True)
-    threaded = ask(index, queries, 20, 60, only_walk=True, threads=4)
-    alone = [ask(index, queries[i : i + 1], 20, 60, only_walk=True)[0] for i in range(30)]
+    together = ask(index, queries, 20, 60, no_scan=True)
+    threaded = ask(index, queries, 20, 60, no_scan=True, threads=4)
+    alone = [ask(index, queries[i : i + 1], 20, 60, no_scan=True)[0] for i in range(30)]
     for one, two, three in zip(together, threaded, alone, strict=True):
         assert np.array_equal(one[0], two[0])
         assert np.array_equal(one[0], three[0])
@@ -235,7 +235,7 @@ def test_hnswlib_loads_the_graph_and_finds_as_much(
     queries = queries_near(vectors, 50)
     exact = np.argsort(-(queries @ vectors.T), axis=1)[:, :20]
     labels, _ = stock.knn_query(queries, k=20, num_threads=1)
-    own = ask(index, queries, 20, 100, only_walk=True)
+    own = ask(index, queries, 20, 100, no_scan=True)
     of_stock = np.mean([len(np.intersect1d(a, b)) / 20 for a, b in zip(labels, exact, strict=True)])
     of_own = np.mean([len(np.intersect1d(a, b)) / 20 for (a, _), b in zip(own, exact, strict=True)])
     assert of_stock >= 0.95
@@ -246,7 +246,7 @@ def test_a_budget_of_visits_ends_a_search_early_and_says_so(index: _native.Index
     queries = queries_near(vectors, 3)
     found = index.search(
         queries, np.full(3, 20, np.uint32), np.full(3, 400, np.uint32), [None] * 3, _NONE, np.zeros(3, np.uint64),
-        visits=np.array([100, 0, 100], np.uint64), only_walk=True,
+        visits=np.array([100, 0, 100], np.uint64), no_scan=True,
     )  # fmt: skip
     assert found[3].tolist() == [1, 0, 1]
     assert (found[5][[0, 2]] < 400).all()
@@ -300,7 +300,7 @@ def test_time_ends_a_walk_and_a_scan(index: _native.Index, vectors: np.ndarray) 
     assert (counts.tolist(), truncated.tolist()) == ([20] * 3, [0] * 3)
     forms = (np.full(3, 20, np.uint32), [None] * 3, _NONE, np.zeros(3, np.uint64))
     found = index.search(
-        queries, forms[0], forms[0] * 20, *forms[1:], time_ns=np.array([1, 0, 1], np.int64), only_walk=True
+        queries, forms[0], forms[0] * 20, *forms[1:], time_ns=np.array([1, 0, 1], np.int64), no_scan=True
     )
     assert found[3].tolist() == [1, 0, 1]
     scanned = _native.search_vectors(
