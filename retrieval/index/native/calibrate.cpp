@@ -2,12 +2,14 @@
 #include <algorithm>
 #include <vector>
 
+#include "drawn.h"
 #include "search_scratch.h"
 
 namespace retrieval {
 namespace {
 
 constexpr uint32_t kTrials = 16;
+constexpr uint32_t kAsked = 100;               // rows
 constexpr uint32_t kTimedScan = 1 << 15;       // rows of one scan, so that a large index opens as fast
 
 double median(std::vector<double>& values) {
@@ -32,7 +34,8 @@ double timed(const Work& work) {
 
 }  // namespace
 
-// Each kind of search by itself, one query after the other: in a service, too, one kind follows on itself.
+// Each kind of search by itself, one query after the other: in a service, too, one kind follows on itself. Scans come
+// first, so that what the others read is in no farther cache than it will be.
 void Searcher::calibrate(uint32_t effort) {
   if (count_ == 0) return;
   Borrowed borrowed(*this);
@@ -48,13 +51,34 @@ void Searcher::calibrate(uint32_t effort) {
   };
   const uint32_t wanted = std::min(std::max(1u, effort), count_), part = std::min(count_, kTimedScan);
 
+  std::vector<uint64_t> tenth(scratch.excluded.size());
+  for (uint32_t row = 0; row < count_; row++) {
+    if (drawn(0, row) % 10 == 0) tenth[row >> 6] |= uint64_t{1} << (row & 63);
+  }
+  const auto begin = [&](uint32_t trial) {
+    return static_cast<uint32_t>(uint64_t{count_ - part} * trial / kTrials) / 64 * 64;
+  };
+  const CodedRows rows{view_.level[0].codes, view_.leaves.blocks};
+  costs_.scanned = timed([&](uint32_t trial) {
+    Kept kept = scratch.kept.begin(std::min(kAsked, wanted));
+    kernels_.sift(rows, view_.stride, near_row(trial), Eligible{}, begin(trial), begin(trial) + part, kept);
+  }) / part;
+  costs_.gathered = timed([&](uint32_t trial) {
+    Kept kept = scratch.kept.begin(std::min(kAsked, wanted));
+    kernels_.sift(rows, view_.stride, near_row(trial), Eligible{tenth.data(), nullptr}, begin(trial),
+                    begin(trial) + part, kept);
+  }) * 10 / part;
+
   if (view_.leaves.count > 0) {
-    const uint32_t ranked = leaves_of(sifted_rows(wanted));
+    Ask ask;
+    ask.k = std::min(kAsked, wanted);
+    ask.only = Plan::kLeaves;
+    const uint32_t ranked = leaves_of(enough(ask, wanted));
     const double ranking = timed([&](uint32_t trial) { rank_leaves(near_row(trial), ranked, scratch); });
     uint64_t rows = 0;
     const double both = timed([&](uint32_t trial) {
       Answer answer;
-      leaves(Ask{}, near_row(trial), wanted, 0, answer, scratch);
+      leaves(ask, near_row(trial), wanted, 0, answer, scratch);
       rows += answer.visits;
     });
     costs_.ranked = ranking / view_.leaves.count;
@@ -69,23 +93,6 @@ void Searcher::calibrate(uint32_t effort) {
     });
     costs_.expanded = walk * 2 * kTrials / std::max(1.0, expanded);
   }
-
-  std::vector<uint64_t> tenth(scratch.excluded.size());
-  for (uint32_t row = 0; row < count_; row += 10) tenth[row >> 6] |= uint64_t{1} << (row & 63);
-  const auto begin = [&](uint32_t trial) {
-    return static_cast<uint32_t>(uint64_t{count_ - part} * trial / kTrials) / 64 * 64;
-  };
-  const CodedRows rows{view_.level[0].codes, view_.leaves.blocks};
-  costs_.scanned = timed([&](uint32_t trial) {
-    Kept kept = scratch.walk.kept(wanted);
-    kernels_.sift(rows, view_.stride, near_row(trial), Eligible{}, begin(trial), begin(trial) + part, kept);
-  }) / part;
-  // keeping a row costs more than passing it: of a tenth of the rows, a tenth is kept
-  costs_.gathered = timed([&](uint32_t trial) {
-    Kept kept = scratch.walk.kept(std::max(1u, wanted / 10));
-    kernels_.sift(rows, view_.stride, near_row(trial), Eligible{tenth.data(), nullptr}, begin(trial),
-                    begin(trial) + part, kept);
-  }) / ((part + 9) / 10);
 }
 
 }  // namespace retrieval

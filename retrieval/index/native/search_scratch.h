@@ -1,6 +1,7 @@
 // What one search works with; part of Searcher, for the files that it is written in.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "best_first.h"
@@ -9,8 +10,33 @@
 
 namespace retrieval {
 
+// The memory of sifting, one time after another.
+class KeptMemory {
+ public:
+  // Empty: for the best `wanted`, and up to `most` of those that are worse by no more than `margin`.
+  Kept begin(uint32_t wanted, int32_t margin = 0, uint32_t most = 0) {
+    Kept kept;
+    kept.wanted = wanted;
+    kept.margin = margin;
+    kept.most = std::max(wanted, most);
+    kept.room = 3 * kept.most + 1024;
+    if (rows_.size() < kept.room) {
+      scores_.resize(kept.room);
+      rows_.resize(kept.room);
+    }
+    kept.scores = scores_.data();
+    kept.rows = rows_.data();
+    return kept;
+  }
+
+ private:
+  std::vector<int32_t> scores_;
+  std::vector<uint32_t> rows_;
+};
+
 struct Searcher::Scratch {
   WalkMemory walk;
+  KeptMemory kept, kept_leaves;
   std::vector<uint64_t> excluded;
   std::vector<uint32_t> rows;
   std::vector<float> scores;

@@ -41,6 +41,7 @@ struct Costs {
   double expanded = 200.0;  // a row whose links are followed
   double scanned = 2.5;     // a row of a scan over all
   double gathered = 4.0;    // a row fetched by itself
+  double passed = 0.5;      // 64 rows none of which is allowed
   double ranked = 1.0;      // a leaf's centre
   double sifted = 2.0;      // a row of a leaf
 };
@@ -60,6 +61,11 @@ class Searcher {
 
  private:
   struct Scratch;
+  class NearLeaves;
+  // Rows of leaves: all of those that are nearest, those among them that were looked at, and that may be answered.
+  struct Looked {
+    uint64_t near = 0, at = 0, eligible = 0;
+  };
   class Borrowed;
 
   void answer(const Ask& ask, Answer& answer, Scratch& scratch);
@@ -67,8 +73,12 @@ class Searcher {
   void scan_instead(const Ask& ask, int64_t deadline, Answer& answer) const;
   bool affordable(const Ask& ask, int64_t deadline, const Answer& answer) const;
   uint32_t capacity_of(const Ask& ask, uint32_t wanted) const;
-  uint64_t sifted_rows(uint32_t wanted) const;
+  uint32_t allowed_of(const Ask& ask) const;
+  double scan_cost(const Ask& ask) const;
+  double leaves_cost(const Ask& ask, uint32_t wanted) const;
+  uint64_t enough(const Ask& ask, uint32_t wanted) const;
   uint32_t leaves_of(uint64_t rows) const;
+  bool filter_in_the_way(const Ask& ask, uint64_t enough, const Looked& looked) const;
   void walk(const Ask& ask, const QueryCode& query, uint32_t wanted, int64_t deadline, Answer& answer, Scratch& scratch);
   void leaves(const Ask& ask, const QueryCode& query, uint32_t wanted, int64_t deadline, Answer& answer,
               Scratch& scratch);

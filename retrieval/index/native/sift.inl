@@ -174,11 +174,13 @@ inline void sift_block(const uint8_t* block, uint32_t stride, const int8_t* quer
 void sift(const CodedRows& rows, uint32_t stride, const QueryCode& query, const Eligible& eligible, uint32_t begin,
           uint32_t end, Kept& kept) {
   Singles singles(rows.codes, stride, query.code, kept);
-  for (uint32_t word = begin / 64; word < (end + 63) / 64; word++) {
-    const uint64_t bits = eligible.word(word, begin, end);
-    for (uint32_t at = 0; at < 64; at += kBlockRows) {
+  const uint32_t last = (end + 63) / 64;
+  for (uint32_t word = eligible.next(begin / 64, last); word < last; word = eligible.next(word + 1, last)) {
+    uint64_t bits = eligible.word(word, begin, end);
+    while (bits != 0) {
+      const uint32_t at = static_cast<uint32_t>(__builtin_ctzll(bits)) / kBlockRows * kBlockRows;
       uint32_t may = static_cast<uint32_t>(bits >> at) & ((1u << kBlockRows) - 1);
-      if (may == 0) continue;
+      bits ^= uint64_t{may} << at;
       const uint32_t first = 64 * word + at;
       if (rows.blocks != nullptr && (rows.codes == nullptr || __builtin_popcount(may) >= kDense)) {
         sift_block(rows.blocks + size_t{stride} * first, stride, query.code, first, may, kept);

@@ -71,6 +71,21 @@ struct Eligible {
     if (at == end / 64) found &= (uint64_t{1} << (end % 64)) - 1;
     return found;
   }
+  // The first word from `at` on that has allowed rows, `last` if none before that has.
+  [[gnu::always_inline]] uint32_t next(uint32_t at, uint32_t last) const {
+    if (allowed == nullptr) return at;
+    while (at < last && allowed[at] == 0) {
+      constexpr uint32_t kAtOnce = 8;
+      uint64_t some = 0;
+      if (at % kAtOnce == 0 && at + kAtOnce <= last) {
+        for (uint32_t w = 0; w < kAtOnce; w++) some |= allowed[at + w];
+        at += some == 0 ? kAtOnce : 1;
+      } else {
+        at++;
+      }
+    }
+    return at;
+  }
   [[gnu::always_inline]] bool any() const { return allowed != nullptr || excluded != nullptr; }
   [[gnu::always_inline]] bool operator()(uint32_t row) const {
     const uint64_t bit = uint64_t{1} << (row & 63);

@@ -1,4 +1,4 @@
-// The memory of searches over one index, one search at a time.
+// The memory of walks over one index, one at a time.
 #pragma once
 
 #include <algorithm>
@@ -27,28 +27,11 @@ class WalkMemory {
     return {visited_.data(), touched_.data(), static_cast<uint32_t>(touched_.size()), pool_.data()};
   }
 
-  // Empty, for sifting that keeps `wanted` rows, and up to `most` of those that are worse by no more than `margin`.
-  Kept kept(uint32_t wanted, int32_t margin = 0, uint32_t most = 0) {
-    Kept made;
-    made.wanted = wanted;
-    made.margin = margin;
-    made.most = std::max(wanted, most);
-    made.room = 3 * made.most + 1024;
-    if (kept_rows_.size() < made.room) {
-      kept_scores_.resize(made.room);
-      kept_rows_.resize(made.room);
-    }
-    made.scores = kept_scores_.data();
-    made.rows = kept_rows_.data();
-    return made;
-  }
-
  private:
   Lines<int8_t> code_;
   Lines<float> scaled_;
   std::vector<uint64_t> visited_, pool_;
-  std::vector<uint32_t> touched_, kept_rows_;
-  std::vector<int32_t> kept_scores_;
+  std::vector<uint32_t> touched_;
 };
 
 }  // namespace retrieval
