@@ -67,18 +67,19 @@ struct SmallIndex {
   }
 
   void write_files(const std::string& native, const std::string& hnsw, unsigned threads) const {
-    BuiltGraph graph = build_graph(vectors.data(), count, dim, {m, kEffort, 1.1f, 1, threads}, {});
-    write_hnsw(hnsw, graph.view(), m, vectors.data(), kEffort);
+    LeafOrder leaves;
     if (leafy) {
       // few rows have no leaves of their own accord: any parts of the rows, one of them empty, will do
-      std::vector<uint32_t> starts{0, 0};
-      std::vector<float> centres(vectors.begin(), vectors.begin() + dim);
+      leaves.starts.push_back(0);
+      leaves.centres.assign(vectors.begin(), vectors.begin() + dim);
       for (uint32_t end = 70; end < count + 70; end += 70) {
-        centres.insert(centres.end(), vector(starts.back()), vector(starts.back()) + dim);
-        starts.push_back(std::min(end, count));
+        leaves.centres.insert(leaves.centres.end(), vector(leaves.starts.back()), vector(leaves.starts.back()) + dim);
+        leaves.starts.push_back(std::min(end, count));
       }
-      add_leaves(graph, vectors.data(), starts, centres, kEffort, 1, threads);
     }
+    BuiltGraph graph = build_graph(vectors.data(), count, dim, leaves, {m, kEffort, 1.1f, 1, threads}, {});
+    write_hnsw(hnsw, graph.view(), m, vectors.data(), kEffort);
+    tune_leaves(graph, vectors.data(), kEffort, 1, threads);
     if (leafy != (graph.rows_per_effort > 0)) throw std::logic_error("leaves where none were meant, or none");
     write_index(native, graph);
   }

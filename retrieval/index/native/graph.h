@@ -1,7 +1,8 @@
-// A graph while it is built, and the builder: levels from the top down, nodes in batches that see the same graph, so
-// that the result depends on the input and the seed alone, not on the number of threads.
+// A graph while it is built: levels from the top down, nodes in batches that see the same graph, so that the result depends
+// on the input and the seed alone, not on the number of threads.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <vector>
@@ -25,6 +26,17 @@ struct BuiltLevel {
   Lines<uint8_t> codes;            // [count * stride]
   Lines<uint32_t> links;           // [count * degree], kNone after the last
   uint32_t degree = 0;
+
+  // The ordinal of the first row that is not before `row`.
+  uint32_t place(uint32_t row) const {
+    return static_cast<uint32_t>(std::lower_bound(rows.begin(), rows.end(), row) - rows.begin());
+  }
+};
+
+// The leaves that vectors stand in (leaves.h).
+struct LeafOrder {
+  std::vector<uint32_t> starts{0};  // [leaves + 1]
+  std::vector<float> centres;       // [leaves * dim]
 };
 
 struct BuiltGraph {
@@ -45,7 +57,7 @@ struct BuiltGraph {
 // Called with the share of the rows that are linked, between batches; may throw to stop the build.
 using Progress = std::function<void(uint32_t done)>;
 
-BuiltGraph build_graph(const float* vectors, uint32_t count, uint32_t dim, const GraphSettings& settings,
-                       const Progress& progress);
+BuiltGraph build_graph(const float* vectors, uint32_t count, uint32_t dim, const LeafOrder& leaves,
+                       const GraphSettings& settings, const Progress& progress);
 
 }  // namespace retrieval

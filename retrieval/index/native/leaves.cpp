@@ -176,14 +176,17 @@ Arrangement arrange(const float* vectors, uint32_t count, uint32_t dim, uint64_t
   return made;
 }
 
-void add_leaves(BuiltGraph& graph, const float* vectors, const std::vector<uint32_t>& starts,
-                const std::vector<float>& centres, uint32_t effort, uint64_t seed, unsigned threads) {
-  const uint32_t leaves = static_cast<uint32_t>(starts.size() - 1);
+void add_leaves(BuiltGraph& graph, const LeafOrder& order) {
+  const uint32_t leaves = static_cast<uint32_t>(order.starts.size() - 1);
   if (leaves == 0) return;
-  graph.leaf_starts = starts;
-  graph.leaf_centres = coded(centres, leaves, graph.dim, graph.scales);
+  graph.leaf_starts = order.starts;
+  graph.leaf_centres = coded(order.centres, leaves, graph.dim, graph.scales);
   graph.leaf_blocks.resize(block_bytes(graph.count, graph.stride));
   into_blocks(graph.level[0].codes.data(), graph.count, graph.stride, graph.leaf_blocks.data());
+}
+
+void tune_leaves(BuiltGraph& graph, const float* vectors, uint32_t effort, uint64_t seed, unsigned threads) {
+  if (graph.leaf_starts.size() == 1) return;
   graph.rows_per_effort = tuned(graph, vectors, effort, seed, threads);
   if (graph.rows_per_effort > 0) return;
   graph.leaf_starts = {0};

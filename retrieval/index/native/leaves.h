@@ -19,9 +19,11 @@ struct Arrangement {
 // Fewer than 4,096 vectors stay as they are, without leaves. The same for any number of threads.
 Arrangement arrange(const float* vectors, uint32_t count, uint32_t dim, uint64_t seed, unsigned threads);
 
-// Gives the graph of arranged vectors its leaves, and finds how many rows have to be compared to find what a walk with
-// `effort` finds. Where even many do not, the graph stays without leaves.
-void add_leaves(BuiltGraph& graph, const float* vectors, const std::vector<uint32_t>& starts,
-                const std::vector<float>& centres, uint32_t effort, uint64_t seed, unsigned threads);
+// Gives the graph, whose codes are made, the leaves that its vectors stand in.
+void add_leaves(BuiltGraph& graph, const LeafOrder& order);
+
+// Finds how many rows have to be compared to find what a walk with `effort` finds. Where even many do not, the graph is
+// left without leaves.
+void tune_leaves(BuiltGraph& graph, const float* vectors, uint32_t effort, uint64_t seed, unsigned threads);
 
 }  // namespace retrieval

@@ -307,9 +307,9 @@ void build(Matrix<float> vectors, const std::string& index_path, const std::stri
   require(centres.shape(0) == leaves * dim && leaves <= count, "centres of another number of leaves than their starts");
   require(leaves == 0 || (starts(0) == 0 && starts(leaves) == count), "leaves that don't cover the vectors");
   for (size_t l = 0; l < leaves; l++) require(starts(l) <= starts(l + 1), "leaves that are out of order");
-  std::vector<uint32_t> leaf_starts(starts.data(), starts.data() + starts.shape(0));
-  if (leaf_starts.empty()) leaf_starts.push_back(0);
-  const std::vector<float> leaf_centres(centres.data(), centres.data() + centres.shape(0));
+  LeafOrder order;
+  if (leaves > 0) order.starts.assign(starts.data(), starts.data() + starts.shape(0));
+  order.centres.assign(centres.data(), centres.data() + centres.shape(0));
   const GraphSettings settings{m, effort, alpha, seed, threads_of(threads)};
   const float* const data = vectors.data();
   const nb::gil_scoped_release free;
@@ -318,8 +318,8 @@ void build(Matrix<float> vectors, const std::string& index_path, const std::stri
     if (PyErr_CheckSignals() != 0) throw nb::python_error();
     if (progress) (*progress)(done);
   };
-  BuiltGraph graph = build_graph(data, count, dim, settings, told);
-  add_leaves(graph, data, leaf_starts, leaf_centres, search_effort, seed, settings.threads);
+  BuiltGraph graph = build_graph(data, count, dim, order, settings, told);
+  tune_leaves(graph, data, search_effort, seed, settings.threads);
   write_index(index_path, graph);
   write_hnsw(hnsw_path, graph.view(), graph.m, data, effort);
 }
