@@ -22,7 +22,7 @@ class Allowed:
 
     def __init__(self, bits: Bits, total: int) -> None:
         self.bits = bits
-        self.count = int.from_bytes(bits.tobytes(), "little").bit_count()
+        self.count = _bits_set(bits)
         self._total = total
 
     @cached_property
@@ -48,6 +48,8 @@ class RecentlyAllowed:
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
         self._kept: OrderedDict[Filter, Allowed] = OrderedDict()
+        self._bytes: dict[Filter, int] = {}  # of each, when it was last asked for
+        self._held = 0
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -58,16 +60,22 @@ class RecentlyAllowed:
         with self._lock:
             if (found := self._kept.get(wanted)) is not None:
                 self._kept.move_to_end(wanted)
+                self._weigh(wanted, found.nbytes)
             return found
 
     def keep(self, wanted: Filter, made: Allowed) -> None:
         """Remember, and forget what has not been asked for the longest where that is too much."""
         with self._lock:
             self._kept[wanted] = made
-            # What was derived since it was kept counts, too
-            held = sum(one.nbytes for one in self._kept.values())
-            while len(self._kept) > 1 and (held > self._most_bytes or len(self._kept) > _MOST_KEPT):
-                held -= self._kept.popitem(last=False)[1].nbytes
+            self._weigh(wanted, made.nbytes)
+            while len(self._kept) > 1 and (self._held > self._most_bytes or len(self._kept) > _MOST_KEPT):
+                forgotten, _ = self._kept.popitem(last=False)
+                self._held -= self._bytes.pop(forgotten)
+
+    def _weigh(self, wanted: Filter, now: int) -> None:
+        """What was derived since it was kept counts, too."""
+        self._held += now - self._bytes.get(wanted, 0)
+        self._bytes[wanted] = now
 
 
 def packed(mask: Mask) -> Bits:
@@ -81,6 +89,12 @@ def packed(mask: Mask) -> Bits:
 def all_rows(total: int) -> Bits:
     """The bits of every one of `total` rows."""
     return packed(np.ones(total, dtype=np.bool_))
+
+
+def _bits_set(bits: Bits) -> int:
+    if hasattr(np, "bitwise_count"):  # numpy 2
+        return int(np.bitwise_count(bits).sum())
+    return int.from_bytes(bits.tobytes(), "little").bit_count()
 
 
 def _bytes(bits: Bits) -> npt.NDArray[np.uint8]:

@@ -158,7 +158,10 @@ def _any_of(column: _Column, wanted: AnyOf) -> Mask:
         table = np.zeros(len(column.words) + 1, dtype=np.bool_)  # the last entry answers for code -1, missing
         table[[code for value in values if (code := column.words.get(str(value))) is not None]] = True
         return np.asarray(table[column.values])
-    return _known(column, np.isin(column.values, np.array(values, dtype=column.values.dtype)))
+    wanted_values = np.array(values, dtype=column.values.dtype)
+    if len(values) == 1:
+        return _known(column, column.values == wanted_values[0])
+    return _known(column, np.isin(column.values, wanted_values))
 
 
 def _in_range(column: _Column, wanted: Range) -> Mask:

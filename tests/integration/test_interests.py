@@ -11,7 +11,7 @@ from retrieval.pipeline.demo.check import read_item_vectors
 from retrieval.towers.runtime import load_user_tower
 from retrieval.v1 import candidates_pb2
 from tests.chaos.oracle import Oracle, Seen
-from tests.integration.test_services import Services, history_of, services
+from tests.integration.services import Services, history_of, services
 from tests.serving_world import World, make_world, some_users
 
 AT = 1_710_000_000_000_000

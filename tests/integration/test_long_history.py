@@ -10,7 +10,7 @@ import pytest
 from retrieval.features import FeatureSpec
 from retrieval.serving.user_store import UserStore
 from retrieval.v1 import candidates_pb2, user_pb2
-from tests.integration.test_services import Services, services
+from tests.integration.services import Services, services
 from tests.serving_world import World, make_world
 from tests.tiny import TINY_FEATURES
 

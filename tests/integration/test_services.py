@@ -6,9 +6,6 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +16,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from retrieval.errors import ArtifactError, ConfigError, SpaceMismatchError, UnavailableError
-from retrieval.index import AllOf, AnyOf, NoneOf, Range, SomeOf
+from retrieval.errors import ArtifactError, SpaceMismatchError, UnavailableError
 from retrieval.registry import Registry
 from retrieval.serving.ann_client import AnnClient, HostRefusedError, query_message
 from retrieval.serving.ann_host import AnnHost, Terms
@@ -28,100 +24,14 @@ from retrieval.serving.ann_server import SERVICE as ANN_SERVICE
 from retrieval.serving.ann_service import AnnService
 from retrieval.serving.candidates_server import SERVICE
 from retrieval.serving.candidates_service import CandidateService
-from retrieval.serving.config import ServingConfig
-from retrieval.serving.filter_wire import filter_message
 from retrieval.serving.supervisor import answers
 from retrieval.storage import ArtifactStore
-from retrieval.v1 import ann_pb2, ann_pb2_grpc, candidates_pb2, candidates_pb2_grpc, filter_pb2, user_pb2
+from retrieval.v1 import ann_pb2, ann_pb2_grpc, candidates_pb2, candidates_pb2_grpc, user_pb2
+from tests.integration.services import CONFIG, Services, channel_to, history_of, services, status
 from tests.serving_world import MODEL, World
 
 Ask = candidates_pb2.GetCandidatesRequest
-CONFIG = ServingConfig(heartbeat_s=0.05, reconcile_s=0.1, metadata_ttl_ms=50, drain_s=5.0, search_timeout_ms=2000)
 SEED_US = 1_710_000_000_000_000
-
-
-@dataclass
-class Services:
-    world: World
-    hosts: list[AnnService]
-    candidates: CandidateService
-
-    @property
-    def stub(self) -> candidates_pb2_grpc.CandidateServiceStub:
-        return candidates_pb2_grpc.CandidateServiceStub(self.channel)
-
-    @property
-    def channel(self) -> grpc.Channel:
-        return _channel(self.candidates.address)
-
-
-_channels: dict[str, grpc.Channel] = {}
-
-
-def _channel(address: str) -> grpc.Channel:
-    return _channels.setdefault(address, grpc.insecure_channel(address, options=[("grpc.max_send_message_length", -1)]))
-
-
-@contextmanager
-def services(
-    world: World,
-    folder: Path,
-    *,
-    store: ArtifactStore | None = None,
-    connect: Callable[[], Registry] | None = None,
-    config: ServingConfig = CONFIG,
-    users: Path | None = None,
-    takedowns: Path | None = None,
-) -> Iterator[Services]:
-    store = store or world.store
-    hosts = []
-    for shard in range(2):
-        host = AnnHost(f"ann-{shard}", MODEL, shard, store)
-        hosts.append(
-            AnnService(host, config, address="127.0.0.1:0", run_folder=folder, connect=connect, takedowns=takedowns)
-        )
-        hosts[-1].start(world.builds[0])
-    candidates = CandidateService(
-        MODEL,
-        store,
-        config,
-        address="127.0.0.1:0",
-        user_store=users or world.users,
-        hosts=[host.address for host in hosts],
-        connect=connect,
-    )
-    candidates.start()
-    by = time.monotonic() + 20
-    while not answers(candidates.address, SERVICE):
-        assert time.monotonic() < by
-    yield Services(world, hosts, candidates)
-    candidates.stop()
-    for host in hosts:
-        host.stop()
-    for address in [candidates.address, *(host.address for host in hosts)]:
-        if address in _channels:
-            _channels.pop(address).close()
-
-
-@pytest.fixture(scope="module")
-def running(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    with services(world, tmp_path_factory.mktemp("run")) as found:
-        yield found
-
-
-def status(call: Callable[[], Any]) -> tuple[grpc.StatusCode, str]:
-    with pytest.raises(grpc.RpcError) as caught:
-        call()
-    return caught.value.code(), caught.value.details()
-
-
-def history_of(world: World, user: str) -> list[str]:
-    histories = world.dataset.histories
-    row = histories.user_ids.to_pylist().index(user)
-    rows = histories.items[int(histories.offsets[row]) : int(histories.offsets[row + 1])]
-    return [histories.item_ids[int(item)].as_py() for item in rows]
-
-
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"user_id": "u1", "k": 0}, "k: 0; 1 to 2,000"),
     ({"user_id": "u1", "k": 2001}, "k: 2,001"),
@@ -195,43 +105,6 @@ def test_more_than_there_is_gives_everything_not_yet_seen(running: Services) -> 
     some = list(answer.item_ids[:10])
     without = running.stub.GetCandidates(Ask(user_id="u1", k=2000, exclude_item_ids=some), timeout=10)
     assert set(without.item_ids) == everything - seen - set(some)
-
-
-def test_filters_are_anded(running: Services) -> None:
-    conditions = [
-        filter_pb2.Condition(field="colour", any_of=filter_pb2.AnyOf(texts=["red", "blue"])),
-        filter_pb2.Condition(field="price", range=filter_pb2.Range(minimum=20, maximum=60)),
-    ]
-    answer = running.stub.GetCandidates(
-        Ask(user_id="nobody", k=2000, filter=filter_pb2.Filter(conditions=conditions)), timeout=10
-    )
-    rows = running.world.dataset.items.to_pylist()
-    expected = {r["item_id"] for r in rows if r["colour"] in {"red", "blue"} and 20 <= r["price"] <= 60}
-    assert set(answer.item_ids) == expected
-
-
-def test_filters_nest(running: Services) -> None:
-    wanted = SomeOf((AllOf((AnyOf("colour", ("red",)), Range("price", 20, 60))), NoneOf((Range("price", 5, None),))))
-    answer = running.stub.GetCandidates(Ask(user_id="nobody", k=2000, filter=filter_message(wanted)), timeout=10)
-    rows = running.world.dataset.items.to_pylist()
-    expected = {r["item_id"] for r in rows if (r["colour"] == "red" and 20 <= r["price"] <= 60) or not r["price"] >= 5}
-    assert set(answer.item_ids) == expected
-    assert 0 < len(expected) < len(rows)
-
-
-@pytest.mark.parametrize("budget", [{"visit_budget": 1}, {"visit_budget": 2**64 - 1}, {"time_budget_us": 2**32 - 1}])
-def test_a_budget_ends_the_search_and_the_answer_says_so(running: Services, budget: dict[str, int]) -> None:
-    ends = budget == {"visit_budget": 1}
-    answer = running.stub.GetCandidates(Ask(user_id="u1", k=5, allow_seen=True, **budget), timeout=10)
-    assert answer.truncated == ends
-    assert 0 < len(answer.item_ids) <= 5
-    whole = running.stub.GetCandidates(Ask(user_id="u1", k=2000, allow_seen=True), timeout=10)
-    assert not whole.truncated
-    scores = dict(zip(whole.item_ids, whole.scores, strict=True))
-    assert np.allclose([scores[item] for item in answer.item_ids], answer.scores, atol=5e-5)
-    requests = [Ask(user_id="u1", k=5, **more) for more in ({}, budget, {})]
-    batch = running.stub.BatchGetCandidates(candidates_pb2.BatchGetCandidatesRequest(requests=requests), timeout=20)
-    assert [one.truncated for one in batch.answers] == [False, ends, False]
 
 
 def test_unknown_users_are_answered_from_profile_and_context(running: Services) -> None:
@@ -339,7 +212,7 @@ def test_the_state_shows_hosts_and_towers(running: Services) -> None:
 
 @pytest.fixture
 def ann(running: Services) -> ann_pb2_grpc.AnnHostStub:
-    return ann_pb2_grpc.AnnHostStub(_channel(running.hosts[0].address))
+    return ann_pb2_grpc.AnnHostStub(channel_to(running.hosts[0].address))
 
 
 BAD_SEARCH: list[tuple[dict[str, Any], str]] = [
@@ -436,40 +309,6 @@ def test_losing_store_registry_and_user_store_does_not_stop_serving(world: World
         assert not answer.user_known
         state = running.stub.GetServingState(candidates_pb2.GetServingStateRequest(), timeout=10)
         assert "away" in state.registry_error
-
-
-def test_an_item_on_the_list_of_takedowns_is_answered_no_longer(world: World, tmp_path: Path) -> None:
-    path = tmp_path / "takedowns.txt"
-    path.write_text("no-such-item\n")
-    with services(world, tmp_path / "run", takedowns=path) as running:
-        whole = Ask(user_id="nobody", k=2000)
-        everything = set(running.stub.GetCandidates(whole, timeout=10).item_ids)
-        gone = sorted(everything)[:7]  # of both shards
-        partial = tmp_path / "takedowns.partial"
-        partial.write_text("no-such-item\n" + "\n".join(gone))
-        partial.replace(path)
-        by = time.monotonic() + 10
-        while set(running.stub.GetCandidates(whole, timeout=10).item_ids) != everything - {*gone}:
-            assert time.monotonic() < by
-        red = Ask(user_id="nobody", k=2000, filter=filter_message(AnyOf("colour", ("red",))))
-        assert not {*gone} & {*running.stub.GetCandidates(red, timeout=10).item_ids}
-        client = AnnClient(MODEL)
-        for host in running.hosts:
-            client.load(host.address, world.builds[1])
-            client.activate(host.address, world.builds[1])
-        answer = running.stub.GetCandidates(whole, timeout=10)
-        assert [version.version for version in answer.versions] == [2]
-        assert set(answer.item_ids) == everything - {*gone}
-        client.close()
-
-
-def test_a_list_of_takedowns_that_can_not_be_read_keeps_a_host_from_starting(world: World, tmp_path: Path) -> None:
-    host = AnnHost("h", MODEL, 0, world.store)
-    service = AnnService(host, CONFIG, address="127.0.0.1:0", run_folder=tmp_path, takedowns=tmp_path / "nowhere.txt")
-    with pytest.raises(ConfigError, match=r"nowhere\.txt: the list of takedowns can't be read"):
-        service.start(world.builds[0])
-    assert not answers(service.address)
-    service._server.stop(0)
 
 
 def test_without_any_host_the_answer_is_unavailable(world: World, tmp_path: Path) -> None:
