@@ -9,7 +9,7 @@ namespace {
 
 constexpr uint32_t kLeavesSeen = 32;     // about so many are looked into for each row
 constexpr uint32_t kTried = 64;          // rows
-constexpr double kLeastRecall = 0.9;     // clustered vectors reach .95 and more, those without any structure .25
+constexpr double kLeastRecall = 0.75;    // clustered vectors reach .88 and more, those without any structure .2 to .4
 
 GraphView looking_far(GraphView view, uint32_t effort) {
   const uint32_t rows = kLeavesSeen * (view.level[0].count / std::max(1u, view.leaves.count));
