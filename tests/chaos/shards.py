@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -41,7 +42,15 @@ class Tower:
         return (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
 
 
-def make(root: Path, number: int, *, seed: int = 1, dim: int = 8, first: int = 0) -> Path:
+def make(
+    root: Path,
+    number: int,
+    *,
+    seed: int = 1,
+    dim: int = 8,
+    first: int = 0,
+    ann: Literal["native", "hnswlib"] = "native",
+) -> Path:
     """Build `number` of version `seed`; returns its folder."""
     tower = Tower(ModelVersion("demo", seed), SpaceId(str(seed) * 64), dim, seed)
     items = pa.table(
@@ -51,7 +60,7 @@ def make(root: Path, number: int, *, seed: int = 1, dim: int = 8, first: int = 0
             "colour": ["red", "blue"] * (ITEMS // 2),
         }
     )
-    config = IndexConfig(shards=2, ann="native", M=4, ef_construction=32, measured_k=10, threads=1)
+    config = IndexConfig(shards=2, ann=ann, M=4, ef_construction=32, measured_k=10, threads=1)
     store = ArtifactStore.open(str(root), cache=root / "cache")
     corpus = make_corpus(items, config, snapshot="made", at_us=0)
     return root / build_index(store, tower, corpus, BuildId("demo", number), config, show=False).key

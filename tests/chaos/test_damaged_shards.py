@@ -301,8 +301,9 @@ def test_a_canary_that_other_vectors_would_answer(shard: Path) -> None:
     refused(shard, "canary.arrow")
 
 
-def test_a_graph_whose_links_are_gone_no_longer_passes_its_canary(shard: Path) -> None:
+def test_a_graph_whose_links_are_gone_no_longer_passes_its_canary(tmp_path: Path) -> None:
     """Every field is in bounds, yet nothing is found: structure alone would let it through."""
+    shard = make(tmp_path, 1, ann="hnswlib") / "shard-0-of-2"
     data = bytearray((shard / "graph.hnsw").read_bytes())
     record = 4 + 4 * 2 * 4 + 4 * 8 + 8
     count = json.loads((shard / "metadata.json").read_text())["count"]

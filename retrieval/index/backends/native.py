@@ -79,6 +79,7 @@ def _check(folder: Path, vectors: Floats, metadata: ShardMetadata) -> None:
         index.verify(vectors, threads=0)
     except (_native.DamagedError, OSError) as error:
         raise ArtifactError(str(error)) from error
+    hnsw_file.check_graph_file(folder, vectors, metadata)
 
 
 def _open(folder: Path, vectors: Floats, metadata: ShardMetadata) -> _Native:  # noqa: ARG001

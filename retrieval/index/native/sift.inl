@@ -1,6 +1,9 @@
 // Comparing rows outside the graph, part of kernels.inl: what may be among the best is added to a list, and a threshold
 // that is found by counting, never by sorting, says from time to time what stays.
 
+inline int32_t higher(int32_t a, int32_t b) { return a > b ? a : b; }
+inline int32_t lower(int32_t a, int32_t b) { return a < b ? a : b; }
+
 inline uint32_t count_from(const int32_t* scores, uint32_t n, int32_t least) {
   uint32_t found = 0, j = 0;
   for (; j + kBlockRows <= n; j += kBlockRows) {
@@ -24,16 +27,16 @@ inline void keep_from(Kept& kept, int32_t least) {
     kept.rows[size++] = kept.rows[j];
   }
   kept.size = size;
-  kept.least = least;
+  kept.least = higher(kept.least, least);
 }
 
-// Of the entries with the least score only the first stay, so that `n` do.
-inline void cut_ties(Kept& kept, uint32_t n) {
-  uint32_t ties = count_from(kept.scores, kept.size, kept.least) - count_from(kept.scores, kept.size, kept.least + 1);
+// Of the entries with the score `least`, which none is below, only the first stay, so that `n` do, and no other may come.
+inline void cut_ties(Kept& kept, int32_t least, uint32_t n) {
+  uint32_t ties = kept.size - count_from(kept.scores, kept.size, least + 1);
   ties -= kept.size - n;
   uint32_t size = 0;
   for (uint32_t j = 0; j < kept.size; j++) {
-    if (kept.scores[j] == kept.least) {
+    if (kept.scores[j] == least) {
       if (ties == 0) continue;
       ties--;
     }
@@ -41,15 +44,12 @@ inline void cut_ties(Kept& kept, uint32_t n) {
     kept.rows[size++] = kept.rows[j];
   }
   kept.size = size;
-  kept.least++;
+  kept.least = higher(kept.least, least + 1);
 }
 
 struct Range {
   int32_t low, high;
 };
-
-inline int32_t higher(int32_t a, int32_t b) { return a > b ? a : b; }
-inline int32_t lower(int32_t a, int32_t b) { return a < b ? a : b; }
 
 // Of scores [n], n > 0.
 inline Range range_of(const int32_t* scores, uint32_t n) {
@@ -99,12 +99,11 @@ void settle(Kept& kept) {
   const uint32_t spare = kept.wanted / 8 + 4;  // more are worth less than another count
   if (kept.size <= kept.wanted + spare) return;
   const int64_t reached = threshold(kept.scores, kept.size, kept.wanted, spare);
-  const int64_t least = reached - kept.margin;
-  keep_from(kept, least > kept.least ? static_cast<int32_t>(least) : kept.least);
-  const uint32_t most = kept.most + spare;
-  if (kept.size <= most) return;
-  keep_from(kept, threshold(kept.scores, kept.size, kept.most, spare));
-  if (kept.size > most) cut_ties(kept, kept.most);
+  keep_from(kept, static_cast<int32_t>(reached - kept.margin > INT32_MIN ? reached - kept.margin : INT32_MIN));
+  if (kept.size <= kept.most + spare) return;
+  const int32_t least = threshold(kept.scores, kept.size, kept.most, spare);
+  keep_from(kept, least);
+  if (kept.size > kept.most + spare) cut_ties(kept, least, kept.most);
 }
 
 // Single rows, on their way from memory while others are compared.
