@@ -54,7 +54,8 @@ def build(
     """Build a graph of `vectors` [n, D], L2-normalised; write it to `index_path`, and to `hnsw_path` as hnswlib does.
 
     `starts` and `centres` are those that `arrange` gave, and the vectors stand in its order; [0] and [] do without
-    leaves. How far leaves are looked into is tuned to find what a walk with `search_effort` finds.
+    leaves. Links are looked for in the leaves if most near rows are found there. How far searches look into leaves is
+    tuned to find what a walk with `search_effort` finds; `index_path` holds links only where no tuning does.
 
     The same input gives the same files whatever the number of `threads` (0: all cores). `effort` is ef_construction;
     `progress` is told how many rows are linked. Raises UnreachableError.
@@ -149,7 +150,7 @@ class Index:
         """
     @property
     def leaves(self) -> tuple[int, int]:
-        """How many leaves there are, and how many of their rows one more of effort compares; 0: they find less."""
+        """How many leaves there are, and how many of their rows one more of effort compares; (0, 0): links instead."""
     def verify(self, vectors: _Floats | None, *, threads: int) -> None:
         """Check every field that a search follows, the checksum, and that the codes are those of `vectors` [n, D].
 

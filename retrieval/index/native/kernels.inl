@@ -13,6 +13,7 @@
 
 inline void prefetch(const void* where) { __builtin_prefetch(where, 0, 3); }
 
+#include "kept.inl"
 #include "sift.inl"
 #include "walk.inl"
 
