@@ -70,7 +70,8 @@ class Native(Engine):
 
         index = _native.Index(str(folder / _FILE))
         index.calibrate(_SEARCH_EFFORT)
-        return _Opened(index, np.load(folder / _ORDER, mmap_mode="r"))
+        # mapped, but plain: numpy's own class for mapped arrays takes microseconds for every search
+        return _Opened(index, np.asarray(np.load(folder / _ORDER, mmap_mode="r")))
 
     def search(self, index: Any, queries: Floats, k: int, effort: int) -> NDArray[Any]:
         return self.search_filtered(index, queries, k, effort, None)
