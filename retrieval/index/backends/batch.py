@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,25 +16,30 @@ if TYPE_CHECKING:
 
 def searched(search: Callable[..., Found], queries: Floats, asks: Sequence[Ask]) -> list[Answer]:
     """The answers of `search`, one of the core's, to `queries` float32 [Q, D] with the terms of `asks`, one each."""
-    excluded = [ask.excluded for ask in asks]
+    excluded = [ask.excluded for ask in asks if len(ask.excluded)]
+    # Columns that most batches do without are left out: each costs as much as a short search
+    filtered = any(ask.allowed is not None for ask in asks)
+    limited = any(ask.visits or ask.time_us for ask in asks)
     found = search(
         np.ascontiguousarray(queries),
         np.array([ask.k for ask in asks], dtype=np.uint32),
         np.array([ask.ef for ask in asks], dtype=np.uint32),
         [None if ask.allowed is None else ask.allowed.bits for ask in asks],
-        np.concatenate([*excluded, NO_ROWS], dtype=np.uint32),
-        np.cumsum([len(rows) for rows in excluded], dtype=np.uint64),
-        allowed_count=np.array([0 if ask.allowed is None else ask.allowed.count for ask in asks], dtype=np.uint32),
-        visits=np.array([ask.visits for ask in asks], dtype=np.uint64),
-        time_ns=np.array([1000 * ask.time_us for ask in asks], dtype=np.int64),
+        np.concatenate(excluded, dtype=np.uint32) if excluded else NO_ROWS,
+        np.array([*accumulate(len(ask.excluded) for ask in asks)], dtype=np.uint64),
+        allowed_count=np.array([0 if ask.allowed is None else ask.allowed.count for ask in asks], np.uint32)
+        if filtered
+        else None,
+        visits=np.array([ask.visits for ask in asks], dtype=np.uint64) if limited else None,
+        time_ns=np.array([1000 * ask.time_us for ask in asks], dtype=np.int64) if limited else None,
     )
     return _answers(found)
 
 
 def _answers(found: Found) -> list[Answer]:
     rows, scores, counts, truncated = found[:4]
-    ends = np.cumsum(counts)
+    each = counts.tolist()
     return [
-        Answer(rows[b - n : b], scores[b - n : b], bool(cut))
-        for b, n, cut in zip(ends.tolist(), counts.tolist(), truncated.tolist(), strict=True)
+        Answer(rows[end - n : end], scores[end - n : end], bool(cut))
+        for end, n, cut in zip(accumulate(each), each, truncated.tolist(), strict=True)
     ]

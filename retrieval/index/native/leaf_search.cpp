@@ -1,5 +1,6 @@
 // Leaves, nearest first: part of Searcher.
 #include <algorithm>
+#include <vector>
 
 #include "search_scratch.h"
 
@@ -34,7 +35,7 @@ uint32_t Searcher::leaves_of(uint64_t rows) const {
   return static_cast<uint32_t>(std::min<uint64_t>(view_.leaves.count, rows * view_.leaves.count / count_ * 3 / 2 + 8));
 }
 
-// Leaves by their centres' scores, best first, `most` of them or a few more. Those of fewer are the first ones of more.
+// Leaves by their centres' scores, best first, `most` of them or a few more.
 void Searcher::rank_leaves(const QueryCode& query, uint32_t most, Scratch& scratch) const {
   const Leaves& all = view_.leaves;
   Kept kept = scratch.kept_leaves.begin(most);
@@ -80,15 +81,22 @@ class Searcher::NearLeaves {
  private:
   void find() {
     for (;; at_++) {
-      if (at_ == scratch_.ranked.size() && ranked_ < all_.count) {
-        ranked_ = std::min(all_.count, ranked_ * kRankedMore);
-        searcher_.rank_leaves(query_, ranked_, scratch_);
-      }
+      while (none() && ranked_ < all_.count) rank_more();
       if (none()) return;
       passed_by_ += end() - begin();
       found_ = eligible_between(eligible_, begin(), end());
       if (found_ > 0) return;
     }
+  }
+
+  // More leaves, without those that there were.
+  void rank_more() {
+    seen_.resize(all_.count, false);
+    for (const ScoredRow& one : scratch_.ranked) seen_[one.row] = true;
+    ranked_ = std::min(all_.count, ranked_ * kRankedMore);
+    searcher_.rank_leaves(query_, ranked_, scratch_);
+    std::erase_if(scratch_.ranked, [this](const ScoredRow& one) { return seen_[one.row]; });
+    at_ = 0;
   }
 
   const Searcher& searcher_;
@@ -99,6 +107,7 @@ class Searcher::NearLeaves {
   uint32_t ranked_, found_ = 0;
   size_t at_ = 0;
   uint64_t passed_by_ = 0;
+  std::vector<bool> seen_;
 };
 
 // Whether a scan is the better way from here: it is cheaper, or the filter keeps away from the query, where many leaves

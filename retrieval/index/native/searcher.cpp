@@ -95,7 +95,8 @@ uint32_t Searcher::allowed_of(const Ask& ask) const { return ask.allowed != null
 Kept Searcher::kept_of(const Ask& ask, const QueryCode& query, Scratch& scratch) const {
   const float error = std::sqrt((query.squares + row_squares_) / 12.0f);
   const uint32_t k = std::min(ask.k, count_);
-  return scratch.kept.begin(k, static_cast<int32_t>(kErrors * error), std::min(kMostPerWanted * k + 64, count_));
+  const uint64_t most = std::min<uint64_t>(uint64_t{kMostPerWanted} * k + 64, count_);
+  return scratch.kept.begin(k, static_cast<int32_t>(kErrors * error), static_cast<uint32_t>(most));
 }
 
 // The rows that sifting found.
