@@ -53,6 +53,12 @@ def test_no_damaged_file_gets_past_the_reader_or_harms_a_search() -> None:
 
 
 @pytest.mark.timeout(900)
+def test_sifting_keeps_the_best_rows_with_every_instruction_set() -> None:
+    told = counts(run(sanitized("address,undefined", "kept_rows"), "300"))
+    assert told["tried"] >= 900
+
+
+@pytest.mark.timeout(900)
 def test_searches_while_indexes_are_swapped_do_not_race() -> None:
     told = counts(run(sanitized("thread", "searches_and_swaps"), "20"))
     assert (told["swaps"], told["wrong"]) == (20, 0)

@@ -128,7 +128,9 @@ void Searcher::leaves(const Ask& ask, const QueryCode& query, uint32_t wanted, i
   const CodedRows rows{dense ? nullptr : view_.level[0].codes, view_.leaves.blocks};
   Kept kept = kept_of(ask, query, scratch);
   Looked looked;
-  NearLeaves near(*this, query, eligible, leaves_of(enough), scratch);
+  // a filter takes more leaves: as many more as it keeps rows away, unless it keeps to the near ones
+  const uint64_t more = std::min<uint64_t>(kRankedMore, count_ / std::max(1u, allowed_of(ask)));
+  NearLeaves near(*this, query, eligible, leaves_of(more * enough), scratch);
   if (dense && !near.none()) fetch_leaf(near.leaf());
   while (!near.none() && looked.eligible < enough) {
     const bool late = (ask.visits > 0 && answer.visits >= ask.visits) || (deadline > 0 && now_ns() >= deadline);

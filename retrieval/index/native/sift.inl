@@ -55,11 +55,12 @@ inline void sift_block(const uint8_t* block, uint32_t stride, const int8_t* quer
                        Kept& kept) {
   alignas(64) int32_t scores[kBlockRows];
   alignas(64) uint32_t rows[kBlockRows];
+  // before the threshold is used, which it raises
+  if (kept.room - kept.size < kBlockRows) settle(kept);
   Isa::score_block(block, stride, query, scores);
   const uint32_t near = Isa::at_least(scores, kept.least) & eligible;
   if (near == 0) return;
   for (uint32_t x = 0; x < kBlockRows; x++) rows[x] = first + x;
-  if (kept.room - kept.size < kBlockRows) settle(kept);
   Isa::pack(scores, rows, near, kept.scores + kept.size, kept.rows + kept.size);
   kept.size += static_cast<uint32_t>(__builtin_popcount(near));
 }
