@@ -195,30 +195,29 @@ def test_the_others_end_with_the_first(dataset, split, features, tmp_path) -> No
     assert not started[0].is_alive()
 
 
-def _listening() -> list[str]:
-    """Addresses on which this process listens, in hexadecimal."""
+def _listening() -> set[tuple[str, str]]:
+    """Sockets on which this process listens: the address in hexadecimal, and the socket's number."""
     own = {str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()}
-    found = []
+    found = set()
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/self/net/{table}").read_text().splitlines()[1:]:
             field = line.split()
             if field[3] == "0A" and f"socket:[{field[9]}]" in own:
-                found.append(field[1].split(":")[0])
+                found.add((field[1].split(":")[0], field[9]))
     return found
 
 
 def _listens_on_loopback(inputs: TrainingInputs, ranks: Ranks) -> None:
-    assert set(_listening()) <= {"0100007F"}, _listening()
+    assert {address for address, _ in _listening()} <= {"0100007F"}, _listening()
     ranks.said_by_first(0.0)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_nothing_listens_beyond_loopback(dataset, split, features, tmp_path) -> None:  # type: ignore[no-untyped-def]
     inputs = TrainingInputs(dataset, split, features, TOWERS, settings(processes=2), tmp_path)
-    before = len(_listening())
+    before = _listening()  # other tests' servers may be among them
     with processes_of(inputs, _listens_on_loopback) as ranks:
-        assert len(_listening()) > before
-        assert set(_listening()) <= {"0100007F"}
+        assert {address for address, _ in _listening() - before} == {"0100007F"}
         ranks.said_by_first(1.0)
     assert "GLOO_SOCKET_IFNAME" not in os.environ
 
