@@ -102,6 +102,13 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+def put(path: Path, content: bytes) -> None:
+    """In one step, as a list that is being watched should be: written in place, it is empty for a moment."""
+    written = path.with_suffix(".new")
+    written.write_bytes(content)
+    written.replace(path)
+
+
 def test_changes_are_applied_and_trouble_is_outlived(tmp_path: Path) -> None:
     path = tmp_path / "takedowns.txt"
     path.write_bytes(b"a\n")
@@ -119,11 +126,11 @@ def test_changes_are_applied_and_trouble_is_outlived(tmp_path: Path) -> None:
     watch.start()
     assert applied == [{"a"}]
     failures = 3
-    path.write_bytes(b"b\n")
+    put(path, b"b\n")
     until(lambda: applied[-1] == {"b"})
     path.unlink()
     time.sleep(0.1)
-    path.write_bytes(b"c\n")
+    put(path, b"c\n")
     until(lambda: applied[-1] == {"c"})
     watch.stop()
     assert [set(one) for one in applied] == [{"a"}, {"b"}, {"c"}]
