@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from retrieval.index import _native
-
-NO_ROWS = np.empty(0, dtype=np.uint32)
+from retrieval.index.allowed import packed
+from retrieval.index.query import NO_ROWS
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,6 @@ def build(folder: Path, vectors: np.ndarray, *, arranged: bool = False, **settin
     return built
 
 
-def bits(mask: np.ndarray) -> np.ndarray:
-    """A bool [N] as the core takes it."""
-    words = np.zeros((len(mask) + 63) // 64, dtype=np.uint64)
-    packed = np.packbits(mask, bitorder="little")
-    words.view(np.uint8)[: len(packed)] = packed
-    return words
-
-
 def ask(
     index: _native.Index,
     queries: np.ndarray,
@@ -69,7 +61,7 @@ def ask(
         queries,
         np.full(n, k, np.uint32),
         np.full(n, ef, np.uint32),
-        [None if allowed is None else bits(allowed)] * n,
+        [None if allowed is None else packed(allowed)] * n,
         np.tile(excluded, n).astype(np.uint32),
         (np.arange(1, n + 1) * len(excluded)).astype(np.uint64),
         **terms,

@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrieval.index import _native
+from retrieval.index.allowed import packed
 from retrieval.index.canary import recall
+from retrieval.index.query import NO_ROWS
 from tests.unit.index.conftest import clustered
-from tests.unit.index.native_index import NO_ROWS, ask, bits, build, nearest, queries_near
+from tests.unit.index.native_index import ask, build, nearest, queries_near
 
 N, D = 3000, 24
 
@@ -144,7 +146,7 @@ def budgeted(
 ) -> tuple[np.ndarray, ...]:
     n = len(queries)
     return index.search(
-        queries, np.full(n, 20, np.uint32), np.full(n, 400, np.uint32), [None if mask is None else bits(mask)] * n,
+        queries, np.full(n, 20, np.uint32), np.full(n, 400, np.uint32), [None if mask is None else packed(mask)] * n,
         NO_ROWS, np.zeros(n, np.uint64), visits=np.full(n, visits, np.uint64), time_ns=np.full(n, time_ns, np.int64),
     )  # fmt: skip
 
@@ -197,7 +199,7 @@ def test_exact_search_within_a_budget_is_exact_over_the_rows_compared(vectors: n
     queries, mask = queries_near(vectors, 5), np.arange(N) % 100 == 7
     for allowed in (None, mask):
         rows, _, counts, truncated, _, visits = _native.search_vectors(
-            vectors, queries, np.full(5, 10, np.uint32), [None if allowed is None else bits(allowed)] * 5, NO_ROWS,
+            vectors, queries, np.full(5, 10, np.uint32), [None if allowed is None else packed(allowed)] * 5, NO_ROWS,
             np.zeros(5, np.uint64), visits=np.array([0, 1, 20, 130, 10**10], np.uint64), threads=1,
         )  # fmt: skip
         assert truncated.tolist() == ([0, 1, 1, 1, 0] if allowed is None else [0, 1, 1, 0, 0])
@@ -232,7 +234,7 @@ def test_exact_search_is_brute_force(vectors: np.ndarray) -> None:
     mask = np.random.default_rng(2).random(N) < 0.1
     for allowed in (None, mask):
         found = _native.search_vectors(
-            vectors, queries, np.full(40, 30, np.uint32), [None if allowed is None else bits(allowed)] * 40, NO_ROWS,
+            vectors, queries, np.full(40, 30, np.uint32), [None if allowed is None else packed(allowed)] * 40, NO_ROWS,
             np.zeros(40, np.uint64), threads=2,
         )  # fmt: skip
         scores = queries @ vectors.T if allowed is None else np.where(allowed, queries @ vectors.T, -2)
