@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retrieval.registry import BuildRow, Registry, VersionRow
-from retrieval.serving.candidates_server import SERVICE
-from retrieval.serving.fleet_file import FleetState, read_fleet
-from retrieval.serving.supervisor import answers
+from retrieval.serving.candidates.servicer import SERVICE
+from retrieval.serving.local_fleet.fleet_file import FleetState, read_fleet
+from retrieval.serving.local_fleet.supervisor import answers
 from retrieval.storage import read_manifest
 from tests.serving_world import MODEL, World
 

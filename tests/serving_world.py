@@ -16,8 +16,8 @@ from retrieval.features import FeatureSpec
 from retrieval.index import IndexConfig
 from retrieval.index.build import build_index
 from retrieval.index.corpus import make_corpus
-from retrieval.serving.loading import user_records
-from retrieval.serving.user_store import UserStore
+from retrieval.serving.users.loading import user_records
+from retrieval.serving.users.store import UserStore
 from retrieval.storage import ArtifactStore
 from retrieval.towers.config import TowerConfig
 from retrieval.towers.loading import load_item_tower

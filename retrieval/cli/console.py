@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from retrieval.config import find_workspace
-from retrieval.pipeline.recipes import load_recipe
-from retrieval.pipeline.workspace import Workspace
+from retrieval.workflows.recipes import load_recipe
+from retrieval.workflows.workspace import Workspace
 
 WorkspaceOption = Annotated[
     Path | None,

@@ -17,11 +17,11 @@ from retrieval.data.importers import IMPORTERS, ActionRule, ColumnMapping, Impor
 from retrieval.data.importers.suggest import Suggestion
 from retrieval.data.settings import merge_settings
 from retrieval.data.stats import DatasetStats, describe
-from retrieval.data.synthetic import SynthConfig, Synthesised, write_synthetic
 from retrieval.data.validation import Report, validate_events
 from retrieval.errors import ConfigError
 from retrieval.observability import track
-from retrieval.pipeline.workspace import Settings, Workspace
+from retrieval.simulation.synthetic import SynthConfig, Synthesised, write_synthetic
+from retrieval.workflows.workspace import Settings, Workspace
 
 DATA = "data"
 REJECTS = Path(DATA) / "rejects" / "events.parquet"

@@ -28,7 +28,7 @@ def demo(
 
     Ends with exit status 1 if anything is off. Example: retrieval demo --workspace /tmp/demo
     """
-    from retrieval.pipeline.demo.run import run_demo
+    from retrieval.workflows.demo.run import run_demo
 
     console = Console(stderr=as_json)
     summary = run_demo(workspace.resolve(), console=console)

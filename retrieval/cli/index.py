@@ -37,7 +37,7 @@ def build(
 
     Example: `retrieval index build homefeed@12 --shards 2`
     """
-    from retrieval.pipeline.index import build_version_index
+    from retrieval.workflows.index import build_version_index
 
     here = open_workspace(workspace, overrides)
     wanted = None if version is None else ModelVersion.parse(version, model=here.model)
@@ -70,7 +70,7 @@ def verify(
 
     Example: `retrieval index verify homefeed-b3`
     """
-    from retrieval.pipeline.index import check_build
+    from retrieval.workflows.index import check_build
 
     here = open_workspace(workspace, overrides)
     found = check_build(here, BuildId.parse(build, model=here.model), device=device, show=not as_json)

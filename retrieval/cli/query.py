@@ -10,7 +10,7 @@ from rich.console import Console
 
 from retrieval.cli.console import JsonOption, SetOption, WorkspaceOption, emit, open_workspace, table
 from retrieval.errors import ConfigError
-from retrieval.pipeline.workspace import Workspace
+from retrieval.workflows.workspace import Workspace
 
 
 def register(app: typer.Typer) -> None:
@@ -63,7 +63,7 @@ def query(
     """
     from google.protobuf.json_format import MessageToDict
 
-    from retrieval.serving.reaching import candidate_service
+    from retrieval.serving.wire.candidate_client import candidate_service
     from retrieval.v1 import candidates_pb2
 
     request = candidates_pb2.GetCandidatesRequest(
@@ -90,7 +90,7 @@ def query(
 def find_address(here: Workspace) -> str:
     """The workspace's candidate service: of its local fleet, one in the registry, or at the settings' port."""
     from retrieval.errors import RetrievalError
-    from retrieval.serving.fleet_file import read_fleet
+    from retrieval.serving.local_fleet.fleet_file import read_fleet
 
     fleet = read_fleet(here.root / "run")
     if fleet is not None and fleet.candidates:
@@ -122,7 +122,7 @@ def _pairs(flag: str, given: Sequence[str] | None) -> list[tuple[str, str]]:
 
 def _values(flag: str, given: Sequence[str] | None) -> dict[str, Any]:
     """Values as they read: whole numbers, numbers, else text; several separated by commas."""
-    from retrieval.serving.wire import value_message
+    from retrieval.serving.wire.messages import value_message
 
     found = {}
     for name, text in _pairs(flag, given):

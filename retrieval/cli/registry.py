@@ -12,8 +12,8 @@ from rich.console import Console
 from retrieval.cli.console import JsonOption, SetOption, WorkspaceOption, emit, open_workspace, table
 from retrieval.cli.rows import moment, plain, short
 from retrieval.errors import ConfigError, RetrievalError
-from retrieval.pipeline.workspace import Workspace
 from retrieval.types import BuildId, ModelVersion
+from retrieval.workflows.workspace import Workspace
 
 LimitOption = Annotated[int, typer.Option("--limit", min=1, max=100_000, help="At most so many, the newest.")]
 

@@ -13,9 +13,9 @@ from rich.console import Console
 from retrieval.cli.console import JsonOption, SetOption, WorkspaceOption, emit, open_workspace, table
 from retrieval.cli.rows import plain
 from retrieval.errors import ConfigError
-from retrieval.pipeline.workspace import Workspace
 from retrieval.registry import Registry
 from retrieval.types import BuildId
+from retrieval.workflows.workspace import Workspace
 
 BuildArgument = Annotated[str, typer.Argument(metavar="BUILD", help="A build, e.g. homefeed-b3, or 3.")]
 
@@ -142,7 +142,7 @@ def collect_garbage(
 
 @contextmanager
 def _fleet(opened: Workspace) -> Iterator[tuple[Registry, Any]]:
-    from retrieval.serving.ann_client import AnnClient
+    from retrieval.serving.wire.ann_client import AnnClient
 
     with closing(opened.registry()) as registry, closing(AnnClient(opened.model)) as calls:
         yield registry, calls

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from retrieval.cli.console import SetOption, WorkspaceOption, open_workspace
-from retrieval.pipeline.workspace import Workspace
+from retrieval.workflows.workspace import Workspace
 
 if TYPE_CHECKING:
-    from retrieval.serving.supervisor import Member
+    from retrieval.serving.local_fleet.supervisor import Member
 
 RUN = "run"
 """Folder in the workspace for what running services write: logs, the fleet's file, what hosts remember."""
@@ -67,9 +67,9 @@ def serve_ann(
     """
     from retrieval.index import VerifiedShards
     from retrieval.observability import set_up_logs
-    from retrieval.serving.ann_host import AnnHost
-    from retrieval.serving.ann_service import AnnService
-    from retrieval.serving.grpc_server import wait_for_signal
+    from retrieval.serving.ann.host import AnnHost
+    from retrieval.serving.ann.service import AnnService
+    from retrieval.serving.wire.server import wait_for_signal
     from retrieval.types import BuildId
 
     set_up_logs()
@@ -112,8 +112,8 @@ def serve_candidates(
     Example: `retrieval serve candidates --port 50051 --host 10.0.0.7:50061`
     """
     from retrieval.observability import set_up_logs
-    from retrieval.serving.candidates_service import CandidateService
-    from retrieval.serving.grpc_server import wait_for_signal
+    from retrieval.serving.candidates.service import CandidateService
+    from retrieval.serving.wire.server import wait_for_signal
 
     set_up_logs()
     _follow(parent)
@@ -154,8 +154,8 @@ def serve_all(
     Example: `retrieval serve all --replicas 2`
     """
     from retrieval.observability import set_up_logs
-    from retrieval.serving.supervisor import Supervisor, free_port
-    from retrieval.serving.takedowns import TakedownFile
+    from retrieval.serving.ann.takedowns import TakedownFile
+    from retrieval.serving.local_fleet.supervisor import Supervisor, free_port
 
     set_up_logs()
     here = open_workspace(workspace, overrides)
@@ -181,7 +181,7 @@ def _takedowns(here: Workspace) -> Path | None:
 
 
 def _members(here: Workspace, address: str, replicas: int, shards: int, overrides: list[str]) -> list[Member]:
-    from retrieval.serving.supervisor import Member, free_port
+    from retrieval.serving.local_fleet.supervisor import Member, free_port
 
     shared = ["--workspace", str(here.root), "--parent", str(os.getpid())]
     for override in overrides:
@@ -218,7 +218,7 @@ def _deployed_shards(here: Workspace) -> int:
 
 def _follow(parent: int | None) -> None:
     if parent is not None:
-        from retrieval.serving.supervisor import die_with_parent
+        from retrieval.serving.local_fleet.supervisor import die_with_parent
 
         die_with_parent(parent)
 

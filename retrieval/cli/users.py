@@ -33,8 +33,8 @@ def load(
     """
     from retrieval.data import open_dataset
     from retrieval.observability import track
-    from retrieval.serving.loading import user_records
-    from retrieval.serving.user_store import UserStore
+    from retrieval.serving.users.loading import user_records
+    from retrieval.serving.users.store import UserStore
 
     here = open_workspace(workspace, overrides)
     settings = here.settings.serving
@@ -72,7 +72,7 @@ def show(
     from google.protobuf.json_format import MessageToDict
 
     from retrieval.errors import NotFoundError
-    from retrieval.serving.user_store import UserStore
+    from retrieval.serving.users.store import UserStore
 
     here = open_workspace(workspace, overrides)
     store = UserStore.open(here.root / here.settings.serving.user_store, gib=here.settings.serving.user_store_gib)

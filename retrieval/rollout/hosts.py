@@ -13,7 +13,7 @@ from retrieval.errors import (
     UnavailableError,
 )
 from retrieval.registry import BuildRow, HostRow
-from retrieval.serving.metadata import HostMetadata
+from retrieval.serving.core.metadata import HostMetadata
 from retrieval.types import BuildId
 
 METADATA_TIMEOUT_S = 5.0

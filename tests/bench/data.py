@@ -63,7 +63,7 @@ def _measure(given: argparse.Namespace) -> list[Row]:
 
 def synthesise(root: Path, given: argparse.Namespace) -> dict[str, Any]:
     """Write the events that the other steps read."""
-    from retrieval.data.synthetic import SynthConfig, write_synthetic
+    from retrieval.simulation.synthetic import SynthConfig, write_synthetic
 
     users = max(100, given.events // _EVENTS_PER_USER)
     config = SynthConfig(

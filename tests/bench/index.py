@@ -30,11 +30,11 @@ from retrieval.index import AnyOf, Filter, IndexConfig, Range, Shard, open_shard
 from retrieval.index.build import BuildReport, build_index
 from retrieval.index.corpus import make_corpus
 from retrieval.index.encode import encode_items
-from retrieval.pipeline.evaluate import with_item_ids
 from retrieval.storage import ArtifactStore
 from retrieval.towers.config import TowerConfig
 from retrieval.towers.loading import load_item_tower
 from retrieval.types import BuildId, ModelVersion, SpaceId
+from retrieval.workflows.evaluate import with_item_ids
 from tests.bench.report import Row, bench_main
 from tests.tiny import tiny_dataset, tiny_version
 

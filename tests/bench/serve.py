@@ -32,10 +32,10 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
-
-from retrieval.serving.candidates_server import SERVICE
-from retrieval.serving.supervisor import answers, free_port
 from retrieval.v1 import candidates_pb2
+
+from retrieval.serving.candidates.servicer import SERVICE
+from retrieval.serving.local_fleet.supervisor import answers, free_port
 from tests.bench.report import Row, bench_main
 
 METHOD = f"/{SERVICE}/GetCandidates"
@@ -239,11 +239,11 @@ def _export_and_index(root: Path, history: int) -> None:
     from retrieval.features import FeatureSpec
     from retrieval.index.build import build_index
     from retrieval.index.corpus import make_corpus
-    from retrieval.pipeline.workspace import Workspace
-    from retrieval.serving.loading import user_records
-    from retrieval.serving.user_store import UserStore
+    from retrieval.serving.users.loading import user_records
+    from retrieval.serving.users.store import UserStore
     from retrieval.towers.loading import load_item_tower
     from retrieval.types import BuildId, ModelVersion
+    from retrieval.workflows.workspace import Workspace
     from tests.tiny import tiny_version
 
     here = Workspace.open(root)

@@ -11,16 +11,16 @@ from typing import Any
 
 import grpc
 import pytest
+from retrieval.v1 import candidates_pb2_grpc
 
 from retrieval.registry import Registry
-from retrieval.serving.ann_host import AnnHost
-from retrieval.serving.ann_service import AnnService
-from retrieval.serving.candidates_server import SERVICE
-from retrieval.serving.candidates_service import CandidateService
+from retrieval.serving.ann.host import AnnHost
+from retrieval.serving.ann.service import AnnService
+from retrieval.serving.candidates.service import CandidateService
+from retrieval.serving.candidates.servicer import SERVICE
 from retrieval.serving.config import ServingConfig
-from retrieval.serving.supervisor import answers
+from retrieval.serving.local_fleet.supervisor import answers
 from retrieval.storage import ArtifactStore
-from retrieval.v1 import candidates_pb2_grpc
 from tests.serving_world import MODEL, World
 
 CONFIG = ServingConfig(heartbeat_s=0.05, reconcile_s=0.1, metadata_ttl_ms=50, drain_s=5.0, search_timeout_ms=2000)

@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from retrieval.serving.candidates_server import SERVICE
-from retrieval.serving.fleet_file import read_fleet
-from retrieval.serving.supervisor import answers
+from retrieval.serving.candidates.servicer import SERVICE
+from retrieval.serving.local_fleet.fleet_file import read_fleet
+from retrieval.serving.local_fleet.supervisor import answers
 from tests.serving_fleet import RunningFleet, running_fleet, wait_until, write_workspace
 from tests.serving_world import World, make_world
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from retrieval.registry import Registry
-from retrieval.serving.ann_client import AnnClient
+from retrieval.serving.wire.ann_client import AnnClient
 from tests.serving_fleet import RunningFleet, running_fleet, wait_until, write_workspace
 from tests.serving_world import MODEL, make_world
 

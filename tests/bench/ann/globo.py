@@ -16,11 +16,11 @@ import numpy as np
 from retrieval.data.config import parse_moment
 from retrieval.evaluation.evaluate import engaged_items
 from retrieval.evaluation.ranking import first_times
-from retrieval.pipeline.evaluate import item_vectors, user_vectors
-from retrieval.pipeline.recipes import load_recipe
-from retrieval.pipeline.workspace import Workspace
 from retrieval.towers.runtime import load_user_tower
 from retrieval.types import ModelVersion
+from retrieval.workflows.evaluate import item_vectors, user_vectors
+from retrieval.workflows.recipes import load_recipe
+from retrieval.workflows.workspace import Workspace
 from tests.bench.ann.data import QUERIES
 from tests.bench.quality.datasets import DATASETS
 from tests.bench.quality.measure import spaced

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from retrieval.data import Dataset, Split
-from retrieval.pipeline.workspace import Workspace
+from retrieval.workflows.workspace import Workspace
 from tests.bench.peers.environment import peer_python
 from tests.bench.quality.datasets import DATASETS, prepare
 from tests.bench.report import Row, write_report

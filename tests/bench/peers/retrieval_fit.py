@@ -16,11 +16,11 @@ from importlib import metadata
 from pathlib import Path
 
 from retrieval.features import fit_features
-from retrieval.pipeline.recipes import load_recipe
-from retrieval.pipeline.train import Training
-from retrieval.pipeline.workspace import Workspace
 from retrieval.towers.pair import TowerPair
 from retrieval.training.loop import train
+from retrieval.workflows.recipes import load_recipe
+from retrieval.workflows.train import Training
+from retrieval.workflows.workspace import Workspace
 
 
 class EpochClock:

@@ -131,7 +131,7 @@ def workspace_of(given: argparse.Namespace, dataset: str) -> Path:
 
 def _open_once(dataset: str, source: Path, root: Path) -> None:
     """Build the histories before several processes want them, and check what the protocol relies on."""
-    from retrieval.pipeline.workspace import Workspace
+    from retrieval.workflows.workspace import Workspace
 
     data = DATASETS[dataset]
     data.check(source / data.folder, Workspace.open(root).dataset(show=True))

@@ -9,9 +9,9 @@ from retrieval.data import Dataset, Split, by_time
 from retrieval.evaluation import EvaluationReport
 from retrieval.evaluation.evaluate import ItemVectors
 from retrieval.evaluation.popularity import training_counts
-from retrieval.pipeline.evaluate import evaluate_towers
-from retrieval.pipeline.workspace import Workspace
 from retrieval.towers.runtime import UserTower
+from retrieval.workflows.evaluate import evaluate_towers
+from retrieval.workflows.workspace import Workspace
 from tests.bench.quality.datasets import DATASETS
 from tests.bench.quality.runs import Run
 from tests.bench.report import Row

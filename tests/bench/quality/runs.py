@@ -20,9 +20,9 @@ from tests.bench.report import Row
 
 if TYPE_CHECKING:
     from retrieval.data import Dataset, Split
-    from retrieval.pipeline.workspace import Workspace
     from retrieval.towers.runtime import UserTower
     from retrieval.types import ModelVersion
+    from retrieval.workflows.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,13 @@ def run(job: Run) -> list[Row]:
 
 
 def _run(job: Run) -> list[Row]:
-    from retrieval.pipeline.evaluate import item_vectors
-    from retrieval.pipeline.recipes import load_recipe
-    from retrieval.pipeline.train import train_version
-    from retrieval.pipeline.workspace import Workspace
     from retrieval.storage import read_manifest
     from retrieval.towers.artifact import VERSION_KIND
     from retrieval.towers.runtime import load_user_tower
+    from retrieval.workflows.evaluate import item_vectors
+    from retrieval.workflows.recipes import load_recipe
+    from retrieval.workflows.train import train_version
+    from retrieval.workflows.workspace import Workspace
     from tests.bench.quality.datasets import DATASETS, check_track
     from tests.bench.quality.measure import measure
 

@@ -16,11 +16,11 @@ from retrieval.data.config import parse_moment
 from retrieval.evaluation import evaluate_vectors
 from retrieval.evaluation.evaluate import engaged_items
 from retrieval.evaluation.ranking import first_times
-from retrieval.pipeline.evaluate import item_vectors, user_vectors
-from retrieval.pipeline.index import build_version_index
-from retrieval.pipeline.workspace import Workspace
 from retrieval.towers.runtime import UserTower
 from retrieval.types import ModelVersion
+from retrieval.workflows.evaluate import item_vectors, user_vectors
+from retrieval.workflows.index import build_version_index
+from retrieval.workflows.workspace import Workspace
 from tests.bench.quality.datasets import DATASETS
 from tests.bench.quality.measure import spaced
 from tests.bench.quality.runs import Run

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from retrieval.cli import main as entry
-from retrieval.pipeline.workspace import Workspace
+from retrieval.workflows.workspace import Workspace
 
 
 @dataclass(frozen=True)

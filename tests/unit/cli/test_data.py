@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from retrieval.cli.main import build_app
 from retrieval.errors import ConfigError, DataError
-from retrieval.pipeline.template import write_template
-from retrieval.pipeline.workspace import Workspace
+from retrieval.workflows.template import write_template
+from retrieval.workflows.workspace import Workspace
 
 
 @pytest.fixture

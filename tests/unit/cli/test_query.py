@@ -9,7 +9,7 @@ from rich.console import Console
 from retrieval.cli.query import _filter, _show
 from retrieval.errors import ConfigError
 from retrieval.index import AllOf, AnyOf, NoneOf, Range
-from retrieval.serving.filter_wire import read_filter
+from retrieval.serving.wire.filters import read_filter
 
 
 def test_filters_as_they_are_typed() -> None:

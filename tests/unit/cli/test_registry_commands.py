@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from retrieval.pipeline.workspace import Workspace
 from retrieval.registry import BuildRow, HostRow, Registry, VersionRow
-from retrieval.serving import ann_client
+from retrieval.serving.wire import ann_client
 from retrieval.storage import write_manifest
 from retrieval.types import BuildId
+from retrieval.workflows.workspace import Workspace
 
 COMMANDS = [
     ("list", "versions"),
@@ -147,7 +147,7 @@ def test_status_shows_hosts_by_version(run: Callable[..., Any], filled: Workspac
 @pytest.fixture
 def one_host(monkeypatch: pytest.MonkeyPatch, filled: Workspace) -> None:
     """Answers in the place of the one host over the wire."""
-    from retrieval.serving.metadata import HostMetadata, ServedBuild
+    from retrieval.serving.core.metadata import HostMetadata, ServedBuild
     from retrieval.types import ModelVersion, SpaceId
 
     now = {"build": 1}

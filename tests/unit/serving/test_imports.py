@@ -6,8 +6,8 @@ import sys
 PROGRAM = """
 import importlib, pkgutil, sys
 import retrieval.serving, retrieval.cli.main
-for module in pkgutil.iter_modules(retrieval.serving.__path__):
-    importlib.import_module(f"retrieval.serving.{module.name}")
+for module in pkgutil.walk_packages(retrieval.serving.__path__, "retrieval.serving."):
+    importlib.import_module(module.name)
 retrieval.cli.main.build_app()
 heavy = {"torch", "matplotlib", "onnx"} & set(sys.modules)
 assert not heavy, heavy

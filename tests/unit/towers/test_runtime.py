@@ -15,8 +15,6 @@ from hypothesis import strategies as st
 
 from retrieval.data import Dataset
 from retrieval.errors import ArtifactError, NotFoundError, RequestError
-from retrieval.pipeline.evaluate import user_vectors
-from retrieval.pipeline.user_inputs import inputs_at
 from retrieval.storage import ArtifactStore, write_manifest
 from retrieval.towers.config import TowerConfig
 from retrieval.towers.encoders import ENCODERS
@@ -24,6 +22,8 @@ from retrieval.towers.offline import item_inputs
 from retrieval.towers.runtime import History, UserInput, UserTower, length_groups, load_user_tower
 from retrieval.training.vectors import PairVectors
 from retrieval.types import ModelVersion
+from retrieval.workflows.evaluate import user_vectors
+from retrieval.workflows.user_inputs import inputs_at
 from tests.tiny import TINY_TOWERS, Tiny, tiny_version
 
 THREE = TowerConfig.model_validate({**TINY_TOWERS.model_dump(), "interests": 3})

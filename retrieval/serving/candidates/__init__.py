@@ -1,0 +1,1 @@
+"""The candidate service as a process: its calls, its watch over the hosts, start and stop."""

@@ -1,0 +1,1 @@
+"""What each command does, in Python calls: settings and workspace, training, indexing, evaluation, tuning, the demo."""

@@ -1,0 +1,233 @@
+"""Building and checking the index of a model version: data, item tower, shards, registry."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from retrieval.data import Dataset, Histories, make_split, open_dataset
+from retrieval.data.config import parse_moment
+from retrieval.errors import ArtifactError, ConfigError, GateError, NotFoundError
+from retrieval.evaluation.ranking import NEVER, first_times
+from retrieval.features import Features
+from retrieval.index import ExpectedShard, IndexConfig, ShardMetadata, shard_folder, verify_build
+from retrieval.index.build import BuildReport, build_index
+from retrieval.index.corpus import Corpus, inputs_hash, make_corpus
+from retrieval.index.encode import ItemEncoder, encode_items
+from retrieval.index.files import ITEM_ID
+from retrieval.index.golden import GOLDEN, read_golden
+from retrieval.observability import track
+from retrieval.registry import BuildRow, Registry, VersionRow
+from retrieval.storage import ArtifactStore, read_manifest
+from retrieval.towers.runtime import UserTower, load_user_tower
+from retrieval.types import BuildId, ModelVersion
+from retrieval.workflows.evaluate import user_vectors, with_item_ids
+from retrieval.workflows.workspace import Workspace
+
+Floats = npt.NDArray[np.float32]
+_DAY_US = 86_400_000_000
+_EVENT_BLOCK = 1 << 22
+# Cosine between a golden item's stored embedding and the same item encoded here; bf16 on a GPU is off by 1e-3
+_GOLDEN_COSINE = 0.998
+
+
+@dataclass(frozen=True, slots=True)
+class IndexOutcome:
+    """The build that stands for what was asked; `report` is None where a build of the same inputs was found."""
+
+    build: BuildRow
+    report: BuildReport | None
+
+
+def build_version_index(
+    workspace: Workspace,
+    version: ModelVersion | None = None,
+    *,
+    shards: int | None = None,
+    device: str = "auto",
+    show: bool = True,
+) -> IndexOutcome:
+    """Encode the corpus with `version`'s item tower (None: the newest ready one), build its shards, register it.
+
+    The same inputs again give the build that is there; an interrupted one is taken up where it stopped. Raises
+    GateError where recall is too low (then nothing is published), NotFoundError, ConflictError, DataError.
+    """
+    from retrieval.towers.loading import load_item_tower
+
+    with closing(workspace.registry()) as registry:
+        row = _ready_version(registry, workspace.model, version)
+        store = workspace.store()
+        config = _config(workspace.settings.index, shards)
+        tower = load_item_tower(store, row.id, device=device)
+        if tower.space_id != row.space_id:
+            raise ArtifactError(f"{row.id}: its item tower is of space {tower.space_id}, registered is {row.space_id}")
+        dataset = open_dataset(workspace.settings.data, workspace.root, show=show)
+        corpus = _corpus(dataset, tower.features, config)
+        address = inputs_hash(tower, corpus, config)
+        found = registry.find_build_by_inputs(row.model, address)
+        if found is not None and store.exists(found.key):
+            return IndexOutcome(found, None)
+        reserved = registry.find_build_by_inputs(row.model, address, state="building")
+        if reserved is None:
+            reserved = registry.reserve_build(row.id, inputs_hash=address)
+        elif store.exists(_key(reserved.id)):  # published, but stopped before it was registered
+            return IndexOutcome(registry.add_build(_published(store, reserved, tower)), None)
+        queries = _queries(workspace, dataset, load_user_tower(store, row.id), config)
+        try:
+            report = build_index(store, tower, corpus, reserved.id, config, queries=queries, show=show)
+        except GateError as error:
+            registry.set_build_state(reserved.id, "failed", reason=str(error))
+            raise
+        return IndexOutcome(registry.add_build(_published(store, reserved, tower)), report)
+
+
+def _published(store: ArtifactStore, reserved: BuildRow, tower: ItemEncoder) -> BuildRow:
+    """The registry's row of a build that is in the store. Raises ArtifactError where it is damaged or another."""
+    folder = store.locate(_key(reserved.id))
+    wanted = ExpectedShard(model=reserved.model, version=reserved.version, build=reserved.number)
+    shards = verify_build(folder, replace(wanted, space_id=tower.space_id))
+    manifest = read_manifest(folder)
+    return replace(
+        reserved,
+        space_id=tower.space_id,
+        key=_key(reserved.id),
+        shards=len(shards),
+        items=sum(m.count for m in shards),
+        recall=min(m.recall for m in shards),
+        digest=manifest.digest,
+    )
+
+
+def _key(build: BuildId) -> str:
+    return f"builds/{build.model}/{build.number}"
+
+
+def _ready_version(registry: Registry, model: str, version: ModelVersion | None) -> VersionRow:
+    if version is not None:
+        return registry.get_version(version)
+    ready = registry.list_versions(model, states=["ready"])
+    if not ready:
+        raise NotFoundError(f"{model}: no version is ready to be indexed; make one with `retrieval train`")
+    return ready[-1]
+
+
+def _config(config: IndexConfig, shards: int | None) -> IndexConfig:
+    if shards is None:
+        return config
+    if not 1 <= shards <= 4096:
+        raise ConfigError(f"--shards {shards}: expected 1 … 4096")
+    return config.model_copy(update={"shards": shards})
+
+
+# -- what is indexed, and whom it is measured with
+
+
+def _corpus(dataset: Dataset, features: Features, config: IndexConfig) -> Corpus:
+    from retrieval.towers.offline import catalog_at
+
+    histories = dataset.histories
+    at_us = parse_moment(config.as_of) if config.as_of else histories.last_us
+    items = catalog_at(with_item_ids(dataset), histories, features, at_us)
+    kept = np.ones(items.num_rows, np.bool_)
+    if config.as_of:
+        first = first_times(histories)
+        kept = (first < at_us) | (first == NEVER)
+    if config.active_days is not None:
+        kept &= _active(histories, config.active_days, at_us)
+    # the id under its own name, and what is known of an item's events: nobody filters on them
+    hidden = [*dataset.items.column_names[:1], *(set(items.column_names) - set(dataset.items.column_names) - {ITEM_ID})]
+    return make_corpus(items.filter(pa.array(kept)), config, snapshot=dataset.snapshot, at_us=at_us, hidden=hidden)
+
+
+def _active(histories: Histories, days: float, at_us: int) -> npt.NDArray[np.bool_]:
+    """bool [N]: items with an event in the `days` days before a moment (or in it)."""
+    active = np.zeros(len(histories.item_ids), dtype=np.bool_)
+    since = at_us - int(days * _DAY_US)
+    for start in range(0, histories.events, _EVENT_BLOCK):
+        part = slice(start, start + _EVENT_BLOCK)
+        times = histories.timestamps[part]
+        active[histories.items[part][(times >= since) & (times <= at_us)]] = True
+    return active
+
+
+def _queries(workspace: Workspace, dataset: Dataset, tower: UserTower, config: IndexConfig) -> Floats | None:
+    """Embeddings of users as they were when they met their test (or validation) events; None without any.
+
+    [Q, D], of E interests [Q, E, D].
+    """
+    split = make_split(workspace.settings.data, dataset.histories)
+    targets = split.test if len(split.test) else split.valid
+    if not len(targets):
+        return None
+    chosen = np.random.default_rng(config.seed).choice(len(targets), min(len(targets), config.recall_queries), False)
+    return user_vectors(dataset, tower, targets[np.sort(chosen)])
+
+
+# -- checking a build
+
+
+@dataclass(frozen=True, slots=True)
+class BuildCheck:
+    """What was found sound in a build; `golden_cosine` is the lowest of its golden items encoded anew."""
+
+    build: str
+    version: str
+    space_id: str
+    items: int
+    recall: float | None
+    shards: tuple[ShardMetadata, ...]
+    golden_items: int
+    golden_cosine: float | None
+
+
+def check_build(workspace: Workspace, build: BuildId, *, device: str = "auto", show: bool = True) -> BuildCheck:
+    """Check everything about a build again: every file, its place in the registry, its golden items' embeddings.
+
+    Raises NotFoundError for an unknown build, ArtifactError that names the file at fault.
+    """
+    from retrieval.towers.loading import load_item_tower
+
+    with closing(workspace.registry()) as registry:
+        row = registry.get_build(build)
+    if row.state == "building":
+        raise NotFoundError(f"{build} was never finished; `retrieval index build` takes it up again")
+    store = workspace.store()
+    folder = store.locate(row.key)
+    expected = ExpectedShard(
+        model=row.model, version=row.version, space_id=row.space_id, build=row.number, digest=row.digest
+    )
+    with track(f"Checking {build}", row.shards, unit="shards", show=show) as tracker:
+        shards = verify_build(folder, expected, tracker=tracker)
+    tower = load_item_tower(store, row.model_version, device=device)
+    cosines = [c for m in shards for c in _golden_cosines(folder / shard_folder(m.shard, m.shards), m, tower)]
+    return BuildCheck(
+        build=str(build),
+        version=str(row.model_version),
+        space_id=row.space_id,
+        items=sum(m.count for m in shards),
+        recall=row.recall,
+        shards=tuple(shards),
+        golden_items=len(cosines),
+        golden_cosine=min(cosines, default=None),
+    )
+
+
+def _golden_cosines(folder: Path, metadata: ShardMetadata, tower: ItemEncoder) -> list[float]:
+    if tower.space_id != metadata.space_id:
+        raise ArtifactError(f"{folder}: of space {metadata.space_id}, {tower.version} is of {tower.space_id}")
+    golden = read_golden(folder, metadata)
+    if not len(golden.rows):
+        return []
+    made = np.concatenate(list(encode_items(tower, golden.items, golden.at_us, len(golden.rows))))
+    cosines = np.einsum("gd,gd->g", made, golden.embeddings)
+    for item_id, cosine in zip(golden.items[ITEM_ID].to_pylist(), cosines, strict=True):
+        if cosine < _GOLDEN_COSINE:
+            raise ArtifactError(
+                f"{folder / GOLDEN}: item {item_id!r} is encoded otherwise by {tower.version} now (cosine {cosine:.5f})"
+            )
+    return [float(c) for c in cosines]

@@ -1,0 +1,206 @@
+"""The evaluation of a version for whoever decides about it: certainty, comparisons, and what a report shows besides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from retrieval.errors import ConfigError, DataError
+from retrieval.evaluation import EvaluationReport, candidate_items
+from retrieval.evaluation.calibration import BestScores, Calibration, fit_temperature
+from retrieval.evaluation.certainty import Comparison, compare, hit_curves, model_intervals, slice_intervals
+from retrieval.evaluation.evaluate import ItemVectors, by_time, inner_products
+from retrieval.evaluation.neighbours import Neighbourhood, example_items, neighbourhoods
+from retrieval.evaluation.popularity import last_training_time, training_counts
+from retrieval.evaluation.ranking import make_task
+from retrieval.evaluation.report import Evidence, ModelScores
+from retrieval.evaluation.reports.findings import Findings, slice_metrics
+from retrieval.towers.runtime import UserTower
+from retrieval.types import ModelVersion
+from retrieval.workflows.evaluate import Ground, Targets, newest_version, user_vectors
+from retrieval.workflows.item_names import item_labels
+from retrieval.workflows.protocol_facts import protocol_facts, warnings_about
+from retrieval.workflows.provenance import Provenance, check_different, check_same_data, provenance_of
+from retrieval.workflows.workspace import Workspace
+
+_FIT_TARGETS = 2_000
+_UNRECORDED = "The version records no temperature of a softmax"
+
+
+@dataclass(frozen=True)
+class _Temperature:
+    value: float | None
+    source: str
+    """Where it comes from, or why there is none."""
+
+
+def examine_version(
+    workspace: Workspace,
+    version: ModelVersion | None = None,
+    *,
+    against: ModelVersion | None = None,
+    other_data: bool = False,
+    targets: Targets = "test",
+    slices: Sequence[str] = (),
+    whole: bool = True,
+    neighbours_of: Sequence[str] = (),
+    show: bool = True,
+) -> Findings:
+    """Measure a version (the newest where none is given) with intervals, paired with the best baseline and `against`.
+
+    `whole` adds what a report shows besides: curves, calibration, and the neighbours of the items `neighbours_of`, or
+    of examples. `other_data` allows `against` to be trained on other data. Raises NotFoundError, ArtifactError,
+    DataError and ConfigError.
+    """
+    version = version or newest_version(workspace)
+    if against is not None:
+        check_different(version, against)
+    store = workspace.store()
+    ours = provenance_of(store, version)
+    theirs = None if against is None else provenance_of(store, against)
+    if theirs is not None and not other_data:
+        check_same_data(ours, theirs)
+    ground = Ground.open(workspace, targets=targets, slices=slices, show=show)
+    asked = _asked(ground, neighbours_of)
+    tower, items = ground.towers(version)
+    temperature = _temperature(ground, ours, tower, items) if whole else None
+    watch = None if temperature is None or temperature.value is None else BestScores(temperature.value)
+    report = ground.measure(tower, items, show=show, observe=watch)
+    rival = None if against is None else _rival(ground, against, show=show)
+    found = _certain(report, rival)
+    found = replace(
+        found,
+        facts=protocol_facts(ground, ours, theirs, report),
+        warnings=warnings_about(ground, ours, theirs, report),
+    )
+    if not whole:
+        return found
+    calibration = None if watch is None else watch.calibration()
+    return _completed(found, ground, items, calibration=calibration, temperature=temperature, asked=asked)
+
+
+def _asked(ground: Ground, ids: Sequence[str]) -> list[tuple[int, str]]:
+    rows = ground.dataset.histories.item_rows(list(ids)).tolist() if ids else []
+    unknown = [item for item, row in zip(ids, rows, strict=True) if row < 0]
+    if unknown:
+        raise ConfigError(f"--neighbours-of {', '.join(unknown)}: the catalog has no such item")
+    return [(row, "asked for") for row in dict.fromkeys(rows)]
+
+
+def _rival(ground: Ground, version: ModelVersion, *, show: bool) -> EvaluationReport:
+    alone = ground.without_company()
+    return alone.measure(*alone.towers(version), show=show)
+
+
+def _certain(report: EvaluationReport, rival: EvaluationReport | None) -> Findings:
+    """Intervals and comparisons; both reports are of the same targets."""
+    evidence, model = report.evidence, report.model
+    assert evidence is not None
+    assert model is not None
+    scores, rankings = [model], {model.name: evidence.rankings[model.name]}
+    if rival is not None:
+        assert rival.evidence is not None
+        assert rival.model is not None
+        assert np.array_equal(rival.evidence.targets, evidence.targets)
+        scores.append(rival.model)
+        rankings |= rival.evidence.rankings
+    scores += report.baselines
+    evidence = replace(evidence, rankings={**rankings, **evidence.rankings})
+    return Findings(
+        report=report,
+        scores=tuple(scores),
+        evidence=evidence,
+        intervals=model_intervals(evidence, report.ks),
+        slices=tuple(
+            slice_intervals(evidence, evidence.rankings[model.name].ranks, slice_metrics(report.ks), report.ks)
+        ),
+        comparisons=_comparisons(report, evidence, None if rival is None else rival.model),
+    )
+
+
+def _comparisons(report: EvaluationReport, evidence: Evidence, rival: ModelScores | None) -> tuple[Comparison, ...]:
+    """With the other version, if any, and with the baseline that is best by HR at the shortest length."""
+    assert report.model is not None
+    name, leading = report.model.name, f"hr@{report.ks[0]}"
+    best = max(report.baselines, key=lambda one: (one.metrics[leading], one.metrics["mrr"]), default=None)
+    others = [one.name for one in (rival, best) if one is not None]
+    ours = evidence.rankings[name].ranks
+    return tuple(
+        compare(evidence.users, (name, ours), (other, evidence.rankings[other].ranks), report.ks) for other in others
+    )
+
+
+def _completed(
+    found: Findings,
+    ground: Ground,
+    items: ItemVectors,
+    *,
+    calibration: Calibration | None,
+    temperature: _Temperature | None,
+    asked: list[tuple[int, str]],
+) -> Findings:
+    around = _neighbours(ground, found.evidence, items, asked)
+    rows = [item.row for each in around for item in (each.item, *(near for near, _ in each.nearest))]
+    return replace(
+        found,
+        curves=hit_curves(found.evidence, max(found.report.ks)),
+        calibration=calibration,
+        temperature="" if temperature is None else temperature.source,
+        neighbourhoods=around,
+        labels=item_labels(ground.dataset, ground.workspace.settings.features, rows),
+    )
+
+
+def _neighbours(
+    ground: Ground, evidence: Evidence, items: ItemVectors, asked: list[tuple[int, str]]
+) -> tuple[Neighbourhood, ...]:
+    histories, train_end = ground.dataset.histories, ground.split.train_end
+    vectors = items(last_training_time(histories, train_end)) if callable(items) else items
+    counts = training_counts(histories, train_end)
+    chosen = asked or example_items(evidence.counts, evidence.columns)
+    return neighbourhoods(vectors, chosen, counts, evidence.columns)
+
+
+def _temperature(ground: Ground, ours: Provenance, tower: UserTower, items: ItemVectors) -> _Temperature:
+    """The learned temperature, or one fitted on validation targets, where there are any that can be reached."""
+    if ours.temperature is not None:
+        averaged = (
+            " (of the running weights; those exported are their average)" if ours.setting("training", "ema") else ""
+        )
+        return _Temperature(
+            ours.temperature,
+            f"Temperature {ours.temperature:.4g}: learned with the weights, from the version's own record{averaged}.",
+        )
+    rows = ground.split.valid
+    if not len(rows):
+        return _Temperature(None, f"{_UNRECORDED}, and the split has no validation targets to fit one on.")
+    rows = rows[:: -(-len(rows) // _FIT_TARGETS)]
+    # by time, so that indexes that are rebuilt are asked for one after the other
+    rows = rows[by_time(ground.dataset.histories, rows)]
+    config = ground.config
+    task = make_task(
+        ground.dataset.histories,
+        rows,
+        candidate_items(ground.dataset.histories, config),
+        filter_seen=config.filter_seen,
+        only_known=config.candidates == "known",
+        block_mb=config.block_mb,
+    )
+    vectors: npt.NDArray[np.float32] = user_vectors(ground.dataset, tower, rows)
+    try:
+        value = fit_temperature(task, inner_products(task, vectors, items, config.reindex_minutes))
+    except DataError as error:
+        return _Temperature(None, f"{_UNRECORDED}, and none could be fitted on validation targets ({error}).")
+    same = (
+        ", which are measured here too, so that calibration looks better than it is"
+        if ground.targets == "valid"
+        else ""
+    )
+    return _Temperature(
+        value,
+        f"Temperature {value:.4g}: the version records none of a softmax, so this one was fitted, by maximum "
+        f"likelihood on {len(rows):,} validation targets{same}.",
+    )

@@ -1,0 +1,276 @@
+"""Training a model version: data, split, features, towers, evaluation, export, registry.
+
+The inputs' hash addresses the version: settings, data snapshot, code and seed. Asked for again, it is found, not made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import retrieval
+from retrieval.data import Dataset, Split, make_split, open_dataset
+from retrieval.errors import ArtifactError
+from retrieval.evaluation import EvaluationReport, candidate_items, evaluate_vectors, hit_rate_and_ndcg
+from retrieval.evaluation.config import EvaluationConfig
+from retrieval.evaluation.evaluate import ItemVectors
+from retrieval.features import Features, fit_features
+from retrieval.registry import Registry, VersionRow
+from retrieval.storage import ArtifactStore, Manifest, read_manifest
+from retrieval.towers.artifact import VERSION_KIND, version_key
+from retrieval.towers.offline import ItemInputs, item_inputs
+from retrieval.towers.pair import TowerPair
+from retrieval.towers.runtime import UserTower
+from retrieval.training.export import export_version
+from retrieval.training.journal import CURVES, METRICS
+from retrieval.training.loop import HOW_IT_IS_RUN, TrainResult, Validate, train, training_time
+from retrieval.training.vectors import PairVectors
+from retrieval.types import ModelVersion
+from retrieval.workflows.user_inputs import inputs_at
+from retrieval.workflows.workspace import Settings, Workspace
+
+Watch = Callable[[Mapping[str, float]], None]
+RUNS = "runs"
+"""Folder of a workspace in which interrupted runs leave their checkpoints."""
+
+# What decides a version besides settings and data: the source of these rooms.
+_CODE = ("data", "features", "towers", "training")
+_GOLDEN_USERS = 64
+_GOLDEN_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOutcome:
+    """The version that stands for what was asked."""
+
+    version: VersionRow
+    found: bool
+    """A version of the same inputs was there; nothing was trained."""
+    report: EvaluationReport | None
+    """Test metrics with baselines; None where the version was found, or the split has no test targets."""
+    run: TrainResult | None
+
+
+def train_version(
+    workspace: Workspace, *, fresh: bool = False, force: bool = False, test: bool = True, show: bool = True
+) -> TrainOutcome:
+    """Train, evaluate, export and register a version of the workspace's model, unless one of the same inputs is there.
+
+    An interrupted run of the same inputs goes on where it stopped, except with `fresh`; `force` makes a new version
+    even of the same inputs; without `test` the test targets are left alone, for whoever compares many versions before
+    looking at them. Raises DataError, ConfigError, ConflictError, ArtifactError.
+    """
+    settings, store = workspace.settings, workspace.store()
+    dataset = open_dataset(settings.data, workspace.root, show=show)
+    split = make_split(settings.data, dataset.histories)
+    address = inputs_hash(settings, dataset, split)
+    with closing(workspace.registry()) as registry:
+        found = None if force else _found(registry, store, workspace.model, address)
+        if found is not None:
+            return TrainOutcome(found, found=True, report=None, run=None)
+        run_dir = workspace.root / RUNS / workspace.model / address[:16]
+        if fresh or force:
+            shutil.rmtree(run_dir, ignore_errors=True)
+        made = Training(settings, dataset, split, fit_features(settings.features, dataset, split))
+        result = made.train(run_dir, show=show)
+        report = made.evaluate(result.pair, workspace.model, show=show) if test else None
+        reserved = registry.reserve_version(workspace.model, inputs_hash=address)
+        facts = _facts(settings, made, result, report, address)
+        extra = [path for path in (run_dir / METRICS, run_dir / CURVES) if path.exists()]
+        made.export(store, reserved.id, result.pair, facts, extra)
+        row = registry.add_version(_published(store, reserved))
+    shutil.rmtree(run_dir, ignore_errors=True)
+    return TrainOutcome(row, found=False, report=report, run=result)
+
+
+def inputs_hash(settings: Settings, dataset: Dataset, split: Split) -> str:
+    """SHA-256 over all that decides a version: what is learned from, how, with which code and seed (rule 10)."""
+    settled = {
+        "features": settings.features.model_dump(mode="json"),
+        "towers": settings.towers.model_dump(mode="json"),
+        "training": settings.training.model_dump(mode="json", exclude=HOW_IT_IS_RUN),
+        "positive_actions": settings.data.positive_actions,
+        "snapshot": dataset.snapshot,
+        "split": split.name,
+        "code": code_version(),
+    }
+    digest = hashlib.sha256(json.dumps(settled, sort_keys=True).encode())
+    for rows in (split.train_end, split.valid):
+        digest.update(np.ascontiguousarray(rows).tobytes())
+    return digest.hexdigest()
+
+
+def code_version() -> str:
+    """The package's version, and a hash of the source that decides what is learned."""
+    digest = hashlib.sha256()
+    root = Path(retrieval.__file__).parent
+    for path in sorted(path for room in _CODE for path in (root / room).rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return f"{retrieval.__version__}+{digest.hexdigest()[:12]}"
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training's inputs, and the steps that need all of them."""
+
+    settings: Settings
+    dataset: Dataset
+    split: Split
+    features: Features
+
+    def items(self) -> ItemInputs:
+        """What the item tower reads of every item, as of the newest training event."""
+        return item_inputs(self.dataset, self.features, training_time(self.dataset, self.split))
+
+    def train(self, run_dir: Path, *, show: bool, watch: Watch | None = None) -> TrainResult:
+        """Train, going on with what an interrupted run left in `run_dir`; `watch` is told every validation's metrics.
+
+        What `watch` raises ends the run. Raises DataError, ConfigError.
+        """
+        return train(
+            self.dataset,
+            self.split,
+            self.features,
+            self.settings.towers,
+            self.settings.training,
+            run_dir=run_dir,
+            validate=self._validation(watch),
+            positive_actions=self.settings.data.positive_actions,
+            show=show,
+        )
+
+    def evaluate(self, pair: TowerPair, name: str, *, show: bool) -> EvaluationReport | None:
+        """Test metrics of the trained towers; None where the split has no test targets."""
+        if not len(self.split.test):
+            return None
+        histories, config = self.dataset.histories, self.settings.evaluation
+        vectors = PairVectors(self.dataset, self.features, self.items())
+        return evaluate_vectors(
+            histories,
+            self.split.test,
+            lambda rows: vectors.users(pair, rows),
+            _item_vectors(vectors, pair, config),
+            candidates=candidate_items(histories, config),
+            train_end=self.split.train_end,
+            config=config,
+            users=self.dataset.users,
+            items=self.dataset.items,
+            name=name,
+            split=f"{self.split.name} test",
+            show=show,
+        )
+
+    def export(
+        self, store: ArtifactStore, version: ModelVersion, pair: TowerPair, facts: Mapping[str, Any], extra: list[Path]
+    ) -> Manifest:
+        """Publish the trained towers; what is served is compared with them first. Raises ArtifactError."""
+        return export_version(
+            store,
+            version,
+            pair,
+            self.features,
+            self.items(),
+            facts=facts,
+            extra_files=extra,
+            check=lambda served: self._check_export(served, pair),
+        )
+
+    def _validation(self, watch: Watch | None) -> Validate | None:
+        rows, most = self.split.valid, self.settings.training.validation_targets
+        if not len(rows):
+            return None
+        if len(rows) > most:
+            rows = rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]
+        vectors = PairVectors(self.dataset, self.features, self.items())
+        config = self.settings.evaluation
+        candidates = candidate_items(self.dataset.histories, config)
+
+        def validate(pair: TowerPair) -> Mapping[str, float]:
+            metrics = hit_rate_and_ndcg(
+                self.dataset.histories,
+                rows,
+                lambda chosen: vectors.users(pair, chosen),
+                _item_vectors(vectors, pair, config),
+                candidates=candidates,
+                filter_seen=config.filter_seen,
+                only_known=config.candidates == "known",
+                reindex_minutes=config.reindex_minutes,
+            )
+            if watch is not None:
+                watch(metrics)
+            return metrics
+
+        return validate
+
+    def _check_export(self, tower: UserTower, pair: TowerPair) -> None:
+        """What is served must be what was trained: the same users, through both. Raises ArtifactError."""
+        ends = self.dataset.histories.offsets[1:]
+        rows = np.unique(ends[ends > self.dataset.histories.offsets[:-1]] - 1)[:_GOLDEN_USERS]
+        trained = PairVectors(self.dataset, self.features, self.items()).users(pair, rows)
+        served = tower.embed(inputs_at(self.dataset, self.features, rows))
+        off = float(np.abs(trained - served).max())
+        if off > _GOLDEN_TOLERANCE:
+            raise ArtifactError(
+                f"{tower.version}: the exported user tower differs from the trained one by {off:.2g} "
+                f"(allowed {_GOLDEN_TOLERANCE:g}); it is not published"
+            )
+
+
+def _item_vectors(vectors: PairVectors, pair: TowerPair, config: EvaluationConfig) -> ItemVectors:
+    """As seen at the end of training, or at any moment where the index is rebuilt as time goes on."""
+    return (lambda at_us: vectors.items(pair, at_us)) if config.reindex_minutes else vectors.items(pair)
+
+
+def _found(registry: Registry, store: ArtifactStore, model: str, address: str) -> VersionRow | None:
+    """A ready version of these inputs; one that was published but not yet registered becomes ready now."""
+    row = registry.find_version_by_inputs(model, address)
+    if row is not None and store.exists(row.key):
+        return row
+    reserved = registry.find_version_by_inputs(model, address, state="reserved")
+    if reserved is not None and store.exists(version_key(reserved.id)):
+        return registry.add_version(_published(store, reserved))
+    return None
+
+
+def _published(store: ArtifactStore, reserved: VersionRow) -> VersionRow:
+    key = version_key(reserved.id)
+    manifest = read_manifest(store.open_artifact(key, kind=VERSION_KIND))
+    return replace(
+        reserved,
+        space_id=manifest.facts["space_id"],
+        key=key,
+        digest=manifest.digest,
+        metrics=manifest.facts.get("metrics", {}),
+    )
+
+
+def _facts(
+    settings: Settings, made: Training, result: TrainResult, report: EvaluationReport | None, address: str
+) -> dict[str, Any]:
+    """What the version's manifest says about how it came about."""
+    sections = ("data", "features", "towers", "training")
+    return {
+        "settings": {name: getattr(settings, name).model_dump(mode="json") for name in sections},
+        "data_snapshot": made.dataset.snapshot,
+        "split": made.split.name,
+        "code_version": code_version(),
+        "seed": settings.training.seed,
+        "inputs_hash": address,
+        "metrics": {} if report is None else dict(report.metrics),
+        "validation": dict(result.metrics),
+        "training": {
+            "epochs": result.epochs,
+            "best_epoch": result.best_epoch,
+            "steps": result.steps,
+            "examples": result.examples,
+            "seconds": round(result.seconds, 1),
+        },
+    }

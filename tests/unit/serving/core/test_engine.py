@@ -1,0 +1,332 @@
+"""The engine against stand-in hosts and towers: each number of a vector is the version that it was made for."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from retrieval.v1 import ann_pb2
+
+from retrieval.errors import DeadlineError, RequestError, RetrievalError, UnavailableError
+from retrieval.serving.ann.host import Terms
+from retrieval.serving.core.engine import Engine
+from retrieval.serving.core.fleet import Fleet
+from retrieval.serving.core.held_towers import Tower, TowerShelf
+from retrieval.serving.core.metadata import HostMetadata, ServedBuild
+from retrieval.serving.core.query import Answer, Pending, Query
+from retrieval.serving.wire.ann_client import HostAnswer, HostRefusedError
+from retrieval.towers.runtime import UserInput
+from retrieval.types import BuildId, ModelVersion, SpaceId
+
+
+class StandInTower:
+    def __init__(self, of: ModelVersion) -> None:
+        self.version = of
+        self.space_id = SpaceId(f"space-{of.version}")
+
+    def embed(self, inputs: Sequence[UserInput]) -> np.ndarray:
+        if any(given.context.get("bad") for given in inputs):
+            raise RequestError("feature 'bad': can't be encoded")
+        return np.full((len(inputs), 2), self.version.version, np.float32)
+
+
+class ManyMindedTower(StandInTower):
+    """Version n gives a user n vectors; the last number of each says which it is."""
+
+    def embed(self, inputs: Sequence[UserInput]) -> np.ndarray:
+        interests = self.version.version
+        vectors = np.full((len(inputs), interests, 2), interests, np.float32)
+        vectors[:, :, 1] = np.arange(interests)
+        return vectors if interests > 1 else vectors[:, 0]
+
+
+@dataclass
+class StandInHost:
+    """Serves `version`; `before` runs when a search arrives, before the version is looked at."""
+
+    shard: int
+    version: int
+    shards: int = 2
+    down: bool = False
+    hang: bool = False
+    apart: bool = False
+    """Items are named by the vector that asked, not by the version."""
+    before: Callable[[], None] = lambda: None
+    truncates: Callable[[int], bool] = lambda _: False
+    """Whether the query at a position is ended by a budget."""
+    asked: list[float] = field(default_factory=list)
+    vectors: list[np.ndarray] = field(default_factory=list)
+
+    def metadata(self) -> HostMetadata:
+        version = ModelVersion("m", self.version)
+        space = SpaceId(f"space-{self.version}")
+        build = ServedBuild(version, space, BuildId("m", self.version), self.shard, self.shards, 2, 10, 1.0)
+        return HostMetadata(f"h{self.shard}", self.shard, build)
+
+
+@dataclass
+class _Call:
+    answer: Callable[[], HostAnswer]
+    cancelled: bool = False
+
+    def result(self) -> HostAnswer:
+        return self.answer()
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class Hosts:
+    """Stands in for the connections."""
+
+    def __init__(self, **hosts: StandInHost) -> None:
+        self.hosts = hosts
+
+    def search(
+        self, address: str, space_id: str, vectors: np.ndarray, queries: Sequence[ann_pb2.SearchQuery], timeout_s: float
+    ) -> _Call:
+        host = self.hosts[address]
+
+        def answer() -> HostAnswer:
+            host.before()
+            host.asked.append(float(vectors[0, 0]))
+            host.vectors.append(vectors)
+            if host.hang:
+                time.sleep(timeout_s)
+                raise DeadlineError(f"{address}: silent")
+            if host.down:
+                raise UnavailableError(f"{address}: down")
+            if space_id != f"space-{host.version}":
+                raise HostRefusedError("another space", host.metadata())
+            assert (vectors[:, 0] == host.version).all(), "a vector of another space was searched"
+            assert len(vectors) == len(queries)
+            of = vectors[:, 1].astype(int) if host.apart else np.full(len(queries), host.version)
+            ids = [[f"{host.shard}-{o}-{n}" for n in range(query.k)] for o, query in zip(of, queries, strict=True)]
+            scores = [np.linspace(1, 0, query.k, dtype=np.float32) - host.shard * 1e-3 for query in queries]
+            cut = [host.truncates(position) for position in range(len(queries))]
+            return HostAnswer(ids, scores, cut, host.metadata(), 7)
+
+        return _Call(answer)
+
+
+def engine_on(
+    hosts: Hosts,
+    *,
+    towers: Sequence[int] = (1, 2),
+    patience_s: float = 0.2,
+    tower: Callable[[ModelVersion], Tower] = StandInTower,
+) -> tuple[Engine, Fleet]:
+    shelf = TowerShelf(tower, kept=9)
+    for number in towers:
+        shelf._fetch(ModelVersion("m", number))
+    fleet = Fleet(shelf.ready)
+    fleet.add(hosts.hosts)
+    for address, host in hosts.hosts.items():
+        fleet.heard(address, host.metadata())
+    return Engine(fleet, shelf, hosts, search_timeout_s=0.2, patience_s=patience_s), fleet
+
+
+def ask(engine: Engine, *contexts: dict[str, object], k: int = 4, deadline_s: float = 5.0) -> list[Pending]:
+    pieces = [
+        Pending(Query(UserInput(context=context), Terms(k)), time.monotonic() + deadline_s)
+        for context in contexts or ({},)
+    ]
+    engine.answer(pieces)
+    return pieces
+
+
+def versions(answer: Answer) -> list[int]:
+    return [source.version.version for source in answer.sources]
+
+
+def test_shards_of_one_version_are_merged_by_score() -> None:
+    engine, _ = engine_on(Hosts(a=StandInHost(0, 1), b=StandInHost(1, 1)))
+    [piece] = ask(engine)
+    answer = piece.answer.result(0)
+    assert versions(answer) == [1]
+    assert answer.item_ids == ["0-1-0", "1-1-0", "0-1-1", "1-1-1"]
+    assert not answer.by_rank
+    assert answer.sources[0].shards == (0, 1)
+    assert (answer.shards_asked, answer.shards_answered, answer.timings.attempts) == (2, 2, 1)
+
+
+def test_users_with_several_vectors_are_as_many_queries_and_get_one_list_each() -> None:
+    hosts = Hosts(a=StandInHost(0, 3, apart=True), b=StandInHost(1, 3, apart=True))
+    engine, _ = engine_on(hosts, towers=(3,), tower=ManyMindedTower)
+    for piece in ask(engine, {}, {}, k=5):
+        answer = piece.answer.result(0)
+        # the vectors' lists have equal scores, and no item in common: their heads come first, shard by shard
+        assert answer.item_ids == ["0-0-0", "0-1-0", "0-2-0", "1-0-0", "1-1-0"]
+        assert answer.timings.batch_size == 2
+    assert hosts.hosts["a"].vectors[0].tolist() == [[3, 0], [3, 1], [3, 2]] * 2
+
+
+def test_an_item_that_several_vectors_find_stands_once() -> None:
+    engine, _ = engine_on(Hosts(a=StandInHost(0, 3, shards=1)), towers=(3,), tower=ManyMindedTower)
+    [piece] = ask(engine)
+    assert piece.answer.result(0).item_ids == ["0-3-0", "0-3-1", "0-3-2", "0-3-3"]
+
+
+def test_versions_may_differ_in_their_number_of_vectors() -> None:
+    """Shards of a version with one vector a user and of one with two: each is asked as its version wants it."""
+    hosts = Hosts(a=StandInHost(0, 1), b=StandInHost(1, 2))
+    engine, _ = engine_on(hosts, tower=ManyMindedTower)
+    for piece in ask(engine, {}, {}):
+        answer = piece.answer.result(0)
+        assert (versions(answer), answer.by_rank) == ([1, 2], True)
+        assert answer.item_ids == ["0-1-0", "1-2-0", "0-1-1", "1-2-1"]
+    assert [len(hosts.hosts[name].vectors[0]) for name in ("a", "b")] == [2, 4]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_answer_says_where_a_budget_ended_the_search_of_a_shard(version: int) -> None:
+    """By score as by rank (shards of two versions), and for any of a user's vectors."""
+    hosts = Hosts(
+        a=StandInHost(0, 1), b=StandInHost(1, version, truncates=lambda position: position == 2 * version - 1)
+    )
+    engine, _ = engine_on(hosts, tower=ManyMindedTower)
+    found = [piece.answer.result(0) for piece in ask(engine, {}, {}, {})]
+    assert [answer.by_rank for answer in found] == [version == 2] * 3
+    # version 2 asks with two vectors a user: position 3 is the second of the second user
+    assert [answer.truncated for answer in found] == [False, True, False]
+
+
+def test_a_refusal_makes_it_embed_again_with_the_version_named() -> None:
+    hosts = Hosts(a=StandInHost(0, 1), b=StandInHost(1, 1))
+    engine, _ = engine_on(hosts)
+    hosts.hosts["a"].version = hosts.hosts["b"].version = 2  # behind the service's back
+    [piece] = ask(engine)
+    answer = piece.answer.result(0)
+    assert versions(answer) == [2]
+    assert answer.timings.attempts == 2
+    assert hosts.hosts["a"].asked == [1.0, 2.0]
+
+
+def test_hosts_that_flip_between_plan_and_search_never_mix_spaces() -> None:
+    """A host changes its version at each of the first searches: in the end one answer, of what was really searched."""
+    flips = iter([2, 1, 2, 1, 2])
+    host = StandInHost(0, 1, shards=1)
+
+    def flip() -> None:
+        host.version = next(flips, host.version)
+
+    host.before = flip
+    engine, _ = engine_on(Hosts(a=host))
+    [piece] = ask(engine)
+    answer = piece.answer.result(0)
+    assert versions(answer) == [host.version]
+    assert answer.timings.attempts > 2
+
+
+def test_a_lost_host_is_replaced_by_its_replica() -> None:
+    hosts = Hosts(a=StandInHost(0, 1), c=StandInHost(0, 1), b=StandInHost(1, 1))
+    engine, fleet = engine_on(hosts)
+    hosts.hosts["a"].down = True
+    for _ in range(20):
+        [piece] = ask(engine)
+        assert len(piece.answer.result(0).item_ids) == 4
+    assert [view.address for view in fleet.views() if not view.reachable] == ["a"]
+    assert len(hosts.hosts["a"].asked) <= 1
+
+
+def test_a_silent_host_is_replaced_within_the_deadline() -> None:
+    hosts = Hosts(a=StandInHost(0, 1, hang=True), c=StandInHost(0, 1), b=StandInHost(1, 1))
+    engine, _ = engine_on(hosts)
+    for _ in range(10):
+        [piece] = ask(engine)
+        assert piece.answer.result(0).shards_answered == 2
+    assert len(hosts.hosts["a"].asked) <= 1
+
+
+def test_an_answer_of_an_earlier_round_is_kept_where_it_fits() -> None:
+    hosts = Hosts(a=StandInHost(0, 1), b=StandInHost(1, 1, down=True), c=StandInHost(1, 1))
+    engine, _ = engine_on(hosts)
+    for _ in range(10):
+        ask(engine)
+    assert len(hosts.hosts["a"].asked) == 10
+
+
+def test_without_a_common_version_the_merge_is_by_rank_and_says_so() -> None:
+    engine, _ = engine_on(Hosts(a=StandInHost(0, 1), b=StandInHost(1, 2)))
+    [piece] = ask(engine)
+    answer = piece.answer.result(0)
+    assert answer.by_rank
+    assert versions(answer) == [1, 2]
+    assert answer.item_ids == ["0-1-0", "1-2-0", "0-1-1", "1-2-1"]
+    assert list(answer.source_of_item) == [0, 1, 0, 1]
+
+
+def test_the_same_space_cut_into_other_shards_is_not_taken_for_the_planned_one() -> None:
+    hosts = Hosts(a=StandInHost(0, 1, shards=1))
+    engine, _ = engine_on(hosts)
+    hosts.hosts["a"].shards = 2  # the same version, but now only half of the items
+    [piece] = ask(engine)
+    with pytest.raises(UnavailableError, match="shard 1 of 2"):
+        piece.answer.result(0)
+
+
+def test_a_bad_request_fails_alone() -> None:
+    engine, _ = engine_on(Hosts(a=StandInHost(0, 1, shards=1)))
+    pieces = ask(engine, {}, {}, {"bad": True}, {}, {})
+    outcomes = [type(piece.answer.exception(0)).__name__ for piece in pieces]
+    assert outcomes == ["NoneType", "NoneType", "RequestError", "NoneType", "NoneType"]
+
+
+def test_no_host_is_said_after_a_short_wait() -> None:
+    engine, _ = engine_on(Hosts(a=StandInHost(0, 1)))
+    [piece] = ask(engine)
+    with pytest.raises(UnavailableError, match="shard 1 of 2"):
+        piece.answer.result(0)
+
+
+def test_a_host_that_comes_back_is_waited_for() -> None:
+    hosts = Hosts(a=StandInHost(0, 1, shards=1))
+    engine, fleet = engine_on(hosts, patience_s=5)
+    fleet.lost("a", "gone")
+    timer = threading.Timer(0.1, lambda: fleet.heard("a", hosts.hosts["a"].metadata()))
+    timer.start()
+    [piece] = ask(engine)
+    assert piece.answer.result(0).shards_answered == 1
+
+
+def test_a_tower_that_is_loading_is_waited_for_until_the_deadline() -> None:
+    engine, _ = engine_on(Hosts(a=StandInHost(0, 1, shards=1)), towers=(), patience_s=0.01)
+    [piece] = ask(engine, deadline_s=0.3)
+    with pytest.raises(DeadlineError, match="m@1"):
+        piece.answer.result(0)
+
+
+def test_a_deadline_that_has_passed_is_not_worked_on() -> None:
+    hosts = Hosts(a=StandInHost(0, 1, shards=1))
+    engine, _ = engine_on(hosts)
+    [piece] = ask(engine, deadline_s=-1)
+    with pytest.raises(DeadlineError):
+        piece.answer.result(0)
+    assert hosts.hosts["a"].asked == []
+
+
+def test_our_own_deadline_is_not_held_against_a_host() -> None:
+    hosts = Hosts(a=StandInHost(0, 1, shards=1, hang=True))
+    engine, fleet = engine_on(hosts)
+    [piece] = ask(engine, deadline_s=0.05)
+    with pytest.raises(DeadlineError):
+        piece.answer.result(0)
+    assert all(view.reachable for view in fleet.views())
+
+
+def test_what_nobody_foresaw_reaches_the_caller() -> None:
+    host = StandInHost(0, 1, shards=1)
+
+    def explode() -> None:
+        raise ZeroDivisionError
+
+    host.before = explode
+    engine, _ = engine_on(Hosts(a=host))
+    [piece] = ask(engine)
+    assert isinstance(piece.answer.exception(0), ZeroDivisionError)
+    assert not isinstance(piece.answer.exception(0), (RetrievalError, FutureTimeoutError))

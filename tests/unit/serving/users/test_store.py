@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from retrieval.v1 import user_pb2
+
+from retrieval.errors import ArtifactError, NotFoundError
+from retrieval.serving.users.loading import user_records
+from retrieval.serving.users.store import UserStore, UserStoreDoor
+from tests.serving_world import World
+
+
+def record(*items: str) -> user_pb2.UserRecord:
+    history = user_pb2.History(item_ids=items, timestamps=range(len(items)), actions=["click"] * len(items))
+    return user_pb2.UserRecord(history=history)
+
+
+def fill(store: UserStore, users: dict[str, user_pb2.UserRecord]) -> int:
+    return sum(store.load(users.items()))
+
+
+WRITE = """
+import sys
+from pathlib import Path
+from retrieval.serving.users.store import UserStore
+from retrieval.v1 import user_pb2
+store = UserStore.open(Path(sys.argv[1]), gib=1, write=True)
+record = user_pb2.UserRecord(history=user_pb2.History(item_ids=["i1", "i2"], timestamps=[1, 2]))
+list(store.load([("a", record), ("b", record)]))
+"""
+
+
+def test_a_reader_sees_what_another_process_writes(tmp_path: Path) -> None:
+    store = UserStore.open(tmp_path / "users", gib=1, write=True)
+    fill(store, {"a": record("i1")})
+    store.close()
+    reader = UserStore.open(tmp_path / "users", gib=1)
+    assert list(reader.get("a").history.item_ids) == ["i1"]  # type: ignore[union-attr]
+    subprocess.run([sys.executable, "-c", WRITE, str(tmp_path / "users")], check=True)
+    assert list(reader.get("a").history.item_ids) == ["i1", "i2"]  # type: ignore[union-attr]
+    assert reader.count() == 2
+    assert reader.get("c") is None
+    reader.close()
+
+
+def test_ids_of_any_length_and_script(tmp_path: Path) -> None:
+    store = UserStore.open(tmp_path / "users", gib=1, write=True)
+    ids = ["x" * 1024, "x" * 1023, "ü" * 300, "名前", "0", " "]
+    fill(store, {name: record(f"i{n}") for n, name in enumerate(ids)})
+    assert [store.get(name).history.item_ids[0] for name in ids] == [f"i{n}" for n in range(len(ids))]  # type: ignore[union-attr]
+    store.close()
+
+
+def test_a_damaged_record_is_named(tmp_path: Path) -> None:
+    store = UserStore.open(tmp_path / "users", gib=1, write=True)
+    with store._environment.begin(write=True) as transaction:
+        transaction.put(b"ua", b"\xff\xff\xff")
+    with pytest.raises(ArtifactError, match="'a'"):
+        store.get("a")
+    store.close()
+
+
+def test_users_who_are_gone_can_be_dropped(tmp_path: Path) -> None:
+    store = UserStore.open(tmp_path / "users", gib=1, write=True)
+    fill(store, {"old": record("i1"), "stays": record("i1")})
+    last = store.get("old").loaded_at  # type: ignore[union-attr]
+    fill(store, {"stays": record("i2")})
+    assert store.drop_older(last + 1) == 1
+    assert store.get("old") is None
+    assert store.get("stays") is not None
+    store.close()
+
+
+def test_a_folder_that_is_no_store_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="retrieval users load"):
+        UserStore.open(tmp_path / "none")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "data.mdb").write_bytes(b"not a database" * 1000)
+    with pytest.raises(ArtifactError, match="bad"):
+        UserStore.open(tmp_path / "bad")
+
+
+def test_a_store_that_appears_later_is_found(tmp_path: Path) -> None:
+    door = UserStoreDoor(tmp_path / "users", gib=1, retry_s=0.0)
+    assert door.get("a") is None
+    assert "retrieval users load" in door.error
+    store = UserStore.open(tmp_path / "users", gib=1, write=True)
+    fill(store, {"a": record("i1")})
+    store.close()
+    assert door.get("a") is not None
+    assert door.count() == 1
+    assert door.error == ""
+    door.close()
+
+
+def test_records_hold_every_user_with_history_and_profile(world: World) -> None:
+    histories = world.dataset.histories
+    found = dict(user_records(world.dataset))
+    assert set(found) == set(histories.user_ids.to_pylist())
+    row = 7
+    events = slice(int(histories.offsets[row]), int(histories.offsets[row + 1]))
+    mine = found[histories.user_ids[row].as_py()]
+    assert list(mine.history.item_ids) == [histories.item_ids[i].as_py() for i in histories.items[events].tolist()]
+    assert list(mine.history.timestamps) == histories.timestamps[events].tolist()
+    assert set(mine.profile) == {"country", "height"}
+    assert mine.profile["country"].text == world.dataset.users["country"][row].as_py()

@@ -1,0 +1,161 @@
+"""Training a version from a workspace, and the command that does it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from retrieval.cli.main import build_app
+from retrieval.data import make_split, open_dataset
+from retrieval.errors import ArtifactError, ConfigError, DataError
+from retrieval.storage import read_manifest
+from retrieval.towers.runtime import UserTower
+from retrieval.types import ModelVersion
+from retrieval.workflows import train as pipeline
+from retrieval.workflows.evaluate import evaluate_version
+from retrieval.workflows.train import RUNS, inputs_hash, train_version
+from retrieval.workflows.workspace import Workspace
+from tests.tiny import TINY_SETTINGS, write_tiny
+
+SETTINGS = (
+    TINY_SETTINGS
+    + """\
+[[features.user]]
+kind = "categorical"
+name = "country"
+[[features.item]]
+kind = "categorical"
+name = "colour"
+[[features.context]]
+kind = "since_last"
+name = "pause"
+[towers]
+dim = 16
+expansion = 2
+[training]
+epochs = 2
+validate_every = 1
+min_batches = 5
+threads = 1
+"""
+)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    write_tiny(tmp_path)
+    (tmp_path / "retrieval.toml").write_text(SETTINGS)
+    return tmp_path
+
+
+def test_a_version_is_trained_measured_registered_and_found_again(root: Path) -> None:
+    workspace = Workspace.open(root)
+    outcome = train_version(workspace, show=False)
+    row = outcome.version
+    assert (str(row.id), row.state, outcome.found) == ("demo@1", "ready", False)
+    assert outcome.report is not None
+    assert row.metrics["hr@10"] == outcome.report.metrics["hr@10"]
+    folder = workspace.store().open_artifact(row.key, kind="model_version", digest=row.digest)
+    facts = read_manifest(folder).facts
+    assert facts["settings"]["towers"]["dim"] == 16
+    assert (facts["seed"], facts["inputs_hash"], facts["space_id"]) == (1, row.inputs_hash, row.space_id)
+    assert facts["code_version"].startswith("0.")
+    assert {"metrics.jsonl", "curves.png"} <= {path.name for path in folder.iterdir()}
+    assert not list((root / RUNS / "demo").iterdir())
+
+    again = train_version(Workspace.open(root), show=False)
+    assert again.found
+    assert again.version == row
+    forced = train_version(workspace, force=True, show=False)
+    assert str(forced.version.id) == "demo@2"
+    assert forced.version.space_id == row.space_id  # the same inputs: the same weights
+
+
+def test_the_served_version_measures_what_training_measured(root: Path) -> None:
+    workspace = Workspace.open(root)
+    outcome = train_version(workspace, show=False)
+    served = evaluate_version(workspace, ModelVersion("demo", 1), show=False)
+    assert served.metrics["mrr"] == pytest.approx(outcome.version.metrics["mrr"], abs=0.005)
+
+
+def test_what_decides_a_version_is_in_its_address(root: Path) -> None:
+    def address(*overrides: str) -> str:
+        workspace = Workspace.open(root, overrides)
+        dataset = open_dataset(workspace.settings.data, root, show=False)
+        return inputs_hash(workspace.settings, dataset, make_split(workspace.settings.data, dataset.histories))
+
+    plain = address()
+    assert address() == plain
+    assert address("training.threads=2", "training.device=cpu", "index.shards=7") == plain
+    for change in (
+        "training.seed=2",
+        "training.epochs=3",
+        "towers.dim=32",
+        "features.history.length=9",
+        "data.split.method=time",
+        "data.positive_actions=['save']",
+    ):
+        assert address(change) != plain
+    write_tiny(root, seed=1)
+    assert address() != plain
+
+
+def test_an_interrupted_run_goes_on(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = Workspace.open(root)
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "evaluate_vectors", _fail)
+        with pytest.raises(RuntimeError, match="pulled"):
+            train_version(workspace, show=False)
+    resumed = train_version(workspace, show=False)
+    assert resumed.run is not None
+    assert resumed.run.resumed_at == resumed.run.steps
+    assert str(resumed.version.id) == "demo@1"
+
+
+def test_a_version_published_but_not_registered_is_registered(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = Workspace.open(root)
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "_published", _fail)
+        with pytest.raises(RuntimeError, match="pulled"):
+            train_version(workspace, show=False)
+    again = train_version(workspace, show=False)
+    assert (str(again.version.id), again.version.state, again.found) == ("demo@1", "ready", True)
+
+
+def test_an_export_that_differs_from_what_was_trained_is_not_published(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = Workspace.open(root)
+    embed = UserTower.embed
+    monkeypatch.setattr(UserTower, "embed", lambda self, inputs: np.roll(embed(self, inputs), 1, axis=1))
+    with pytest.raises(ArtifactError, match="differs from the trained one"):
+        train_version(workspace, show=False)
+    assert not workspace.store().exists("models/demo/1")
+    assert not list((root / "store" / ".staging").iterdir())
+
+
+def test_wrong_metric_and_events_that_are_not_there(root: Path) -> None:
+    with pytest.raises(ConfigError, match=r"training\.select"):
+        train_version(Workspace.open(root, ["training.select=accuracy"]), show=False)
+    (root / "data" / "events.parquet").unlink()
+    with pytest.raises(DataError, match="events"):
+        train_version(Workspace.open(root), show=False)
+
+
+def test_the_command(root: Path) -> None:
+    runner = CliRunner()
+    first = runner.invoke(build_app(), ["train", "-w", str(root), "--json", "--set", "training.epochs=1"])
+    assert first.exit_code == 0, first.output
+    made = json.loads(first.stdout)
+    assert (made["version"], made["found"], made["epochs"]) == ("demo@1", False, 1)
+    again = runner.invoke(build_app(), ["train", "-w", str(root), "--set", "training.epochs=1"])
+    assert "demo@1 was made from the same inputs" in " ".join(again.output.split())
+    assert "Example" in runner.invoke(build_app(), ["train", "--help"]).output
+
+
+def _fail(*_: object, **__: object) -> None:
+    raise RuntimeError("the plug was pulled")
