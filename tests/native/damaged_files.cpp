@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "damaged.h"
+#include "runtime/errors.h"
 #include "small_index.h"
 
 using namespace retrieval;

@@ -9,10 +9,10 @@
 #include <random>
 #include <vector>
 
-#include "codes.h"
-#include "kernels.h"
-#include "lines.h"
-#include "search_scratch.h"
+#include "graph/codes.h"
+#include "kernels/kernels.h"
+#include "runtime/aligned.h"
+#include "search/scratch.h"
 
 using namespace retrieval;
 

@@ -10,11 +10,11 @@
 #include <string>
 #include <vector>
 
-#include "graph.h"
-#include "hnsw_file.h"
-#include "index_file.h"
-#include "leaves.h"
-#include "searcher.h"
+#include "graph/graph.h"
+#include "file/hnsw_file.h"
+#include "file/index_file.h"
+#include "build/leaves.h"
+#include "search/searcher.h"
 
 namespace retrieval {
 
