@@ -15,8 +15,6 @@ import grpc
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from retrieval.v1 import candidates_pb2 as pb
-from retrieval.v1 import candidates_pb2_grpc, filter_pb2, user_pb2
 
 from retrieval.config import FILE_NAME
 from retrieval.data import Dataset, Split, make_split, open_dataset
@@ -24,6 +22,8 @@ from retrieval.serving.wire.ann_client import CHANNEL_OPTIONS
 from retrieval.serving.wire.messages import value_message
 from retrieval.towers.runtime import load_user_tower
 from retrieval.types import ModelVersion
+from retrieval.v1 import candidates_pb2 as pb
+from retrieval.v1 import candidates_pb2_grpc, filter_pb2, user_pb2
 from retrieval.workflows.demo.fleet import command
 from retrieval.workflows.evaluate import evaluate_towers, item_vectors
 from retrieval.workflows.workspace import Workspace

@@ -32,10 +32,10 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
-from retrieval.v1 import candidates_pb2
 
 from retrieval.serving.candidates.servicer import SERVICE
 from retrieval.serving.local_fleet.supervisor import answers, free_port
+from retrieval.v1 import candidates_pb2
 from tests.bench.report import Row, bench_main
 
 METHOD = f"/{SERVICE}/GetCandidates"

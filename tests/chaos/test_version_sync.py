@@ -18,12 +18,12 @@ from pathlib import Path
 
 import grpc
 import pytest
-from retrieval.v1 import candidates_pb2, candidates_pb2_grpc
 
 from retrieval.errors import RetrievalError
 from retrieval.registry import Registry
 from retrieval.serving.wire.ann_client import AnnClient
 from retrieval.types import BuildId
+from retrieval.v1 import candidates_pb2, candidates_pb2_grpc
 from tests.chaos.oracle import Oracle, Seen
 from tests.serving_fleet import RunningFleet, running_fleet, write_workspace
 from tests.serving_world import MODEL, World, make_world, some_users

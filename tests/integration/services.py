@@ -11,7 +11,6 @@ from typing import Any
 
 import grpc
 import pytest
-from retrieval.v1 import candidates_pb2_grpc
 
 from retrieval.registry import Registry
 from retrieval.serving.ann.host import AnnHost
@@ -21,6 +20,7 @@ from retrieval.serving.candidates.servicer import SERVICE
 from retrieval.serving.config import ServingConfig
 from retrieval.serving.local_fleet.supervisor import answers
 from retrieval.storage import ArtifactStore
+from retrieval.v1 import candidates_pb2_grpc
 from tests.serving_world import MODEL, World
 
 CONFIG = ServingConfig(heartbeat_s=0.05, reconcile_s=0.1, metadata_ttl_ms=50, drain_s=5.0, search_timeout_ms=2000)

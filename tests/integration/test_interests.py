@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from retrieval.v1 import candidates_pb2
 
 from retrieval.towers.runtime import load_user_tower
+from retrieval.v1 import candidates_pb2
 from retrieval.workflows.demo.check import read_item_vectors
 from tests.chaos.oracle import Oracle, Seen
 from tests.integration.services import Services, history_of, services

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from retrieval.v1 import candidates_pb2, user_pb2
 
 from retrieval.features import FeatureSpec
 from retrieval.serving.users.store import UserStore
+from retrieval.v1 import candidates_pb2, user_pb2
 from tests.integration.services import Services, services
 from tests.serving_world import World, make_world
 from tests.tiny import TINY_FEATURES

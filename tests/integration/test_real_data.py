@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from retrieval.v1 import candidates_pb2 as pb
-from retrieval.v1 import filter_pb2
 
 from retrieval.serving.wire.messages import value_message
+from retrieval.v1 import candidates_pb2 as pb
+from retrieval.v1 import filter_pb2
 from tests.whole_path import (
     PATIENT,
     SMALL,

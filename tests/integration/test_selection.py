@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from retrieval.v1 import candidates_pb2, filter_pb2
 
 from retrieval.errors import ConfigError
 from retrieval.index import AllOf, AnyOf, NoneOf, Range, SomeOf
@@ -16,6 +15,7 @@ from retrieval.serving.ann.service import AnnService
 from retrieval.serving.local_fleet.supervisor import answers
 from retrieval.serving.wire.ann_client import AnnClient
 from retrieval.serving.wire.filters import filter_message
+from retrieval.v1 import candidates_pb2, filter_pb2
 from tests.integration.services import CONFIG, Services, services
 from tests.serving_world import MODEL, World
 

@@ -15,7 +15,6 @@ import pytest
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
-from retrieval.v1 import ann_pb2, ann_pb2_grpc, candidates_pb2, candidates_pb2_grpc, user_pb2
 
 from retrieval.errors import ArtifactError, SpaceMismatchError, UnavailableError
 from retrieval.registry import Registry
@@ -27,6 +26,7 @@ from retrieval.serving.candidates.servicer import SERVICE
 from retrieval.serving.local_fleet.supervisor import answers
 from retrieval.serving.wire.ann_client import AnnClient, HostRefusedError, query_message
 from retrieval.storage import ArtifactStore
+from retrieval.v1 import ann_pb2, ann_pb2_grpc, candidates_pb2, candidates_pb2_grpc, user_pb2
 from tests.integration.services import CONFIG, Services, channel_to, history_of, services, status
 from tests.serving_world import MODEL, World
 

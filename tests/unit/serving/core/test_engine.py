@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from retrieval.v1 import ann_pb2
 
 from retrieval.errors import DeadlineError, RequestError, RetrievalError, UnavailableError
 from retrieval.serving.ann.host import Terms
@@ -22,6 +21,7 @@ from retrieval.serving.core.query import Answer, Pending, Query
 from retrieval.serving.wire.ann_client import HostAnswer, HostRefusedError
 from retrieval.towers.runtime import UserInput
 from retrieval.types import BuildId, ModelVersion, SpaceId
+from retrieval.v1 import ann_pb2
 
 
 class StandInTower:

@@ -5,11 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from retrieval.v1 import user_pb2
 
 from retrieval.errors import ArtifactError, NotFoundError
 from retrieval.serving.users.loading import user_records
 from retrieval.serving.users.store import UserStore, UserStoreDoor
+from retrieval.v1 import user_pb2
 from tests.serving_world import World
 
 

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from retrieval.v1 import filter_pb2
 
 from retrieval.errors import RequestError
 from retrieval.index import AllOf, AnyOf, Filter, NoneOf, Range, SomeOf
 from retrieval.serving.wire.filters import filter_message, read_filter
+from retrieval.v1 import filter_pb2
 
 Condition, Conditions = filter_pb2.Condition, filter_pb2.Conditions
 tests: st.SearchStrategy[Filter] = st.one_of(

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from retrieval.v1 import user_pb2
 
 from retrieval.errors import RequestError
 from retrieval.serving.wire.messages import (
@@ -18,6 +17,7 @@ from retrieval.serving.wire.messages import (
     value_message,
 )
 from retrieval.towers.runtime import History
+from retrieval.v1 import user_pb2
 
 scalars = st.one_of(
     st.booleans(),
