@@ -13,11 +13,11 @@ from retrieval.cli.console import JsonOption, SetOption, WorkspaceOption, emit, 
 from retrieval.config import FILE_NAME, load_settings
 from retrieval.data.config import parse_moment
 from retrieval.data.dataset import HISTORIES, open_dataset
+from retrieval.data.facts.stats import DatasetStats, describe
 from retrieval.data.importers import IMPORTERS, ActionRule, ColumnMapping, Imported, ImportRequest
 from retrieval.data.importers.suggest import Suggestion
+from retrieval.data.reading.validation import Report, validate_events
 from retrieval.data.settings import merge_settings
-from retrieval.data.stats import DatasetStats, describe
-from retrieval.data.validation import Report, validate_events
 from retrieval.errors import ConfigError
 from retrieval.observability import track
 from retrieval.simulation.synthetic import SynthConfig, Synthesised, write_synthetic

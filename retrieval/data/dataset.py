@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from retrieval.data.build import build_histories
 from retrieval.data.config import DataConfig
-from retrieval.data.histories import Histories, open_histories, read_arrow
-from retrieval.data.snapshot import input_files, snapshot_of
+from retrieval.data.histories.build import build_histories
+from retrieval.data.histories.histories import Histories, open_histories, read_arrow
+from retrieval.data.reading.snapshot import input_files, snapshot_of
 from retrieval.errors import ArtifactError
 from retrieval.observability import track
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from retrieval.data.config import DataConfig, parse_moment
-from retrieval.data.histories import Histories, Rows
-from retrieval.data.schema import Mask
+from retrieval.data.histories.histories import Histories, Rows
+from retrieval.data.reading.schema import Mask
 from retrieval.errors import ConfigError, DataError
 
 _BLOCK_EVENTS = 1 << 22

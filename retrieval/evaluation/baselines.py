@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.data.histories import Histories
+from retrieval.data.histories.histories import Histories
 from retrieval.evaluation.config import BaselineName, EvaluationConfig
 from retrieval.evaluation.live import live_covisitation, popularity_last_day, popularity_last_hour
 from retrieval.evaluation.metrics import Ints

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from retrieval.data.histories import Histories
+from retrieval.data.histories.histories import Histories
 from retrieval.errors import DataError
 from retrieval.evaluation.baselines import BASELINES
 from retrieval.evaluation.config import EvaluationConfig

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.data.histories import Histories
+from retrieval.data.histories.histories import Histories
 from retrieval.evaluation.config import EvaluationConfig
 from retrieval.evaluation.metrics import Ints
 from retrieval.evaluation.ranking import Scorer, Scores, Task

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from retrieval.data.histories import Histories
+from retrieval.data.histories.histories import Histories
 from retrieval.evaluation.metrics import Ints
 from retrieval.features.fit import training_blocks
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.data.histories import Histories
+from retrieval.data.histories.histories import Histories
 from retrieval.errors import DataError
 from retrieval.evaluation.metrics import UNREACHABLE, Ints
 from retrieval.observability import SILENT, Tracker

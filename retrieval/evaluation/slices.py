@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from retrieval.data.histories import Histories
+from retrieval.data.histories.histories import Histories
 from retrieval.errors import ConfigError
 from retrieval.evaluation.metrics import Ints
 from retrieval.evaluation.popularity import training_counts

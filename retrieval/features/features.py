@@ -22,7 +22,7 @@ from retrieval.features.spec import ITEM_ID, MOVING, SIDES, FeatureSpec, Side, S
 from retrieval.features.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from retrieval.data.histories import Histories
+    from retrieval.data.histories.histories import Histories
 
 LAST_EVENT = "last_event_at"
 """Reserved context column: time in µs of the newest event in the user's history, None where there is none.

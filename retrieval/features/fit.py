@@ -28,7 +28,7 @@ from retrieval.features.vocabulary import Counter, Vocabulary
 
 if TYPE_CHECKING:
     from retrieval.data.dataset import Dataset
-    from retrieval.data.histories import Histories
+    from retrieval.data.histories.histories import Histories
     from retrieval.data.splits import Split
 
 _ROWS = 1 << 16

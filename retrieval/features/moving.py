@@ -11,7 +11,7 @@ import pyarrow as pa
 from retrieval.features.spec import MOVING, ActivityFeature, FeatureSpec
 
 if TYPE_CHECKING:
-    from retrieval.data.activity import Activity
+    from retrieval.data.facts.activity import Activity
 
 _HOUR_US = 3_600_000_000
 

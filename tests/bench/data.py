@@ -82,7 +82,7 @@ def synthesise(root: Path, given: argparse.Namespace) -> dict[str, Any]:
 
 def check(root: Path, given: argparse.Namespace) -> dict[str, Any]:
     """Check all events."""
-    from retrieval.data.validation import validate_events
+    from retrieval.data.reading.validation import validate_events
 
     report = validate_events(_config(given), root, root / "rejects.parquet")
     return {"events": report.rows}

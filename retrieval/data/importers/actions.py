@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from retrieval.data.schema import Mask, plain
+from retrieval.data.reading.schema import Mask, plain
 from retrieval.errors import ConfigError, DataError
 
 _FORM = re.compile(r"\s*(?P<action>[^:]+?)\s*:\s*(?P<column>.+?)\s*(?P<sign>~|!=|<=|>=|=|<|>)\s*(?P<value>.+?)\s*")

@@ -20,11 +20,11 @@ from retrieval.data.importers.finishing import finish
 from retrieval.data.importers.request import ColumnMapping, ImportRequest
 from retrieval.data.importers.sides import open_sides, read_ids_as
 from retrieval.data.importers.writing import REJECTS, EventWriter, Imported, check_free, layout_for
-from retrieval.data.profiles import Profiles
-from retrieval.data.rejects import REJECTS_SCHEMA, RejectsWriter
-from retrieval.data.schema import IdKind, detect_unit
-from retrieval.data.sources import Batch, Source
-from retrieval.data.validation import DEFAULT_ACTION_COLUMN
+from retrieval.data.reading.profiles import Profiles
+from retrieval.data.reading.rejects import REJECTS_SCHEMA, RejectsWriter
+from retrieval.data.reading.schema import IdKind, detect_unit
+from retrieval.data.reading.sources import Batch, Source
+from retrieval.data.reading.validation import DEFAULT_ACTION_COLUMN
 from retrieval.errors import DataError
 from retrieval.observability import track
 

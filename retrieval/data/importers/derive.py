@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from retrieval.data.schema import Mask, is_text, plain
+from retrieval.data.reading.schema import Mask, is_text, plain
 from retrieval.errors import DataError
 
 _MERGE_ROWS = 1 << 19

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from retrieval.data.importers.request import ImportRequest
 from retrieval.data.importers.suggest import Suggestion, suggest_feature, suggest_features
 from retrieval.data.importers.writing import REJECTS, EventWriter, Imported, write_table
-from retrieval.data.profiles import Profiles
+from retrieval.data.reading.profiles import Profiles
 
 _SAMPLE_ROWS = 1 << 18
 _REQUEST_TIME: tuple[Mapping[str, Any], ...] = (

@@ -18,8 +18,8 @@ from retrieval.data.importers.csv import TextFile, write_text
 from retrieval.data.importers.parquet import write_events
 from retrieval.data.importers.request import ColumnMapping, ImportRequest
 from retrieval.data.importers.writing import Imported
-from retrieval.data.profiles import Profiles, check_profiles
-from retrieval.data.sources import open_source, read_table
+from retrieval.data.reading.profiles import Profiles, check_profiles
+from retrieval.data.reading.sources import open_source, read_table
 from retrieval.errors import DataError
 
 _NO_GENRES = "(no genres listed)"

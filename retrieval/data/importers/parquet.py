@@ -9,11 +9,11 @@ from retrieval.data.importers.finishing import finish
 from retrieval.data.importers.request import ColumnMapping, ImportRequest
 from retrieval.data.importers.sides import SideTable, open_sides, read_ids_as
 from retrieval.data.importers.writing import REJECTS, EventWriter, Imported, check_free, layout_for
-from retrieval.data.profiles import Profiles
-from retrieval.data.rejects import RejectsWriter
-from retrieval.data.schema import IdKind, id_kind
-from retrieval.data.sources import Source, open_source
-from retrieval.data.validation import DEFAULT_ACTION_COLUMN, batch_rows, timestamp_unit
+from retrieval.data.reading.profiles import Profiles
+from retrieval.data.reading.rejects import RejectsWriter
+from retrieval.data.reading.schema import IdKind, id_kind
+from retrieval.data.reading.sources import Source, open_source
+from retrieval.data.reading.validation import DEFAULT_ACTION_COLUMN, batch_rows, timestamp_unit
 from retrieval.errors import DataError
 from retrieval.observability import track
 

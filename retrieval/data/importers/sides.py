@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from retrieval.data.importers.request import ImportRequest
-from retrieval.data.profiles import Profiles, check_profiles
-from retrieval.data.schema import IdKind
-from retrieval.data.sources import read_table
+from retrieval.data.reading.profiles import Profiles, check_profiles
+from retrieval.data.reading.schema import IdKind
+from retrieval.data.reading.sources import read_table
 from retrieval.errors import ConfigError, DataError
 
 _TEXT_SUFFIXES = {".csv": ",", ".tsv": "\t"}

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from retrieval.data.schema import is_text, plain
+from retrieval.data.reading.schema import is_text, plain
 
 _FEW = 1_000
 _FEW_NUMBERS = 100

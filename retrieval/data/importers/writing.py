@@ -10,17 +10,17 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from retrieval.data.catalog import Counter
 from retrieval.data.config import DataConfig
+from retrieval.data.histories.catalog import Counter
+from retrieval.data.histories.staging import staged_folder
 from retrieval.data.importers.actions import name_actions
 from retrieval.data.importers.derive import Derived, derive_table
 from retrieval.data.importers.request import ColumnMapping
 from retrieval.data.importers.suggest import Suggestion
-from retrieval.data.rejects import RejectsWriter
-from retrieval.data.schema import IdKind
-from retrieval.data.sources import Batch, Source
-from retrieval.data.staging import staged_folder
-from retrieval.data.validation import Checked, EventLayout, Report, check_batch
+from retrieval.data.reading.rejects import RejectsWriter
+from retrieval.data.reading.schema import IdKind
+from retrieval.data.reading.sources import Batch, Source
+from retrieval.data.reading.validation import Checked, EventLayout, Report, check_batch
 from retrieval.errors import ConflictError, DataError
 from retrieval.observability import SILENT, Tracker
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from retrieval.data.histories import ContextColumn, Histories
+from retrieval.data.histories.histories import ContextColumn, Histories
 
 
 def build_histories(

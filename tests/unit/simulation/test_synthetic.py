@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from retrieval.data import DataConfig, open_dataset
-from retrieval.data.stats import describe
+from retrieval.data.facts.stats import describe
 from retrieval.errors import ConfigError
 from retrieval.simulation.synthetic import SynthConfig, write_synthetic
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from retrieval.data import Dataset
-from retrieval.data.histories import ContextColumn
+from retrieval.data.histories.histories import ContextColumn
 from retrieval.errors import ConfigError, DataError
 from retrieval.training.labels import Labels, target_actions
 

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from retrieval.data.catalog import Counter
-from retrieval.data.columns import StoredContext, context_values
-from retrieval.data.histories import NO_ACTION, UNKNOWN_ACTION
-from retrieval.data.profiles import Profiles
-from retrieval.data.rejects import RejectsWriter
-from retrieval.data.schema import IdKind, context_kind, plain
-from retrieval.data.validation import EventLayout, Report, batch_rows, check_events
+from retrieval.data.histories.catalog import Counter
+from retrieval.data.histories.columns import StoredContext, context_values
+from retrieval.data.histories.histories import NO_ACTION, UNKNOWN_ACTION
+from retrieval.data.reading.profiles import Profiles
+from retrieval.data.reading.rejects import RejectsWriter
+from retrieval.data.reading.schema import IdKind, context_kind, plain
+from retrieval.data.reading.validation import EventLayout, Report, batch_rows, check_events
 from retrieval.errors import DataError
 from retrieval.observability import track
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from retrieval.data.schema import MAX_ID_BYTES, IdKind, ids_as_text, to_ids
-from retrieval.data.sources import read_table
+from retrieval.data.reading.schema import MAX_ID_BYTES, IdKind, ids_as_text, to_ids
+from retrieval.data.reading.sources import read_table
 from retrieval.errors import DataError
 
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrieval.data import DataConfig, build_histories
-from retrieval.data.schema import detect_unit, to_ids, to_micros
-from retrieval.data.validation import validate_events
+from retrieval.data.reading.schema import detect_unit, to_ids, to_micros
+from retrieval.data.reading.validation import validate_events
 from retrieval.errors import DataError
 
 MOMENT = datetime(2024, 3, 1, 12, 30, tzinfo=UTC)

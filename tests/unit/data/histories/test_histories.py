@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from retrieval.data import DataConfig, build_histories, open_dataset, open_histories, sorting
+from retrieval.data import DataConfig, build_histories, open_dataset, open_histories
+from retrieval.data.histories import sorting
 from retrieval.errors import ArtifactError, DataError
 
 DAY = 86_400
@@ -142,7 +143,7 @@ def test_an_interrupted_build_leaves_nothing_that_looks_finished(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("retrieval.data.build.write_manifest", fail)
+        patch.setattr("retrieval.data.histories.build.write_manifest", fail)
         with pytest.raises(KeyboardInterrupt):
             open_dataset(DataConfig(events="events.parquet"), tmp_path, show=False)
     folder = tmp_path / "data" / ".histories"
@@ -176,7 +177,7 @@ def test_events_that_change_while_they_are_read_are_refused(tmp_path: Path, monk
         write(tmp_path, "events.parquet", user_id=[1, 1], item_id=[1, 1], timestamp=[1, 2])
         return original(*arguments, **options)
 
-    monkeypatch.setattr("retrieval.data.build.sort_events", change_first)
+    monkeypatch.setattr("retrieval.data.histories.build.sort_events", change_first)
     with pytest.raises(DataError, match="changed while"):
         build_histories(DataConfig(events="events.parquet"), tmp_path, tmp_path / "h", show=False)
 

@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from retrieval.data.catalog import Coder
-from retrieval.data.collecting import Catalogs, action_text
-from retrieval.data.columns import ContextWriter, start_column, stored_dtype
-from retrieval.data.histories import UNKNOWN_ACTION
-from retrieval.data.validation import EventLayout, batch_rows, check_events
+from retrieval.data.histories.catalog import Coder
+from retrieval.data.histories.collecting import Catalogs, action_text
+from retrieval.data.histories.columns import ContextWriter, start_column, stored_dtype
+from retrieval.data.histories.histories import UNKNOWN_ACTION
+from retrieval.data.reading.validation import EventLayout, batch_rows, check_events
 from retrieval.errors import DataError
 from retrieval.observability import Tracker, track
 

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from retrieval.data.catalog import Coder
-from retrieval.data.histories import write_ids
-from retrieval.data.schema import ContextKind, plain
+from retrieval.data.histories.catalog import Coder
+from retrieval.data.histories.histories import write_ids
+from retrieval.data.reading.schema import ContextKind, plain
 from retrieval.errors import DataError
 
 _TYPES: dict[str, np.dtype[Any]] = {"codes": np.dtype("<i4"), "int": np.dtype("<i8"), "float": np.dtype("<f8")}

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from retrieval.data.config import DataConfig
-from retrieval.data.sources import list_files
+from retrieval.data.reading.sources import list_files
 from retrieval.observability import SILENT, Tracker
 
 FORMAT = 1

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from retrieval.data.config import DataConfig
-from retrieval.data.rejects import REJECTS_SCHEMA, RejectsWriter, as_shown
-from retrieval.data.schema import (
+from retrieval.data.reading.rejects import REJECTS_SCHEMA, RejectsWriter, as_shown
+from retrieval.data.reading.schema import (
     MAX_ID_BYTES,
     IdKind,
     Ids,
@@ -26,7 +26,7 @@ from retrieval.data.schema import (
     to_ids,
     to_micros,
 )
-from retrieval.data.sources import Batch, Source, open_source
+from retrieval.data.reading.sources import Batch, Source, open_source
 from retrieval.errors import DataError
 from retrieval.observability import SILENT, Tracker
 

@@ -15,7 +15,7 @@ from tempfile import NamedTemporaryFile
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.data.histories import Histories
+from retrieval.data.histories.histories import Histories
 
 Ints = npt.NDArray[np.int64]
 _EVENTS_AT_ONCE = 1 << 22

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from retrieval.data import DataConfig, Histories, activity, item_activity, open_dataset
+from retrieval.data import DataConfig, Histories, item_activity, open_dataset
+from retrieval.data.facts import activity
 
 HOUR = 3_600_000_000
 

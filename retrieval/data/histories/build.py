@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from retrieval.data.collecting import Catalogs, collect
 from retrieval.data.config import DataConfig
-from retrieval.data.histories import KIND, Histories, open_histories, write_arrow, write_ids
-from retrieval.data.profiles import align, read_profiles
-from retrieval.data.schema import ids_as_text
-from retrieval.data.snapshot import snapshot_of
-from retrieval.data.sorting import sort_events
-from retrieval.data.sources import open_source
-from retrieval.data.staging import staged_folder
-from retrieval.data.validation import open_events
+from retrieval.data.histories.collecting import Catalogs, collect
+from retrieval.data.histories.histories import KIND, Histories, open_histories, write_arrow, write_ids
+from retrieval.data.histories.sorting import sort_events
+from retrieval.data.histories.staging import staged_folder
+from retrieval.data.reading.profiles import align, read_profiles
+from retrieval.data.reading.schema import ids_as_text
+from retrieval.data.reading.snapshot import snapshot_of
+from retrieval.data.reading.sources import open_source
+from retrieval.data.reading.validation import open_events
 from retrieval.errors import DataError
 from retrieval.storage import write_manifest
 

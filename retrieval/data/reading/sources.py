@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from retrieval.data.schema import is_text
+from retrieval.data.reading.schema import is_text
 from retrieval.errors import DataError
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from retrieval.data.schema import ContextKind
+from retrieval.data.reading.schema import ContextKind
 from retrieval.errors import ArtifactError
 from retrieval.storage import read_manifest, verify
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from retrieval.data.dataset import Dataset
-from retrieval.data.histories import Histories
-from retrieval.data.schema import plain
+from retrieval.data.histories.histories import Histories
+from retrieval.data.reading.schema import plain
 
 _BLOCK = 1 << 22
 _SHOWN_VALUES = 5
