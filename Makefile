@@ -1,4 +1,6 @@
 # Two commands matter: `make demo` (the main job) and `make test` (everything that is checked). Both set themselves up.
+# `make test ARGS="-k gc"` hands ARGS to pytest.
+ARGS ?=
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV := .venv
@@ -10,7 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet
 # $(call requirements,EXPRESSION): what pyproject.toml lists there, one a line
 requirements = $(BIN)/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb")); print(*$(1), sep="\n")'
 
-.PHONY: install demo test test-slow lint bench clean
+.PHONY: install demo test test-slow lint format docs docs-serve clean
 
 # Always asked, at once when nothing changed: which C++ sources and protos are newer than what was made of them
 install: $(STAMP)
@@ -37,12 +39,24 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# What formatters and ruff's safe fixes can mend; C++ only where a .clang-format says how
+format: install
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+	git ls-files '*.cpp' '*.h' '*.inl' | xargs $(BIN)/clang-format -i --style=file --fallback-style=none
+
+docs: install
+	$(BIN)/mkdocs build --strict
+
+docs-serve: install
+	$(BIN)/mkdocs serve
+
 test: lint
 	@# Two tests at a time with one thread each: more threads than cores would slow all of them down
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" --nbmake --nbmake-timeout=280 tests notebooks
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" --nbmake --nbmake-timeout=280 tests notebooks $(ARGS)
 
 test-slow: install
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow $(ARGS)
 
 clean:
 	rm -rf $(VENV) demo-workspace .mypy_cache .ruff_cache .pytest_cache build retrieval/v1 retrieval/index/_native*.so
