@@ -95,6 +95,7 @@ def import_(
         typer.Option("--keep-features", help="With --write-settings: [data] only; features stay those of a recipe."),
     ] = False,
     workspace: WorkspaceOption = None,
+    overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Read a log into the workspace's data folder; what can't be used goes to data/rejects/import.parquet.
@@ -112,7 +113,7 @@ def import_(
         raise ConfigError(f"{importer!r}: no such importer; there are: {', '.join(IMPORTERS)}")
     if timestamp_unit not in {"auto", "s", "ms", "us", "ns"}:
         raise ConfigError(f"--timestamp-unit {timestamp_unit!r}: expected auto, s, ms, us or ns")
-    opened = open_workspace(workspace)
+    opened = open_workspace(workspace, overrides)
     mapping = ColumnMapping(
         user=user,
         item=item,
@@ -131,6 +132,7 @@ def import_(
         source=source,
         out=opened.root / DATA,
         mapping=mapping,
+        settings=opened.settings.data,
         users=users,
         items=items,
         delimiter=_character(delimiter),

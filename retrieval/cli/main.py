@@ -81,12 +81,19 @@ def _report(error: RetrievalError) -> None:
     sys.stderr.write(f"error: {error}\n")
 
 
-def _root(
-    version: bool = typer.Option(False, "--version", help="Print the version and stop.", is_eager=True),
-) -> None:
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         sys.stdout.write(f"retrieval {__version__}\n")
         raise typer.Exit
+
+
+def _root(
+    # printed by the option's own callback: this one runs only where a command follows
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and stop.", is_eager=True, callback=_print_version
+    ),
+) -> None:
+    pass
 
 
 if __name__ == "__main__":

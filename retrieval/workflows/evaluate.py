@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -157,7 +158,8 @@ def with_item_ids(dataset: Dataset) -> pa.Table:
 
 def newest_version(workspace: Workspace) -> ModelVersion:
     """The newest version of the workspace's model that is ready. Raises NotFoundError where there is none."""
-    rows = workspace.registry().list_versions(workspace.model, states=("ready",))
+    with closing(workspace.registry()) as registry:
+        rows = registry.list_versions(workspace.model, states=("ready",))
     if not rows:
         raise NotFoundError(f"{workspace.model} has no version yet; make one with `retrieval train`")
     return max(rows, key=lambda row: row.version).id

@@ -132,7 +132,7 @@ def write_text(
         unit = detect_unit(first.columns[mapping.timestamp]) or "s"
     check_free(request.out, replace=request.replace)
     source = Source(file.path, (file.path,), types, 0)
-    layout = layout_for(source, mapping, user_kind=kinds[0], item_kind=kinds[1], unit=unit)
+    layout = layout_for(request, source, mapping, kinds=kinds, unit=unit)
     writer = EventWriter(layout, mapping, request.out)
     with (
         track("Importing", None, unit="rows", show=request.show) as tracker,

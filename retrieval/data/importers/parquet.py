@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from retrieval.data.config import DataConfig
 from retrieval.data.importers.finishing import finish
 from retrieval.data.importers.request import ColumnMapping, ImportRequest
 from retrieval.data.importers.sides import SideTable, open_sides, read_ids_as
@@ -46,13 +45,13 @@ def write_events(
     """Stream a Parquet source through the mapping, then write its tables."""
     check_free(request.out, replace=request.replace)
     unit = timestamp_unit(source, mapping.timestamp, mapping.timestamp_unit)
-    layout = layout_for(source, mapping, user_kind=kinds[0], item_kind=kinds[1], unit=unit)
+    layout = layout_for(request, source, mapping, kinds=kinds, unit=unit)
     writer = EventWriter(layout, mapping, request.out)
     with (
         track("Importing", source.rows, unit="rows", show=request.show) as tracker,
         RejectsWriter(request.out / REJECTS) as rejects,
     ):
-        writer.write(source.batches(batch_rows(DataConfig().memory_limit_mb)), rejects, tracker)
+        writer.write(source.batches(batch_rows(request.settings.memory_limit_mb)), rejects, tracker)
     return finish(request, writer, *profiles)
 
 

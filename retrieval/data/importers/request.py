@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from retrieval.data.config import DataConfig
 from retrieval.data.importers.actions import ActionRule
 
 
@@ -41,6 +42,8 @@ class ImportRequest:
     source: Path
     out: Path
     mapping: ColumnMapping = field(default_factory=ColumnMapping)
+    settings: DataConfig = field(default_factory=DataConfig)
+    """The workspace's: how much memory may be used, and which times are too late to be true."""
     users: Path | None = None
     items: Path | None = None
     delimiter: str = ","

@@ -10,12 +10,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from retrieval.data.config import DataConfig
 from retrieval.data.histories.catalog import Counter
 from retrieval.data.histories.staging import staged_folder
 from retrieval.data.importers.actions import name_actions
 from retrieval.data.importers.derive import Derived, derive_table
-from retrieval.data.importers.request import ColumnMapping
+from retrieval.data.importers.request import ColumnMapping, ImportRequest
 from retrieval.data.importers.suggest import Suggestion
 from retrieval.data.reading.rejects import RejectsWriter
 from retrieval.data.reading.schema import IdKind
@@ -49,10 +48,13 @@ class Imported:
 
 
 def layout_for(
-    source: Source, mapping: ColumnMapping, *, user_kind: IdKind, item_kind: IdKind, unit: str
+    request: ImportRequest, source: Source, mapping: ColumnMapping, *, kinds: tuple[IdKind, IdKind], unit: str
 ) -> EventLayout:
-    """How the rows of a source are checked: everything that the mapping needs passes along as context."""
-    late = int(DataConfig().future_hours * 3.6e9)
+    """How the rows of a source are checked: everything that the mapping needs passes along as context.
+
+    `kinds` are those of the users' and of the items' ids.
+    """
+    late = int(request.settings.future_hours * 3.6e9)
     return EventLayout(
         source=source,
         user=mapping.user,
@@ -60,8 +62,8 @@ def layout_for(
         timestamp=mapping.timestamp,
         action=mapping.action,
         context=mapping.others(),
-        user_kind=user_kind,
-        item_kind=item_kind,
+        user_kind=kinds[0],
+        item_kind=kinds[1],
         unit=unit,
         latest_us=time.time_ns() // 1000 + late,
     )

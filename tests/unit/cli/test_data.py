@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -89,3 +90,12 @@ def test_refused_rows_of_an_import_outlive_a_validation(workspace: Path, tmp_pat
     report = json.loads(call(workspace, "validate", "--json"))
     assert (report["good"], report["rejects"]) == (1, None)
     assert Path(done["paths"]["rejects"]).is_file()
+
+
+def test_import_heeds_settings_that_are_set_for_it(workspace: Path, tmp_path: Path) -> None:
+    at = int(time.time())
+    (tmp_path / "log.csv").write_text(f"user_id,item_id,timestamp\na,x,{at}\nb,y,{at + 7200}\n")
+    arguments = ("import", "csv", str(tmp_path / "log.csv"), "--json")
+    assert json.loads(call(workspace, *arguments))["rejected"] == {}
+    again = json.loads(call(workspace, *arguments, "--replace", "--set", "data.future_hours=1.0"))
+    assert again["rejected"] == {"timestamp is in the future": 1}

@@ -12,9 +12,10 @@ from typer.testing import CliRunner
 from retrieval.cli.main import build_app
 from retrieval.data import Dataset, leave_one_out
 from retrieval.errors import ConfigError, NotFoundError
+from retrieval.registry import Registry
 from retrieval.towers.runtime import load_user_tower
 from retrieval.types import ModelVersion
-from retrieval.workflows.evaluate import evaluate_version, user_vectors, with_item_ids
+from retrieval.workflows.evaluate import evaluate_version, newest_version, user_vectors, with_item_ids
 from retrieval.workflows.user_inputs import inputs_at
 from retrieval.workflows.workspace import Workspace
 from tests.tiny import TINY_SETTINGS, Tiny, tiny_dataset, tiny_version
@@ -100,3 +101,13 @@ def test_missing_versions_and_columns_are_named(made: Any) -> None:
         evaluate_version(workspace, ModelVersion("demo", 9), show=False)
     with pytest.raises(ConfigError, match=r"'shoe_size' does not exist.*user\.country"):
         evaluate_version(workspace, VERSION, slices=["shoe_size"], show=False)
+
+
+def test_looking_for_the_newest_version_closes_the_registry(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace, _, _ = made
+    closed: list[Registry] = []
+    close = Registry.close
+    monkeypatch.setattr(Registry, "close", lambda registry: (closed.append(registry), close(registry))[0])
+    with pytest.raises(NotFoundError, match="has no version yet"):
+        newest_version(workspace)
+    assert len(closed) == 1

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from retrieval.data.config import DataConfig
 from retrieval.data.importers import IMPORTERS, ActionRule, ColumnMapping, Imported, ImportRequest
 from retrieval.errors import ConfigError, ConflictError, DataError
 
@@ -239,3 +241,27 @@ def test_rules() -> None:
     assert ActionRule.parse("a : some column = b c ").matches(pa.array(["b c", "b"])).tolist() == [True, False]
     with pytest.raises(DataError, match="column 'x'"):
         ActionRule.parse("a: x < 3").matches(pa.array(["many"]))
+
+
+@pytest.mark.parametrize(("kind", "hours", "refused"), [("csv", 1.0, 1), ("csv", 9.0, 0), ("parquet", 1.0, 1)])
+def test_the_settings_say_which_times_are_implausible(tmp_path: Path, kind: str, hours: float, refused: int) -> None:
+    at = int(time.time())
+    source = tmp_path / f"log.{kind}"
+    rows = {"user_id": ["a", "b"], "item_id": ["x", "y"], "timestamp": [at, at + 7200]}
+    if kind == "csv":
+        source.write_text("user_id,item_id,timestamp\n" + f"a,x,{at}\nb,y,{at + 7200}\n")
+    else:
+        pq.write_table(pa.table(rows), source)
+    done = run(kind, source, tmp_path / "data", settings=DataConfig(future_hours=hours))
+    assert sum(done.rejected.values()) == refused
+
+
+def test_the_settings_say_how_much_memory_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "log.parquet"
+    pq.write_table(pa.table({"user_id": ["a"], "item_id": ["x"], "timestamp": [1]}), source)
+    limits: list[int] = []
+    monkeypatch.setattr(
+        "retrieval.data.importers.parquet.batch_rows", lambda memory_limit_mb: limits.append(memory_limit_mb) or 8
+    )
+    run("parquet", source, tmp_path / "data", settings=DataConfig(memory_limit_mb=256))
+    assert limits == [256]
