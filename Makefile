@@ -11,6 +11,7 @@ BUILD := $(VENV)/build
 PIP := $(BIN)/python -m pip install --quiet
 # $(call requirements,EXPRESSION): what pyproject.toml lists there, one a line
 requirements = $(BIN)/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb")); print(*$(1), sep="\n")'
+CXX_FILES = $(wildcard $(addprefix retrieval/index/native/*/,*.cpp *.h *.inl) tests/native/*.cpp tests/native/*.h)
 
 .PHONY: install demo test test-slow lint format docs docs-serve clean
 
@@ -36,14 +37,15 @@ demo: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run -Werror $(CXX_FILES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# What formatters and ruff's safe fixes can mend; C++ only where a .clang-format says how
+# What formatters and ruff's safe fixes can mend
 format: install
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
-	git ls-files '*.cpp' '*.h' '*.inl' | xargs $(BIN)/clang-format -i --style=file --fallback-style=none
+	$(BIN)/clang-format -i $(CXX_FILES)
 
 docs: install
 	$(BIN)/mkdocs build --strict

@@ -1,5 +1,5 @@
-// Sifting random rows, with each instruction set: what it keeps are the best of the rows that may be answered, as many as
-// are wanted or that the margin lets in, whatever order they come in, and however many are equal.
+// Sifting random rows, with each instruction set: what it keeps are the best of the rows that may be answered, as many
+// as are wanted or that the margin lets in, whatever order they come in, and however many are equal.
 //
 //   kept_rows [rounds] [seed]
 #include <algorithm>
@@ -56,8 +56,8 @@ struct Case {
   }
 };
 
-bool right(const Case& one, const CodedRows& rows, const Kernels& kernels, const std::vector<int32_t>& best, uint32_t begin,
-           uint32_t end) {
+bool right(const Case& one, const CodedRows& rows, const Kernels& kernels, const std::vector<int32_t>& best,
+           uint32_t begin, uint32_t end) {
   KeptMemory memory;
   Kept kept = memory.begin(one.wanted, one.margin, one.most);
   QueryCode query;
@@ -70,7 +70,8 @@ bool right(const Case& one, const CodedRows& rows, const Kernels& kernels, const
   std::vector<int32_t> scores(kept.scores, kept.scores + kept.size);
   for (uint32_t i = 0; i < kept.size; i++) {
     const uint32_t row = kept.rows[i];
-    if (row < begin || row >= end || !Eligible{one.allowed.data(), nullptr}(row) || one.score(row) != scores[i]) return false;
+    if (row < begin || row >= end || !Eligible{one.allowed.data(), nullptr}(row) || one.score(row) != scores[i])
+      return false;
   }
   std::sort(scores.begin(), scores.end(), std::greater<>());
   if (scores.size() > best.size() || !std::equal(scores.begin(), scores.end(), best.begin())) return false;
@@ -96,11 +97,13 @@ int main(int argc, char** argv) {
     for (const char* name : {"avx512", "avx2", "portable"}) {
       const Kernels* const kernels = kernels_named(name);
       if (kernels == nullptr) continue;
-      const CodedRows ways[] = {{one.codes.data(), nullptr}, {nullptr, one.blocks.data()}, {one.codes.data(), one.blocks.data()}};
+      const CodedRows ways[] = {
+          {one.codes.data(), nullptr}, {nullptr, one.blocks.data()}, {one.codes.data(), one.blocks.data()}};
       for (const CodedRows& rows : ways) {
         tried++;
         if (right(one, rows, *kernels, best, begin, one.count)) continue;
-        std::fprintf(stderr, "%s keeps other rows than the best: round %llu\n", name, static_cast<unsigned long long>(i));
+        std::fprintf(stderr, "%s keeps other rows than the best: round %llu\n", name,
+                     static_cast<unsigned long long>(i));
         return 1;
       }
     }

@@ -10,10 +10,10 @@
 #include <string>
 #include <vector>
 
-#include "graph/graph.h"
+#include "build/leaves.h"
 #include "file/hnsw_file.h"
 #include "file/index_file.h"
-#include "build/leaves.h"
+#include "graph/graph.h"
 #include "search/searcher.h"
 
 namespace retrieval {
@@ -37,7 +37,8 @@ inline void write(const std::string& path, const Bytes& bytes) {
 }
 
 inline std::string folder_of(const char* name) {
-  const auto folder = std::filesystem::temp_directory_path() / (std::string(name) + std::to_string(std::random_device{}()));
+  const auto folder =
+      std::filesystem::temp_directory_path() / (std::string(name) + std::to_string(std::random_device{}()));
   std::filesystem::create_directories(folder);
   return folder.string();
 }
@@ -87,7 +88,7 @@ struct SmallIndex {
   const float* vector(uint32_t row) const { return vectors.data() + size_t{dim} * row; }
 };
 
-// Searches of every plan: by leaves or walk, by scan, filtered, without some rows, with budgets, for more than there is.
+// Searches of every plan: by leaves or walk, by scan, filtered, without some rows, with budgets, for more than all.
 struct Searches {
   std::vector<uint64_t> half, few;
   std::vector<uint32_t> excluded;

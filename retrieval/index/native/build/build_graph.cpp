@@ -1,15 +1,14 @@
-#include "graph/graph.h"
-
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 
-#include "graph/codes.h"
-#include "runtime/random.h"
 #include "build/leaves.h"
 #include "build/level_builder.h"
 #include "build/near_rows.h"
 #include "build/twins.h"
+#include "graph/codes.h"
+#include "graph/graph.h"
+#include "runtime/random.h"
 #include "runtime/workers.h"
 
 namespace retrieval {
@@ -48,7 +47,8 @@ BuiltLevel upper_level(const BuiltGraph& graph, uint32_t l, std::vector<uint32_t
 // The highest level that a row is in unless it has an earlier twin, drawn as HNSW draws it: P(level >= l) = m^-l.
 uint32_t drawn_level(uint64_t seed, uint32_t row, uint32_t m) {
   const double share = (static_cast<double>(drawn(seed, row) >> 11) + 1.0) / 9007199254740993.0;
-  return std::min<uint32_t>(kMostLevels - 1, static_cast<uint32_t>(-std::log(share) / std::log(static_cast<double>(m))));
+  return std::min<uint32_t>(kMostLevels - 1,
+                            static_cast<uint32_t>(-std::log(share) / std::log(static_cast<double>(m))));
 }
 
 void lay_levels(BuiltGraph& graph, const GraphSettings& settings) {

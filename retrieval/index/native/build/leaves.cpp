@@ -6,23 +6,23 @@
 #include <random>
 
 #include "graph/codes.h"
-#include "runtime/random.h"
 #include "kernels/kernels.h"
+#include "runtime/random.h"
+#include "runtime/workers.h"
 #include "search/searcher.h"
 #include "search/walk_memory.h"
-#include "runtime/workers.h"
 
 namespace retrieval {
 namespace {
 
-constexpr uint32_t kFewest = 4096;       // vectors; fewer are scanned as fast
+constexpr uint32_t kFewest = 4096;  // vectors; fewer are scanned as fast
 constexpr uint32_t kSampledPerLeaf = 64;
 constexpr int kRounds = 12;
-constexpr uint32_t kAtOnce = 1024;       // vectors in a piece of work
+constexpr uint32_t kAtOnce = 1024;  // vectors in a piece of work
 constexpr uint32_t kTuningQueries = 256;
 constexpr uint32_t kTuningFound = 100;
-constexpr float kNoise = 0.5f;           // length of what is added to a vector to make a query of it
-constexpr float kTie = 5e-5f;            // what scores of 16-bit coordinates may be off by
+constexpr float kNoise = 0.5f;  // length of what is added to a vector to make a query of it
+constexpr float kTie = 5e-5f;   // what scores of 16-bit coordinates may be off by
 constexpr uint32_t kTried[] = {2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 96};
 
 void normalise(float* vector, uint32_t dim) {
@@ -33,7 +33,8 @@ void normalise(float* vector, uint32_t dim) {
 }
 
 // Centres [count * dim] as codes in blocks.
-Lines<uint8_t> coded(const std::vector<float>& centres, uint32_t count, uint32_t dim, const std::vector<float>& scales) {
+Lines<uint8_t> coded(const std::vector<float>& centres, uint32_t count, uint32_t dim,
+                     const std::vector<float>& scales) {
   const uint32_t stride = stride_of(dim);
   std::vector<uint8_t> codes(size_t{stride} * count), rest(codes.size());
   encode(centres.data(), 0, count, dim, scales.data(), codes.data(), rest.data());
@@ -126,7 +127,8 @@ double recall(const std::vector<Answer>& found, const std::vector<Answer>& exact
     const float least = exact[i].scores.back() - kTie;
     const auto good = [least](float score) { return score >= least; };
     const size_t n = exact[i].rows.size();
-    right += std::min<size_t>(n, static_cast<size_t>(std::count_if(found[i].scores.begin(), found[i].scores.end(), good)));
+    right +=
+        std::min<size_t>(n, static_cast<size_t>(std::count_if(found[i].scores.begin(), found[i].scores.end(), good)));
     wanted += n;
   }
   return static_cast<double>(right) / static_cast<double>(wanted);

@@ -1,5 +1,5 @@
-// Leaves: rows arranged so that those near each other stand together, found by their centres. Comparing consecutive rows
-// costs a tenth of following links, so that for tens of candidates and more a look into some leaves beats a walk.
+// Leaves: rows arranged so that those near each other stand together, found by their centres. Comparing consecutive
+// rows costs a tenth of following links, so that for tens of candidates and more a look into some leaves beats a walk.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +15,8 @@ struct Arrangement {
   std::vector<float> centres;    // [leaves * dim] unit vectors
 };
 
-// Spherical k-means (Dhillon & Modha 2001) with 3 * sqrt(count) leaves over a sample; within a leaf rows keep their order.
-// Fewer than 4,096 vectors stay as they are, without leaves. The same for any number of threads.
+// Spherical k-means (Dhillon & Modha 2001) with 3 * sqrt(count) leaves over a sample; within a leaf rows keep their
+// order. Fewer than 4,096 vectors stay as they are, without leaves. The same for any number of threads.
 Arrangement arrange(const float* vectors, uint32_t count, uint32_t dim, uint64_t seed, unsigned threads);
 
 // Gives the graph, whose codes are made, the leaves that its vectors stand in.

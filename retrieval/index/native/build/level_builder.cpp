@@ -4,16 +4,16 @@
 #include <cmath>
 
 #include "runtime/random.h"
-#include "search/walk_memory.h"
 #include "runtime/workers.h"
+#include "search/walk_memory.h"
 
 namespace retrieval {
 namespace {
 
-constexpr uint32_t kNodesAtOnce = 16;    // a piece of work for one thread
-constexpr double kBatchShare = 1.0 / 16; // nodes of a batch do not see each other: so many of those linked already
-constexpr double kLargestBatch = 0.02;   // ... and of all
-constexpr size_t kNearBatch = 1 << 16;   // nodes of a batch that do: what they link back is sorted together
+constexpr uint32_t kNodesAtOnce = 16;     // a piece of work for one thread
+constexpr double kBatchShare = 1.0 / 16;  // nodes of a batch do not see each other: so many of those linked already
+constexpr double kLargestBatch = 0.02;    // ... and of all
+constexpr size_t kNearBatch = 1 << 16;    // nodes of a batch that do: what they link back is sorted together
 
 bool contains(const std::vector<uint32_t>& rows, uint32_t row) {
   return std::binary_search(rows.begin(), rows.end(), row);
@@ -195,7 +195,8 @@ void LevelBuilder::near_candidates(NearRows& near, uint32_t node, Scratch& scrat
   for (uint32_t j = 0; j < sizes_[node]; j++) {
     const uint32_t other = links_of(node)[j];
     const auto end = scratch.candidates.begin() + static_cast<std::ptrdiff_t>(found);
-    const bool known = std::any_of(scratch.candidates.begin(), end, [other](const ScoredRow& one) { return one.row == other; });
+    const bool known =
+        std::any_of(scratch.candidates.begin(), end, [other](const ScoredRow& one) { return one.row == other; });
     if (!known) scratch.candidates.push_back({similarity(vector(node), vector(other)), other});
   }
   std::sort(scratch.candidates.begin(), scratch.candidates.end(), goes_before);
@@ -243,8 +244,8 @@ void LevelBuilder::link_back(const uint32_t* nodes, const std::vector<std::vecto
   });
 }
 
-void LevelBuilder::add_back(const Back& back, size_t first, size_t last,
-              std::vector<ScoredRow>& candidates, std::vector<uint32_t>& kept) {
+void LevelBuilder::add_back(const Back& back, size_t first, size_t last, std::vector<ScoredRow>& candidates,
+                            std::vector<uint32_t>& kept) {
   const uint32_t node = back[first].first;
   uint32_t* const links = links_of(node);
   kept.assign(links, links + sizes_[node]);

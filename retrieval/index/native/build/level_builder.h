@@ -6,10 +6,10 @@
 #include <mutex>
 #include <vector>
 
-#include "search/best_first.h"
+#include "build/near_rows.h"
 #include "graph/graph.h"
 #include "kernels/kernels.h"
-#include "build/near_rows.h"
+#include "search/best_first.h"
 
 namespace retrieval {
 
@@ -19,8 +19,8 @@ class LevelBuilder {
   ~LevelBuilder();
 
   // Nodes that stand in higher levels come first, as if each had been inserted into all of its levels at once: the
-  // first ones are linked over long distances, and keep these links, without which far clusters are not found. The others
-  // find theirs by `near` if it is given, else by walks over what is linked so far.
+  // first ones are linked over long distances, and keep these links, without which far clusters are not found. The
+  // others find theirs by `near` if it is given, else by walks over what is linked so far.
   void link_all(const Progress& progress, NearRows* near);
 
   // Lists cut short may have left a node of level 0 without any link that leads to it: the nearest node that walks do

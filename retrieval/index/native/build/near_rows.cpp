@@ -7,9 +7,9 @@
 namespace retrieval {
 namespace {
 
-constexpr uint32_t kLeavesSeen = 32;     // about so many are looked into for each row
-constexpr uint32_t kTried = 64;          // rows
-constexpr double kLeastRecall = 0.75;    // clustered vectors reach .88 and more, those without any structure .2 to .4
+constexpr uint32_t kLeavesSeen = 32;   // about so many are looked into for each row
+constexpr uint32_t kTried = 64;        // rows
+constexpr double kLeastRecall = 0.75;  // clustered vectors reach .88 and more, those without any structure .2 to .4
 
 GraphView looking_far(GraphView view, uint32_t effort) {
   const uint32_t rows = kLeavesSeen * (view.level[0].count / std::max(1u, view.leaves.count));
@@ -52,7 +52,9 @@ void NearRows::find(const float* vector, uint32_t self, std::vector<ScoredRow>& 
 double NearRows::recall(const float* vectors, unsigned threads) {
   const uint32_t count = view_.level[0].count;
   std::vector<Ask> asks;
-  for (uint32_t i = 0; i < kTried; i++) asks.push_back(ask_for(vectors + size_t{view_.dim} * (drawn(settings_.seed, i) % count)));
+  for (uint32_t i = 0; i < kTried; i++) {
+    asks.push_back(ask_for(vectors + size_t{view_.dim} * (drawn(settings_.seed, i) % count)));
+  }
   std::vector<Answer> found(kTried), exact(kTried);
   searcher_.search(asks.data(), kTried, found.data(), threads);
   search_exactly(vectors, count, view_.dim, asks.data(), kTried, exact.data(), threads, kernels());

@@ -5,8 +5,8 @@
 #include <memory>
 #include <vector>
 
-#include "search/best_first.h"
 #include "graph/graph.h"
+#include "search/best_first.h"
 #include "search/searcher.h"
 
 namespace retrieval {

@@ -1,5 +1,5 @@
-// Rows that a walk cannot tell apart, because their 8-bit codes are equal: new items with the same features have the same
-// vector. Links chosen by nearness would all go to twins, and no walk would find its way in or out.
+// Rows that a walk cannot tell apart, because their 8-bit codes are equal: new items with the same features have the
+// same vector. Links chosen by nearness would all go to twins, and no walk would find its way in or out.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// graph.hnsw: the file that hnswlib 0.8 saves and loads (hnswalg.h, saveIndex), so that any program built on it can read
-// our graphs: a 96-byte header; per row its level-0 links, vector and label (= row); per row its upper lists.
+// graph.hnsw: the file that hnswlib 0.8 saves and loads (hnswalg.h, saveIndex), so that any program built on it can
+// read our graphs: a 96-byte header; per row its level-0 links, vector and label (= row); per row its upper lists.
 #pragma once
 
 #include <cstdint>

@@ -161,12 +161,12 @@ IndexFile::IndexFile(const std::string& path) : path_(path), file_(path) {
   bool zeros = true;
   for (size_t j = sizeof header; j < kPage; j++) zeros = zeros && file_.data()[j] == 0;
   if (header.header_checksum != page_checksum(header) || !zeros) throw Damaged(path + ": its header is damaged");
-  const bool possible = header.count <= kMostRows && header.dim >= 1 && header.dim <= 65536 && header.m >= 2 &&
-                        header.m <= 256 && header.levels <= kMostLevels && (header.levels > 0) == (header.count > 0) &&
-                        header.leaves <= header.count && header.rows_per_effort <= kMostRowsPerEffort &&
-                        (header.leaves > 0) == (header.rows_per_effort > 0) && (header.leaves == 0 || header.levels == 1) &&
-                        (header.levels == 0 || (header.nodes[0] == header.count &&
-                                                header.entry < header.nodes[header.levels - 1]));
+  const bool possible =
+      header.count <= kMostRows && header.dim >= 1 && header.dim <= 65536 && header.m >= 2 && header.m <= 256 &&
+      header.levels <= kMostLevels && (header.levels > 0) == (header.count > 0) && header.leaves <= header.count &&
+      header.rows_per_effort <= kMostRowsPerEffort && (header.leaves > 0) == (header.rows_per_effort > 0) &&
+      (header.leaves == 0 || header.levels == 1) &&
+      (header.levels == 0 || (header.nodes[0] == header.count && header.entry < header.nodes[header.levels - 1]));
   if (!possible) throw Damaged(path + ": its header is impossible: damaged");
   for (uint32_t l = 1; l < header.levels; l++) {
     if (header.nodes[l] == 0 || header.nodes[l] > header.nodes[l - 1]) {

@@ -1,6 +1,6 @@
 // graph.native: what a search reads, laid out to be mapped. Little-endian; sections begin at pages.
 //
-//   header       4096 bytes: magic, version, count, dim, m, levels, entry, nodes of each level, leaves, checksum of the rest
+//   header       4096 bytes: magic, version, count, dim, m, levels, entry, nodes of each level, leaves, checksums
 //   scales       float32 [stride]
 //   per level    codes uint8 [n * stride]; links uint32 [n * degree]; above level 0, below uint32 [n]
 //   leaves       centres uint8, in blocks; starts uint32 [leaves + 1]; codes of level 0 once more, in blocks

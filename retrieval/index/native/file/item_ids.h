@@ -20,7 +20,9 @@ struct Texts {
     return row < count && ends[row] >= 0 && ends[row] <= ends[row + 1] && static_cast<size_t>(ends[row + 1]) <= size;
   }
   // Of a row that it holds.
-  std::string_view at(uint32_t row) const { return {bytes + ends[row], static_cast<size_t>(ends[row + 1] - ends[row])}; }
+  std::string_view at(uint32_t row) const {
+    return {bytes + ends[row], static_cast<size_t>(ends[row + 1] - ends[row])};
+  }
 };
 
 // The hash that items.lookup is sorted by: part of the format.
@@ -29,7 +31,8 @@ uint64_t id_hash(std::string_view id);
 class ItemIds {
  public:
   // `hashes` [count], ascending, with the row of each in `rows` [count]. Both must outlive it, as the texts must.
-  ItemIds(const Texts& texts, const uint64_t* hashes, const uint32_t* rows) : texts_(texts), hashes_(hashes), rows_(rows) {}
+  ItemIds(const Texts& texts, const uint64_t* hashes, const uint32_t* rows)
+      : texts_(texts), hashes_(hashes), rows_(rows) {}
 
   const Texts& texts() const { return texts_; }
 

@@ -21,16 +21,16 @@ struct Level {
   uint32_t degree = 0;
 };
 
-// Codes of consecutive rows. In blocks, one instruction multiplies and adds for sixteen rows: of every four coordinates in
-// turn, those of all sixteen stand together, so that coordinate d of a row is byte 4 * (16 * (d / 4) + row % 16) + d % 4
-// of block row / 16.
+// Codes of consecutive rows. In blocks, one instruction multiplies and adds for sixteen rows: of every four coordinates
+// in turn, those of all sixteen stand together: coordinate d of a row is byte 4 * (16 * (d / 4) + row % 16) + d % 4 of
+// block row / 16.
 struct CodedRows {
   const uint8_t* codes = nullptr;   // [count * stride], or nullptr: in blocks only
   const uint8_t* blocks = nullptr;  // [block_bytes(count, stride)], or nullptr: row by row only
 };
 
-// Rows that lie near each other stand in a row, leaf after leaf; each leaf has a code for its centre. An index has these in
-// place of links wherever they find as much.
+// Rows that lie near each other stand in a row, leaf after leaf; each leaf has a code for its centre. An index has
+// these in place of links wherever they find as much.
 struct Leaves {
   const uint8_t* centres = nullptr;  // in blocks
   const uint32_t* starts = nullptr;  // [count + 1] first row of each, ascending from 0 to the number of rows
@@ -44,9 +44,9 @@ struct GraphView {
   uint32_t levels = 0;       // how many of them there are; 0 in an empty graph
   uint32_t entry = 0;        // ordinal in the highest
   uint32_t dim = 0;
-  uint32_t stride = 0;             // dim rounded up to a multiple of 64
-  const uint8_t* rest = nullptr;   // [count * stride] low bytes of level 0
-  const float* scales = nullptr;   // [stride], 0 beyond dim
+  uint32_t stride = 0;            // dim rounded up to a multiple of 64
+  const uint8_t* rest = nullptr;  // [count * stride] low bytes of level 0
+  const float* scales = nullptr;  // [stride], 0 beyond dim
   Leaves leaves;
 };
 
@@ -57,8 +57,8 @@ struct QueryCode {
   float squares = 0.0f;  // of `code`, summed up
 };
 
-// Which rows may be answered. Bit r of `allowed` is row r (nullptr: all), those of `excluded` are taken away. Its functions
-// are always inlined: a copy that files share might be compiled for instructions that this processor does not have.
+// Which rows may be answered. Bit r of `allowed` is row r (nullptr: all), those of `excluded` are taken away. Its
+// functions are always inlined: a copy that files share might be compiled for instructions that this processor lacks.
 struct Eligible {
   const uint64_t* allowed = nullptr;
   const uint64_t* excluded = nullptr;

@@ -1,5 +1,6 @@
 // AVX-512 with VNNI (Intel since Ice Lake, AMD since Zen 4): one instruction multiplies and adds 64 coordinates.
-#pragma GCC diagnostic ignored "-Wuninitialized"  // in its own headers: https://gcc.gnu.org/bugzilla/show_bug.cgi?id=105593
+// GCC warns about its own header: https://gcc.gnu.org/bugzilla/show_bug.cgi?id=105593
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <immintrin.h>
 

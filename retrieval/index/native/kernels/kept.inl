@@ -1,5 +1,5 @@
-// What sifting keeps, part of kernels.inl: what may be among the best is added to a list, and a threshold that is found by
-// counting, never by sorting, says from time to time what stays.
+// What sifting keeps, part of kernels.inl: what may be among the best is added to a list, and a threshold that is found
+// by counting, never by sorting, says from time to time what stays.
 
 inline int32_t higher(int32_t a, int32_t b) { return a > b ? a : b; }
 inline int32_t lower(int32_t a, int32_t b) { return a < b ? a : b; }
@@ -30,7 +30,8 @@ inline void keep_from(Kept& kept, int32_t least) {
   kept.least = higher(kept.least, least);
 }
 
-// Of the entries with the score `least`, which none is below, only the first stay, so that `n` do, and no other may come.
+// Of the entries with the score `least`, which none is below, only the first stay, so that `n` do, and no other
+// may come.
 inline void cut_ties(Kept& kept, int32_t least, uint32_t n) {
   uint32_t ties = kept.size - count_from(kept.scores, kept.size, least + 1);
   ties -= kept.size - n;
@@ -60,11 +61,14 @@ inline Range range_of(const int32_t* scores, uint32_t n) {
     Isa::bounds(scores, whole, kBlockRows, low, high);
     for (uint32_t x = 0; x < kBlockRows; x++) range = {lower(range.low, low[x]), higher(range.high, high[x])};
   }
-  for (uint32_t j = whole * kBlockRows; j < n; j++) range = {lower(range.low, scores[j]), higher(range.high, scores[j])};
+  for (uint32_t j = whole * kBlockRows; j < n; j++) {
+    range = {lower(range.low, scores[j]), higher(range.high, scores[j])};
+  }
   return range;
 }
 
-// A score in the range, whose low end `wanted` reach, that `wanted` reach, and `spare` more at most unless these are equal.
+// A score in the range, whose low end `wanted` reach, that `wanted` reach, and `spare` more at most unless these
+// are equal.
 inline int32_t halved(const int32_t* scores, uint32_t n, uint32_t wanted, uint32_t spare, Range range) {
   int64_t low = range.low, high = int64_t{range.high} + 1;
   for (uint32_t left = n; left > wanted + spare && high - low > 1;) {

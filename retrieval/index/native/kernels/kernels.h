@@ -10,10 +10,10 @@
 namespace retrieval {
 
 struct WalkTerms {
-  uint32_t wanted = 0;     // eligible rows that the pool keeps: the effort, ef
-  uint32_t capacity = 0;   // rows of any kind that it keeps, >= wanted: what a filter may cost
-  uint64_t visits = 0;     // rows compared at most; 0: no limit
-  int64_t deadline_ns = 0; // on the steady clock; 0: none
+  uint32_t wanted = 0;      // eligible rows that the pool keeps: the effort, ef
+  uint32_t capacity = 0;    // rows of any kind that it keeps, >= wanted: what a filter may cost
+  uint64_t visits = 0;      // rows compared at most; 0: no limit
+  int64_t deadline_ns = 0;  // on the steady clock; 0: none
   Eligible eligible;
 };
 
@@ -48,15 +48,15 @@ static inline int32_t pool_score(uint64_t entry) {
 }
 static inline uint32_t pool_row(uint64_t entry) { return ~static_cast<uint32_t>(entry >> 2) & (kMostRows - 1); }
 
-// What sifting keeps, in no order: the `wanted` best rows and those that are worse by no more than `margin`. Rows are added
-// until there is no room left; then the best stay, and `least` tells whether another may still be one of them.
+// What sifting keeps, in no order: the `wanted` best rows and those that are worse by no more than `margin`. Rows are
+// added until there is no room left; then the best stay, and `least` tells whether another may still be one of them.
 struct Kept {
   int32_t* scores = nullptr;  // [room]
   uint32_t* rows = nullptr;   // [room]
   uint32_t room = 0;          // more than twice `most`
   uint32_t wanted = 0;
   int32_t margin = 0;
-  uint32_t most = 0;          // rows that stay even where more are within the margin, or a few more; >= wanted
+  uint32_t most = 0;  // rows that stay even where more are within the margin, or a few more; >= wanted
   uint32_t size = 0;
   int32_t least = INT32_MIN;
 };
@@ -68,7 +68,8 @@ struct Kernels {
   // Offers the eligible ones of the rows [begin, end)
   void (*sift)(const CodedRows&, uint32_t stride, const QueryCode&, const Eligible&, uint32_t begin, uint32_t end,
                Kept&);
-  // Leaves among the rows kept those that are meant to stay, or a few more; of equal ones at the edge those that came first
+  // Leaves among the rows kept those that are meant to stay, or a few more; of equal ones at the edge
+  // those that came first
   void (*settle)(Kept&);
   // The first of the best rows [0, count) of `blocks`, count > 0
   uint32_t (*nearest)(const uint8_t* blocks, uint32_t count, uint32_t stride, const QueryCode&);

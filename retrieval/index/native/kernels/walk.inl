@@ -44,8 +44,8 @@ inline uint32_t descend(const Level& level, uint32_t at, uint32_t stride, const 
   return level.below[at];
 }
 
-// What a walk keeps, in order. With a filter, rows that may not be answered lead on to others, but only `wanted` that may
-// count, and `capacity` of any kind are kept.
+// What a walk keeps, in order. With a filter, rows that may not be answered lead on to others, but only `wanted` that
+// may count, and `capacity` of any kind are kept.
 template <bool kFiltered>
 class Pool {
  public:

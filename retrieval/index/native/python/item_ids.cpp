@@ -1,12 +1,13 @@
 // Item ids for Python, over arrays that are kept and not copied.
+#include "file/item_ids.h"
+
 #include <nanobind/stl/string.h>
 
 #include <algorithm>
 #include <cstring>
 
-#include "file/item_ids.h"
-#include "python/module.h"
 #include "graph/view.h"
+#include "python/module.h"
 
 using namespace nanobind::literals;
 
@@ -15,7 +16,8 @@ namespace {
 
 Texts texts_of(Vector<int32_t> ends, Vector<uint8_t> text) {
   require(ends.shape(0) >= 1 && ends.shape(0) - 1 <= kMostRows, "one end more than texts is needed, and not too many");
-  return {ends.data(), reinterpret_cast<const char*>(text.data()), text.shape(0), static_cast<uint32_t>(ends.shape(0) - 1)};
+  return {ends.data(), reinterpret_cast<const char*>(text.data()), text.shape(0),
+          static_cast<uint32_t>(ends.shape(0) - 1)};
 }
 
 nb::ndarray<nb::numpy, uint64_t, nb::ndim<1>> id_hashes(Vector<int32_t> ends, Vector<uint8_t> text) {
@@ -84,7 +86,8 @@ class ItemIdArrays {
     ids.reserve(n);
     for (size_t i = 0; i < n; i++) {
       Py_ssize_t size = 0;
-      const char* const text = PyUnicode_AsUTF8AndSize(PySequence_Fast_GET_ITEM(held.ptr(), static_cast<Py_ssize_t>(i)), &size);
+      const char* const text =
+          PyUnicode_AsUTF8AndSize(PySequence_Fast_GET_ITEM(held.ptr(), static_cast<Py_ssize_t>(i)), &size);
       if (text != nullptr) {
         ids.emplace_back(text, static_cast<size_t>(size));
       } else if (PyErr_ExceptionMatches(PyExc_UnicodeError)) {
@@ -112,8 +115,8 @@ class ItemIdArrays {
 void bind_item_ids(nb::module_& module) {
   module.def("id_hashes", &id_hashes, "ends"_a, "text"_a);
   nb::class_<ItemIdArrays>(module, "ItemIds")
-      .def(nb::init<Vector<int32_t>, Vector<uint8_t>, Vector<uint64_t>, Vector<uint32_t>>(), "ends"_a, "text"_a, "hashes"_a,
-           "rows"_a)
+      .def(nb::init<Vector<int32_t>, Vector<uint8_t>, Vector<uint64_t>, Vector<uint32_t>>(), "ends"_a, "text"_a,
+           "hashes"_a, "rows"_a)
       .def("__len__", &ItemIdArrays::count)
       .def("verify", &ItemIdArrays::verify, "texts_path"_a, "lookup_path"_a)
       .def("names", &ItemIdArrays::names, "rows"_a)

@@ -1,5 +1,8 @@
 // retrieval.index._native: the search core for Python. Arrays come in and go out as numpy's; no search
-// or check holds the GIL while it works. Shapes and types are checked here, what is in them by the callers (see _native.pyi).
+// or check holds the GIL while it works. Shapes and types are checked here, what is in them by the callers
+// (see _native.pyi).
+#include "python/module.h"
+
 #include <nanobind/stl/function.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
@@ -8,15 +11,14 @@
 #include <algorithm>
 #include <optional>
 
-#include "runtime/errors.h"
-#include "graph/graph.h"
+#include "build/leaves.h"
 #include "file/hnsw_file.h"
 #include "file/index_file.h"
+#include "graph/graph.h"
 #include "kernels/kernels.h"
-#include "build/leaves.h"
-#include "python/module.h"
-#include "search/searcher.h"
+#include "runtime/errors.h"
 #include "runtime/workers.h"
+#include "search/searcher.h"
 
 using namespace nanobind::literals;
 using namespace retrieval;
@@ -37,7 +39,7 @@ struct Batch {
   Column<uint32_t> allowed_count;   // bits of each set; counted here where not given
   Vector<uint32_t> excluded;        // rows of all queries, one after another
   Vector<uint64_t> excluded_until;  // where each query's end
-  Column<uint64_t> visits;  // 0: no limit
+  Column<uint64_t> visits;          // 0: no limit
   Column<int64_t> time_ns;
   Plan only;
 
@@ -68,9 +70,11 @@ struct Batch {
         require(allowed[i]->shape(0) == words, "a bit set has another length than the index");
         ask.allowed = allowed[i]->data();
         ask.allowed_count = allowed_count ? (*allowed_count)(i) : bits_of(ask.allowed, words);
-        if (count % 64 != 0) require(ask.allowed[words - 1] >> (count % 64) == 0, "a bit set has bits beyond the index");
+        const bool beyond = count % 64 != 0 && ask.allowed[words - 1] >> (count % 64) != 0;
+        require(!beyond, "a bit set has bits beyond the index");
       }
-      require(excluded_until(i) >= begin && excluded_until(i) <= excluded.shape(0), "ends of excluded rows out of order");
+      require(excluded_until(i) >= begin && excluded_until(i) <= excluded.shape(0),
+              "ends of excluded rows out of order");
       ask.excluded = excluded.data() + begin;
       ask.excluded_count = static_cast<uint32_t>(excluded_until(i) - begin);
       begin = excluded_until(i);
@@ -133,12 +137,14 @@ class Index {
   }
 
   nb::tuple search(Matrix<float> queries, Vector<uint32_t> k, Vector<uint32_t> effort, Bits allowed,
-                   Vector<uint32_t> excluded, Vector<uint64_t> excluded_until,
-                   Column<uint32_t> allowed_count, Column<uint64_t> visits, Column<int64_t> time_ns, unsigned threads,
-                   bool no_scan) {
+                   Vector<uint32_t> excluded, Vector<uint64_t> excluded_until, Column<uint32_t> allowed_count,
+                   Column<uint64_t> visits, Column<int64_t> time_ns, unsigned threads, bool no_scan) {
     const Plan way = file_.view().leaves.count > 0 ? Plan::kLeaves : Plan::kWalk;
-    const Batch batch{queries, k, effort, std::move(allowed), allowed_count, excluded, excluded_until, visits, time_ns,
-                      no_scan ? way : Plan::kNothing};
+    const Batch batch{queries,        k,
+                      effort,         std::move(allowed),
+                      allowed_count,  excluded,
+                      excluded_until, visits,
+                      time_ns,        no_scan ? way : Plan::kNothing};
     const std::vector<Ask> asks = batch.asks(count(), dim());
     std::vector<Answer> answers(asks.size());
     {
@@ -154,17 +160,18 @@ class Index {
 };
 
 nb::tuple search_vectors(Matrix<float> vectors, Matrix<float> queries, Vector<uint32_t> k, Bits allowed,
-                         Vector<uint32_t> excluded, Vector<uint64_t> excluded_until,
-                         Column<uint32_t> allowed_count, Column<uint64_t> visits, Column<int64_t> time_ns,
-                         unsigned threads) {
+                         Vector<uint32_t> excluded, Vector<uint64_t> excluded_until, Column<uint32_t> allowed_count,
+                         Column<uint64_t> visits, Column<int64_t> time_ns, unsigned threads) {
   require(vectors.shape(0) <= kMostRows && vectors.shape(1) >= 1, "too many vectors, or none of a dimension");
-  const Batch batch{queries, k, k, std::move(allowed), allowed_count, excluded, excluded_until, visits, time_ns, Plan::kNothing};
+  const Batch batch{queries,        k,      k,       std::move(allowed), allowed_count, excluded,
+                    excluded_until, visits, time_ns, Plan::kNothing};
   const uint32_t count = static_cast<uint32_t>(vectors.shape(0)), dim = static_cast<uint32_t>(vectors.shape(1));
   const std::vector<Ask> asks = batch.asks(count, dim);
   std::vector<Answer> answers(asks.size());
   {
     const nb::gil_scoped_release free;
-    search_exactly(vectors.data(), count, dim, asks.data(), asks.size(), answers.data(), threads_of(threads), kernels());
+    search_exactly(vectors.data(), count, dim, asks.data(), asks.size(), answers.data(), threads_of(threads),
+                   kernels());
   }
   return answered(answers);
 }

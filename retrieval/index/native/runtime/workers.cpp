@@ -66,7 +66,8 @@ void Workers::serve() {
 }
 
 void Workers::run(size_t pieces, unsigned threads, const std::function<void(size_t)>& work) {
-  const unsigned others = static_cast<unsigned>(std::min<size_t>(threads, pieces)) - (pieces > 0 && threads > 0 ? 1 : 0);
+  const unsigned others =
+      static_cast<unsigned>(std::min<size_t>(threads, pieces)) - (pieces > 0 && threads > 0 ? 1 : 0);
   if (others == 0 || pieces <= 1) {
     for (size_t piece = 0; piece < pieces; piece++) work(piece);
     return;

@@ -48,8 +48,8 @@ class BestFirst {
  private:
   void sort_few(size_t start, size_t end) {
     if (end - start > kFew) {
-      std::sort(sorted_.begin() + static_cast<std::ptrdiff_t>(start), sorted_.begin() + static_cast<std::ptrdiff_t>(end),
-                goes_before);
+      std::sort(sorted_.begin() + static_cast<std::ptrdiff_t>(start),
+                sorted_.begin() + static_cast<std::ptrdiff_t>(end), goes_before);
       return;
     }
     for (size_t i = start + 1; i < end; i++) {

@@ -9,8 +9,8 @@ namespace retrieval {
 namespace {
 
 constexpr uint32_t kTrials = 16;
-constexpr uint32_t kAsked = 100;               // rows
-constexpr uint32_t kTimedScan = 1 << 15;       // rows of one scan, so that a large index opens as fast
+constexpr uint32_t kAsked = 100;          // rows
+constexpr uint32_t kTimedScan = 1 << 15;  // rows of one scan, so that a large index opens as fast
 
 double median(std::vector<double>& values) {
   const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
@@ -18,8 +18,8 @@ double median(std::vector<double>& values) {
   return *middle;
 }
 
-// The median time of `work(trial)` in nanoseconds. All are done twice: the first time maps the pages that they read into
-// this process, and the kernel's time for that would be taken for the search's.
+// The median time of `work(trial)` in nanoseconds. All are done twice: the first time maps the pages that they read
+// into this process, and the kernel's time for that would be taken for the search's.
 template <class Work>
 double timed(const Work& work) {
   std::vector<double> times;
@@ -61,15 +61,17 @@ void Searcher::calibrate(uint32_t effort) {
     return static_cast<uint32_t>(uint64_t{count_ - part} * trial / kTrials) / 64 * 64;
   };
   const CodedRows rows{view_.level[0].codes, view_.leaves.blocks};
-  costs_.scanned = timed([&](uint32_t trial) {
+  const double scan = timed([&](uint32_t trial) {
     Kept kept = scratch.kept.begin(std::min(kAsked, wanted));
     kernels_.sift(rows, view_.stride, near_row(trial), Eligible{}, begin(trial), begin(trial) + part, kept);
-  }) / part;
-  costs_.gathered = timed([&](uint32_t trial) {
+  });
+  const double filtered = timed([&](uint32_t trial) {
     Kept kept = scratch.kept.begin(std::min(kAsked, wanted));
-    kernels_.sift(rows, view_.stride, near_row(trial), Eligible{tenth.data(), nullptr}, begin(trial),
-                    begin(trial) + part, kept);
-  }) * 10 / part;
+    const Eligible eligible{tenth.data(), nullptr};
+    kernels_.sift(rows, view_.stride, near_row(trial), eligible, begin(trial), begin(trial) + part, kept);
+  });
+  costs_.scanned = scan / part;
+  costs_.gathered = filtered * 10 / part;
 
   if (view_.leaves.count > 0) {
     Ask ask;

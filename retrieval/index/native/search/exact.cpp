@@ -5,8 +5,8 @@
 #include <cmath>
 #include <limits>
 
-#include "search/searcher.h"
 #include "runtime/workers.h"
+#include "search/searcher.h"
 
 namespace retrieval {
 namespace {
@@ -95,8 +95,7 @@ void search_some(const Vectors& vectors, const Ask* asks, size_t n, Answer* answ
   const int64_t started = now_ns();
   const bool counted = std::any_of(asks, asks + n, [](const Ask& ask) { return ask.visits > 0; });
   // a multiple of 64, so that blocks begin at words of the bit sets
-  const uint32_t step =
-      counted ? 64 : std::max<uint32_t>(64, kBlockBytes / (vectors.dim * sizeof(float)) / 64 * 64);
+  const uint32_t step = counted ? 64 : std::max<uint32_t>(64, kBlockBytes / (vectors.dim * sizeof(float)) / 64 * 64);
   std::vector<float> scores(step);
   std::vector<Best> best;
   std::vector<std::vector<uint64_t>> excluded(n);

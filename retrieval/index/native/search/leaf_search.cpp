@@ -59,7 +59,8 @@ void Searcher::fetch_leaf(uint32_t leaf) const {
 // The leaves of a query one after the other, nearest first, but for those without rows that may be answered.
 class Searcher::NearLeaves {
  public:
-  NearLeaves(const Searcher& searcher, const QueryCode& query, const Eligible& eligible, uint32_t expected, Scratch& scratch)
+  NearLeaves(const Searcher& searcher, const QueryCode& query, const Eligible& eligible, uint32_t expected,
+             Scratch& scratch)
       : searcher_(searcher), all_(searcher.view_.leaves), query_(query), eligible_(eligible), scratch_(scratch),
         ranked_(expected) {
     searcher_.rank_leaves(query_, ranked_, scratch_);
@@ -70,7 +71,7 @@ class Searcher::NearLeaves {
   uint32_t leaf() const { return scratch_.ranked[at_].row; }
   uint32_t begin() const { return all_.starts[leaf()]; }
   uint32_t end() const { return all_.starts[leaf() + 1]; }
-  uint32_t eligible() const { return found_; }  // rows of this leaf that may be answered
+  uint32_t eligible() const { return found_; }       // rows of this leaf that may be answered
   uint64_t passed_by() const { return passed_by_; }  // rows of this leaf, those before it and those between
 
   void next() {
@@ -113,10 +114,12 @@ class Searcher::NearLeaves {
 // Whether a scan is the better way from here: it is cheaper, or the filter keeps away from the query, where many leaves
 // score alike and nearness of centres says little of their rows.
 bool Searcher::filter_in_the_way(const Ask& ask, uint64_t enough, const Looked& looked) const {
-  if (ask.allowed == nullptr || ask.only != Plan::kNothing || looked.near < enough || looked.eligible >= enough) return false;
+  if (ask.allowed == nullptr || ask.only != Plan::kNothing) return false;
+  if (looked.near < enough || looked.eligible >= enough) return false;
   const double each = static_cast<double>(looked.at) / static_cast<double>(std::max<uint64_t>(1, looked.eligible));
   if (static_cast<double>(enough - looked.eligible) * each * costs_.sifted > scan_cost(ask)) return true;
-  return static_cast<double>(looked.near) > kFar * static_cast<double>(enough) * count_ / std::max(1u, ask.allowed_count);
+  return static_cast<double>(looked.near) >
+         kFar * static_cast<double>(enough) * count_ / std::max(1u, ask.allowed_count);
 }
 
 void Searcher::leaves(const Ask& ask, const QueryCode& query, uint32_t wanted, int64_t deadline, Answer& answer,

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "search/scratch.h"
 #include "runtime/workers.h"
+#include "search/scratch.h"
 
 namespace retrieval {
 namespace {
@@ -40,7 +40,8 @@ uint32_t eligible_between(const Eligible& eligible, uint32_t begin, uint32_t end
 }
 
 Searcher::Searcher(const GraphView& view, const Kernels& kernels)
-    : view_(view), kernels_(kernels), count_(view.levels > 0 ? view.level[0].count : 0), row_squares_(largest_squares(view)) {}
+    : view_(view), kernels_(kernels), count_(view.levels > 0 ? view.level[0].count : 0),
+      row_squares_(largest_squares(view)) {}
 
 Searcher::~Searcher() = default;
 
@@ -68,8 +69,8 @@ void Searcher::answer(const Ask& ask, Answer& answer, Scratch& scratch) {
   finish(ask, query, answer, scratch);
 }
 
-// A scan, or what is cheaper: leaves where they find what a walk finds, else a walk. Leaves hold under filters, too, where
-// a walk passes rows that may not be answered, and misses some where the filter keeps away from the query.
+// A scan, or what is cheaper: leaves where they find what a walk finds, else a walk. Leaves hold under filters, too,
+// where a walk passes rows that may not be answered, and misses some where the filter keeps away from the query.
 Plan Searcher::planned(const Ask& ask, uint32_t wanted) const {
   const uint32_t allowed = allowed_of(ask);
   if (allowed == 0 || wanted == 0 || ask.k == 0) return Plan::kNothing;
@@ -140,7 +141,8 @@ void Searcher::scan_instead(const Ask& ask, int64_t deadline, Answer& answer) co
   else answer.truncated = true;
 }
 
-// Whether what is left of the budgets after a walk is enough for a scan: half of one is worth less than the walk's rows.
+// Whether what is left of the budgets after a walk is enough for a scan: half of one is worth less than the
+// walk's rows.
 bool Searcher::affordable(const Ask& ask, int64_t deadline, const Answer& answer) const {
   if (ask.visits > 0 && answer.visits + allowed_of(ask) > ask.visits) return false;
   return deadline == 0 || now_ns() + static_cast<int64_t>(costs_.scanned * count_) < deadline;

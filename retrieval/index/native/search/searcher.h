@@ -7,8 +7,8 @@
 #include <mutex>
 #include <vector>
 
-#include "kernels/kernels.h"
 #include "graph/view.h"
+#include "kernels/kernels.h"
 
 namespace retrieval {
 
@@ -16,24 +16,24 @@ namespace retrieval {
 enum class Plan : uint8_t { kNothing, kWalk, kScan, kLeaves };
 
 struct Ask {
-  const float* query = nullptr;      // [dim]
-  uint32_t k = 0;                    // rows wanted
-  uint32_t effort = 0;               // ef: how many rows a walk weighs, and leaves are looked into as far; at least k
-  const uint64_t* allowed = nullptr; // bits of the rows that may be answered; nullptr: all
-  uint32_t allowed_count = 0;        // how many bits are set
+  const float* query = nullptr;       // [dim]
+  uint32_t k = 0;                     // rows wanted
+  uint32_t effort = 0;                // ef: how many rows a walk weighs, and leaves are looked into as far; at least k
+  const uint64_t* allowed = nullptr;  // bits of the rows that may be answered; nullptr: all
+  uint32_t allowed_count = 0;         // how many bits are set
   const uint32_t* excluded = nullptr;
   uint32_t excluded_count = 0;
-  uint64_t visits = 0;               // rows compared at most, give or take a step's; 0: no limit
-  int64_t time_ns = 0;               // time it may take, from its own start, give or take a step's; 0: no limit
-  Plan only = Plan::kNothing;        // this plan even where another is cheaper
+  uint64_t visits = 0;         // rows compared at most, give or take a step's; 0: no limit
+  int64_t time_ns = 0;         // time it may take, from its own start, give or take a step's; 0: no limit
+  Plan only = Plan::kNothing;  // this plan even where another is cheaper
 };
 
 struct Answer {
-  std::vector<uint32_t> rows;   // best first; of equal scores the lower row first
+  std::vector<uint32_t> rows;  // best first; of equal scores the lower row first
   std::vector<float> scores;
-  bool truncated = false;       // a budget ended the search early
+  bool truncated = false;  // a budget ended the search early
   Plan plan = Plan::kNothing;
-  uint64_t visits = 0;          // rows compared
+  uint64_t visits = 0;  // rows compared
 };
 
 // What one step costs here, in nanoseconds: what the plan is chosen by.
@@ -79,7 +79,8 @@ class Searcher {
   uint64_t enough(const Ask& ask, uint32_t wanted) const;
   uint32_t leaves_of(uint64_t rows) const;
   bool filter_in_the_way(const Ask& ask, uint64_t enough, const Looked& looked) const;
-  void walk(const Ask& ask, const QueryCode& query, uint32_t wanted, int64_t deadline, Answer& answer, Scratch& scratch);
+  void walk(const Ask& ask, const QueryCode& query, uint32_t wanted, int64_t deadline, Answer& answer,
+            Scratch& scratch);
   void leaves(const Ask& ask, const QueryCode& query, uint32_t wanted, int64_t deadline, Answer& answer,
               Scratch& scratch);
   void fetch_leaf(uint32_t leaf) const;
