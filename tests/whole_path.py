@@ -25,7 +25,7 @@ from retrieval.types import ModelVersion
 from retrieval.v1 import candidates_pb2 as pb
 from retrieval.v1 import candidates_pb2_grpc, filter_pb2, user_pb2
 from retrieval.workflows.demo.fleet import command
-from retrieval.workflows.evaluate import evaluate_towers, item_vectors
+from retrieval.workflows.evaluation.evaluate import evaluate_towers, item_vectors
 from retrieval.workflows.workspace import Workspace
 from tests.serving_fleet import running_fleet
 

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from retrieval.config import find_workspace
-from retrieval.workflows.recipes import load_recipe
 from retrieval.workflows.workspace import Workspace
+from retrieval.workflows.workspace.recipes import load_recipe
 
 WorkspaceOption = Annotated[
     Path | None,

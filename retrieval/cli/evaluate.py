@@ -74,7 +74,7 @@ def evaluate(
     opened = open_workspace(workspace, overrides)
     chosen = None if version is None else ModelVersion.parse(version, model=opened.model)
     if report is None and against is None:
-        from retrieval.workflows.evaluate import evaluate_version
+        from retrieval.workflows.evaluation.evaluate import evaluate_version
 
         found = evaluate_version(opened, chosen, targets=split.value, slices=columns or (), show=not as_json)
         emit(found.to_dict(), as_json, lambda console: console.print(*found.tables(), sep="\n"))
@@ -106,7 +106,7 @@ def _examine(
     other_data: bool,
 ) -> None:
     from retrieval.evaluation.reports import check_report_path, make_page, write_page
-    from retrieval.workflows.report import examine_version
+    from retrieval.workflows.evaluation.report import examine_version
 
     if report is not None:
         check_report_path(report)

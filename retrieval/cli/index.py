@@ -37,7 +37,7 @@ def build(
 
     Example: `retrieval index build homefeed@12 --shards 2`
     """
-    from retrieval.workflows.index import build_version_index
+    from retrieval.workflows.indexing.build import build_version_index
 
     here = open_workspace(workspace, overrides)
     wanted = None if version is None else ModelVersion.parse(version, model=here.model)
@@ -70,10 +70,10 @@ def verify(
 
     Example: `retrieval index verify homefeed-b3`
     """
-    from retrieval.workflows.index import check_build
+    from retrieval.workflows.indexing.verify import verify_version_index
 
     here = open_workspace(workspace, overrides)
-    found = check_build(here, BuildId.parse(build, model=here.model), device=device, show=not as_json)
+    found = verify_version_index(here, BuildId.parse(build, model=here.model), device=device, show=not as_json)
 
     def show(console: Console) -> None:
         columns = ["shard", "items", "recall", "at k", "dim", "graph"]

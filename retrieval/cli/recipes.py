@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.syntax import Syntax
 
 from retrieval.cli.console import JsonOption, emit, table
-from retrieval.workflows.recipes import load_recipe, recipe_names
+from retrieval.workflows.workspace.recipes import load_recipe, recipe_names
 
 
 def register(app: typer.Typer) -> None:

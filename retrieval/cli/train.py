@@ -35,7 +35,7 @@ def train(
 
     Example: `retrieval train --set training.epochs=5`
     """
-    from retrieval.workflows.train import TrainOutcome, train_version
+    from retrieval.workflows.training.train import TrainOutcome, train_version
 
     outcome: TrainOutcome = train_version(
         open_workspace(workspace, overrides, recipe=recipe), fresh=not resume, force=force, show=not as_json

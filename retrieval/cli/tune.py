@@ -16,8 +16,8 @@ from rich.table import Table
 from retrieval.cli.console import JsonOption, RecipeOption, SetOption, WorkspaceOption, emit, open_workspace, table
 
 if TYPE_CHECKING:
-    from retrieval.workflows.study import Outcome
-    from retrieval.workflows.tune import TuneOutcome
+    from retrieval.workflows.tuning.study import Outcome
+    from retrieval.workflows.tuning.tune import TuneOutcome
 
 INTERRUPTED = 130
 
@@ -85,10 +85,10 @@ def tune(
 
     Example: `retrieval tune --try training.learning_rate=0.001..0.01:log --try towers.dim=64,128 --epochs 4`
     """
-    from retrieval.workflows.search_space import parse_tries
-    from retrieval.workflows.tune import TunePlan
-    from retrieval.workflows.tune import tune as search
-    from retrieval.workflows.tune_result import best_lines, check_target, recipe_text
+    from retrieval.workflows.tuning.result import best_lines, check_target, recipe_text
+    from retrieval.workflows.tuning.search_space import parse_tries
+    from retrieval.workflows.tuning.tune import TunePlan
+    from retrieval.workflows.tuning.tune import tune as search
 
     if write is not None:
         check_target(write)

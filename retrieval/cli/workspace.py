@@ -11,8 +11,8 @@ from retrieval.cli.console import JsonOption, emit
 from retrieval.config import FILE_NAME
 from retrieval.errors import ConfigError
 from retrieval.types import MODEL_NAME
-from retrieval.workflows.recipes import load_recipe
-from retrieval.workflows.template import write_template
+from retrieval.workflows.workspace.recipes import load_recipe
+from retrieval.workflows.workspace.template import write_template
 
 
 def register(app: typer.Typer) -> None:

@@ -18,7 +18,7 @@ from retrieval.errors import ArtifactError, GateError
 from retrieval.index.backends import BACKENDS
 from retrieval.index.canary import make_canary, write_canary
 from retrieval.index.config import IndexConfig
-from retrieval.index.corpus import Corpus, inputs_hash
+from retrieval.index.corpus import Corpus, build_inputs_hash
 from retrieval.index.encode import ItemEncoder, encode_items
 from retrieval.index.files import ITEM_ID, open_vectors, reorder_vectors, write_items, write_vectors
 from retrieval.index.golden import Golden, write_golden
@@ -70,7 +70,7 @@ def build_index(
     GateError, having published nothing, where recall is under `config.min_recall`.
     """
     began = time.perf_counter()
-    address = inputs_hash(tower, corpus, config)
+    address = build_inputs_hash(tower, corpus, config)
     work = _Work(tower, corpus, build, config, queries)
     with staged_build(store, build.model, address) as folder:
         done = [shard for shard in range(config.shards) if _finished(folder, shard, work)]

@@ -56,7 +56,7 @@ def make_corpus(
     return Corpus(items, hashes, attribute_table(items, config.attributes, hidden=hidden), snapshot, at_us)
 
 
-def inputs_hash(tower: ItemEncoder, corpus: Corpus, config: IndexConfig) -> str:
+def build_inputs_hash(tower: ItemEncoder, corpus: Corpus, config: IndexConfig) -> str:
     """SHA-256 of everything that decides what a build holds; the same inputs give the same hash.
 
     The queries that recall is measured with are left out: they follow from the version, the data and the seed.

@@ -11,7 +11,7 @@ from retrieval.registry.rows import DeploymentKind
 from retrieval.rollout.config import RolloutConfig
 from retrieval.rollout.controller import controller_mark, was_interrupted
 from retrieval.rollout.course import Course, SupersededError
-from retrieval.rollout.gates import check_build, possible_builds
+from retrieval.rollout.gates import check_deployable, possible_builds
 from retrieval.rollout.hosts import AnnHostControl, HostChange
 from retrieval.storage import ArtifactStore
 from retrieval.types import BuildId
@@ -50,7 +50,7 @@ def deploy(
     `without_hosts` records the build as the active one though no host is up: hosts load it when they start.
     Raises NotFoundError, ConflictError, GateError, ArtifactError, UnavailableError.
     """
-    row = check_build(registry, store, build)
+    row = check_deployable(registry, store, build)
     course = Course(
         registry, calls, row, config, alive_s=alive_s, together=False, need_hosts=not without_hosts, show=show
     )
@@ -87,11 +87,11 @@ def rollback_target(registry: Registry, store: ArtifactStore, model: str, to: Bu
     """The build that a roll-back would go to, its artifacts seen to be there. The error says what else is possible."""
     try:
         if to is not None:
-            return check_build(registry, store, to)
+            return check_deployable(registry, store, to)
         previous = registry.previous_build(model)
         if previous is None:
             raise NotFoundError(f"{model}: no build was active before this one")
-        return check_build(registry, store, previous.id)
+        return check_deployable(registry, store, previous.id)
     except RetrievalError as error:
         possible = ", ".join(map(str, possible_builds(registry, store, model))) or "none"
         raise type(error)(f"can't roll back: {error}; possible with --to: {possible}") from error

@@ -13,7 +13,7 @@ from retrieval.types import BuildId
 USER_TOWER_KIND = "user_tower"
 
 
-def check_build(registry: Registry, store: ArtifactStore, build: BuildId) -> BuildRow:
+def check_deployable(registry: Registry, store: ArtifactStore, build: BuildId) -> BuildRow:
     """The build's row, if it and its version are ready and their artifacts are those that were recorded.
 
     Only manifests are read here; every host verifies the files it loads. Raises NotFoundError, ConflictError,
@@ -56,11 +56,11 @@ def check_hosts(build: BuildRow, hosts: Sequence[HostRow]) -> None:
 
 
 def possible_builds(registry: Registry, store: ArtifactStore, model: str) -> list[BuildId]:
-    """Builds that pass `check_build`, oldest first."""
+    """Builds that pass `check_deployable`, oldest first."""
     found = []
     for row in registry.list_builds(model, states=["ready"]):
         try:
-            found.append(check_build(registry, store, row.id).id)
+            found.append(check_deployable(registry, store, row.id).id)
         except RetrievalError:
             continue
     return found

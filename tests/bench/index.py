@@ -34,7 +34,7 @@ from retrieval.storage import ArtifactStore
 from retrieval.towers.config import TowerConfig
 from retrieval.towers.loading import load_item_tower
 from retrieval.types import BuildId, ModelVersion, SpaceId
-from retrieval.workflows.evaluate import with_item_ids
+from retrieval.workflows.evaluation.evaluate import with_item_ids
 from tests.bench.report import Row, bench_main
 from tests.tiny import tiny_dataset, tiny_version
 

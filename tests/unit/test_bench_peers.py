@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from retrieval.config import FILE_NAME
-from retrieval.workflows.recipes import load_recipe
 from retrieval.workflows.workspace import Workspace
+from retrieval.workflows.workspace.recipes import load_recipe
 from tests.bench.peers import compare
 
 

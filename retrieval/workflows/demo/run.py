@@ -28,9 +28,9 @@ from retrieval.workflows.demo.check import count_mismatches
 from retrieval.workflows.demo.fleet import local_fleet, run_command, wait_until_serving
 from retrieval.workflows.demo.summary import Summary
 from retrieval.workflows.demo.traffic import Ask, Traffic
-from retrieval.workflows.index import IndexOutcome, build_version_index
-from retrieval.workflows.train import train_version
-from retrieval.workflows.user_inputs import profiles_of
+from retrieval.workflows.evaluation.user_inputs import profiles_of
+from retrieval.workflows.indexing.build import IndexOutcome, build_version_index
+from retrieval.workflows.training.train import train_version
 from retrieval.workflows.workspace import Workspace
 
 MARK = ".made-by-retrieval-demo"

@@ -18,9 +18,9 @@ from retrieval.evaluation.evaluate import engaged_items
 from retrieval.evaluation.ranking import first_times
 from retrieval.towers.runtime import load_user_tower
 from retrieval.types import ModelVersion
-from retrieval.workflows.evaluate import item_vectors, user_vectors
-from retrieval.workflows.recipes import load_recipe
+from retrieval.workflows.evaluation.evaluate import item_vectors, user_vectors
 from retrieval.workflows.workspace import Workspace
+from retrieval.workflows.workspace.recipes import load_recipe
 from tests.bench.ann.data import QUERIES
 from tests.bench.quality.datasets import DATASETS
 from tests.bench.quality.measure import spaced

@@ -18,9 +18,9 @@ from pathlib import Path
 from retrieval.features import fit_features
 from retrieval.towers.pair import TowerPair
 from retrieval.training.loop import train
-from retrieval.workflows.recipes import load_recipe
-from retrieval.workflows.train import Training
+from retrieval.workflows.training.train import Training
 from retrieval.workflows.workspace import Workspace
+from retrieval.workflows.workspace.recipes import load_recipe
 
 
 class EpochClock:

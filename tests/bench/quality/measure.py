@@ -10,7 +10,7 @@ from retrieval.evaluation import EvaluationReport
 from retrieval.evaluation.evaluate import ItemVectors
 from retrieval.evaluation.popularity import training_counts
 from retrieval.towers.runtime import UserTower
-from retrieval.workflows.evaluate import evaluate_towers
+from retrieval.workflows.evaluation.evaluate import evaluate_towers
 from retrieval.workflows.workspace import Workspace
 from tests.bench.quality.datasets import DATASETS
 from tests.bench.quality.runs import Run

@@ -60,10 +60,10 @@ def _run(job: Run) -> list[Row]:
     from retrieval.storage import read_manifest
     from retrieval.towers.artifact import VERSION_KIND
     from retrieval.towers.runtime import load_user_tower
-    from retrieval.workflows.evaluate import item_vectors
-    from retrieval.workflows.recipes import load_recipe
-    from retrieval.workflows.train import train_version
+    from retrieval.workflows.evaluation.evaluate import item_vectors
+    from retrieval.workflows.training.train import train_version
     from retrieval.workflows.workspace import Workspace
+    from retrieval.workflows.workspace.recipes import load_recipe
     from tests.bench.quality.datasets import DATASETS, check_track
     from tests.bench.quality.measure import measure
 

@@ -18,8 +18,8 @@ from retrieval.evaluation.evaluate import engaged_items
 from retrieval.evaluation.ranking import first_times
 from retrieval.towers.runtime import UserTower
 from retrieval.types import ModelVersion
-from retrieval.workflows.evaluate import item_vectors, user_vectors
-from retrieval.workflows.index import build_version_index
+from retrieval.workflows.evaluation.evaluate import item_vectors, user_vectors
+from retrieval.workflows.indexing.build import build_version_index
 from retrieval.workflows.workspace import Workspace
 from tests.bench.quality.datasets import DATASETS
 from tests.bench.quality.measure import spaced

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from retrieval.cli.main import build_app
 from retrieval.errors import ConfigError, DataError
-from retrieval.workflows.template import write_template
 from retrieval.workflows.workspace import Workspace
+from retrieval.workflows.workspace.template import write_template
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from retrieval.features.spec import AnyFeature, FeatureSpec
-from retrieval.workflows.template import _union_members, settings_template
 from retrieval.workflows.workspace import Settings, Workspace
+from retrieval.workflows.workspace.template import _union_members, settings_template
 
 
 def test_it_makes_a_workspace_that_is_valid_and_has_the_defaults(run: Callable[..., Any], tmp_path: Path) -> None:

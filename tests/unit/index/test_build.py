@@ -18,7 +18,7 @@ from retrieval.errors import ArtifactError, ConflictError, DataError, GateError
 from retrieval.index import ExpectedShard, IndexConfig, open_shard, shard_of, verify_build
 from retrieval.index.build import build_index
 from retrieval.index.canary import read_canary
-from retrieval.index.corpus import inputs_hash, make_corpus
+from retrieval.index.corpus import build_inputs_hash, make_corpus
 from retrieval.index.encode import encode_items
 from retrieval.index.golden import read_golden
 from retrieval.index.measure import measured_recall
@@ -216,7 +216,7 @@ def test_a_tower_may_answer_in_blocks_and_is_normalised(tower: Any, items_table:
 def test_what_decides_the_address_of_a_build(tower: Any, items_table: Callable[[int], pa.Table]) -> None:
     def address(*, snapshot: str = "s", at_us: int = 0, rows: int = 300, **settings: Any) -> str:
         config = IndexConfig(**settings)
-        return inputs_hash(tower, make_corpus(items_table(rows), config, snapshot=snapshot, at_us=at_us), config)
+        return build_inputs_hash(tower, make_corpus(items_table(rows), config, snapshot=snapshot, at_us=at_us), config)
 
     same = address()
     assert address(threads=7, batch_size=3, min_recall=0.1) == same

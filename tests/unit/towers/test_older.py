@@ -21,7 +21,7 @@ from retrieval.towers.runtime import History, UserInput, UserTower, load_user_to
 from retrieval.training.sequences import SequenceReader, Windows
 from retrieval.training.vectors import PairVectors
 from retrieval.types import ModelVersion
-from retrieval.workflows.user_inputs import inputs_at
+from retrieval.workflows.evaluation.user_inputs import inputs_at
 from tests.tiny import TINY_FEATURES, TINY_TOWERS, Tiny, tiny_dataset, tiny_version
 
 AT = 1_702_000_000_000_000

@@ -22,8 +22,8 @@ from retrieval.towers.offline import item_inputs
 from retrieval.towers.runtime import History, UserInput, UserTower, length_groups, load_user_tower
 from retrieval.training.vectors import PairVectors
 from retrieval.types import ModelVersion
-from retrieval.workflows.evaluate import user_vectors
-from retrieval.workflows.user_inputs import inputs_at
+from retrieval.workflows.evaluation.evaluate import user_vectors
+from retrieval.workflows.evaluation.user_inputs import inputs_at
 from tests.tiny import TINY_TOWERS, Tiny, tiny_version
 
 THREE = TowerConfig.model_validate({**TINY_TOWERS.model_dump(), "interests": 3})

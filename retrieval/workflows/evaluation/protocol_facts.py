@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from retrieval.evaluation import EvaluationReport
-from retrieval.workflows.evaluate import Ground
-from retrieval.workflows.provenance import Provenance
+from retrieval.workflows.evaluation.evaluate import EvaluationSetup
+from retrieval.workflows.evaluation.provenance import Provenance
 
 _CANDIDATES = {
     "engaged": "items with any event",
@@ -23,10 +23,10 @@ _SETTINGS = (
 
 
 def protocol_facts(
-    ground: Ground, ours: Provenance, theirs: Provenance | None, report: EvaluationReport
+    setup: EvaluationSetup, ours: Provenance, theirs: Provenance | None, report: EvaluationReport
 ) -> tuple[tuple[str, str], ...]:
     """Label and text of what the header says."""
-    config = ground.config
+    config = setup.config
     part = "" if report.targets == report.available_targets else f" of {report.available_targets:,}, evenly spaced"
     seen = "left out of the lists" if config.filter_seen else "may be recommended again"
     minutes = config.reindex_minutes
@@ -41,7 +41,7 @@ def protocol_facts(
         ("what the user had engaged with", seen),
         ("index", index),
         ("ranking", "exact, all candidates scored; ties count against the target"),
-        ("data measured on", f"snapshot {ground.dataset.snapshot}"),
+        ("data measured on", f"snapshot {setup.dataset.snapshot}"),
         ("data trained on", f"snapshot {ours.snapshot or 'not recorded'}"),
         *((label, _shown(ours.setting(section, name))) for label, section, name in _SETTINGS),
         ("training", _training(ours)),
@@ -55,21 +55,21 @@ def protocol_facts(
 
 
 def warnings_about(
-    ground: Ground, ours: Provenance, theirs: Provenance | None, report: EvaluationReport
+    setup: EvaluationSetup, ours: Provenance, theirs: Provenance | None, report: EvaluationReport
 ) -> tuple[str, ...]:
     """What makes the figures less than they seem."""
     found = []
     for one in (ours, theirs):
         if one is None:
             continue
-        if one.snapshot is not None and one.snapshot != ground.dataset.snapshot:
+        if one.snapshot is not None and one.snapshot != setup.dataset.snapshot:
             found.append(
                 f"{one.version} was trained on data snapshot {one.snapshot}, and is measured on "
-                f"{ground.dataset.snapshot}: it may have trained on some of the targets, or know less than it could."
+                f"{setup.dataset.snapshot}: it may have trained on some of the targets, or know less than it could."
             )
-        if one.split is not None and one.split != ground.split.name:
+        if one.split is not None and one.split != setup.split.name:
             found.append(
-                f"{one.version} was trained with the split {one.split!r}, and is measured with {ground.split.name!r}: "
+                f"{one.version} was trained with the split {one.split!r}, and is measured with {setup.split.name!r}: "
                 "it may have trained on some of the targets."
             )
     if theirs is not None and [name for name, _, _ in _differing(ours, theirs)] == ["training.seed"]:
@@ -77,12 +77,12 @@ def warnings_about(
             f"{ours.version} and {theirs.version} differ in nothing but the seed of training: what tells them apart is "
             "luck."
         )
-    if ground.targets == "valid":
+    if setup.targets == "valid":
         found.append("These are validation targets, which chose the weights: expect less on others.")
     lost = report.unreachable / report.targets
     if lost > 0.05:
         hint = (
-            " Where people come back to the same items, set evaluation.filter_seen = false." * ground.config.filter_seen
+            " Where people come back to the same items, set evaluation.filter_seen = false." * setup.config.filter_seen
         )
         found.append(f"{lost:.0%} of the targets can't be reached; no model could do better than {1 - lost:.3f}.{hint}")
     return tuple(found)

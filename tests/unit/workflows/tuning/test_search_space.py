@@ -8,9 +8,17 @@ from pathlib import Path
 import pytest
 
 from retrieval.errors import ConfigError
-from retrieval.workflows.search_space import Base, Choices, Span, check_tries, combinations, parse_tries, points_of
-from retrieval.workflows.toml_text import toml_text
+from retrieval.workflows.tuning.search_space import (
+    Base,
+    Choices,
+    Span,
+    check_tries,
+    combinations,
+    parse_tries,
+    points_of,
+)
 from retrieval.workflows.workspace import Settings
+from retrieval.workflows.workspace.toml_text import toml_text
 
 BASE = Base.of(Settings(), Path("retrieval.toml"))
 

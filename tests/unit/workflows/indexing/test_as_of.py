@@ -12,9 +12,9 @@ from retrieval.data import open_dataset
 from retrieval.evaluation.ranking import first_times
 from retrieval.index import open_shard
 from retrieval.types import BuildId
-from retrieval.workflows.evaluate import item_vectors
-from retrieval.workflows.index import build_version_index
-from retrieval.workflows.train import train_version
+from retrieval.workflows.evaluation.evaluate import item_vectors
+from retrieval.workflows.indexing.build import build_version_index
+from retrieval.workflows.training.train import train_version
 from retrieval.workflows.workspace import Workspace
 from tests.tiny import write_tiny
 

@@ -7,49 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
-from retrieval.config import FILE_NAME, Section, load_settings
+from retrieval.config import FILE_NAME, load_settings
 from retrieval.data import Dataset, Split, make_split, open_dataset
-from retrieval.data.config import DataConfig
-from retrieval.evaluation.config import EvaluationConfig
-from retrieval.features.spec import FeatureSpec
-from retrieval.index.config import IndexConfig
-from retrieval.registry import Registry, RegistryConfig
-from retrieval.rollout.config import RolloutConfig
-from retrieval.serving.config import ServingConfig
-from retrieval.storage import ArtifactStore, StoreConfig
-from retrieval.towers.config import TowerConfig
-from retrieval.training.config import TrainingConfig
-
-
-class ModelConfig(Section):
-    """`[model]`: what is trained here."""
-
-    name: str = Field(
-        "main", pattern=r"^[a-z][a-z0-9_]{0,62}$", description="Name of the model; versions are name@1, name@2, …"
-    )
-
-
-class Settings(Section):
-    """The whole of retrieval.toml."""
-
-    model: ModelConfig = ModelConfig()
-    data: DataConfig = DataConfig()
-    features: FeatureSpec = FeatureSpec()
-    towers: TowerConfig = TowerConfig()
-    training: TrainingConfig = TrainingConfig()
-    evaluation: EvaluationConfig = EvaluationConfig()
-    index: IndexConfig = IndexConfig()
-    serving: ServingConfig = ServingConfig()
-    rollout: RolloutConfig = RolloutConfig()
-    registry: RegistryConfig = RegistryConfig()
-    store: StoreConfig = StoreConfig()
+from retrieval.registry import Registry
+from retrieval.storage import ArtifactStore
+from retrieval.workflows.workspace.settings import Settings
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """A folder, its validated settings, and the doors to what lies in it."""
+    """A folder, its validated settings, and access to what lies in it."""
 
     root: Path
     settings: Settings

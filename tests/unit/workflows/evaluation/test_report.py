@@ -22,11 +22,11 @@ from retrieval.features import FeatureSpec
 from retrieval.storage import ArtifactStore, write_manifest
 from retrieval.towers.artifact import VERSION_KIND, version_key
 from retrieval.types import ModelVersion
-from retrieval.workflows.evaluate import Ground, evaluate_version
-from retrieval.workflows.item_names import name_column
-from retrieval.workflows.protocol_facts import warnings_about
-from retrieval.workflows.provenance import Provenance, check_same_data, provenance_of
-from retrieval.workflows.report import examine_version
+from retrieval.workflows.evaluation.evaluate import EvaluationSetup, evaluate_version
+from retrieval.workflows.evaluation.item_names import name_column
+from retrieval.workflows.evaluation.protocol_facts import warnings_about
+from retrieval.workflows.evaluation.provenance import Provenance, check_same_data, provenance_of
+from retrieval.workflows.evaluation.report import examine_version
 from retrieval.workflows.workspace import Workspace
 from tests.tiny import TINY_SETTINGS, tiny_version, write_tiny
 
@@ -182,7 +182,7 @@ def test_what_can_not_be_calibrated_is_said(made: Any, monkeypatch: pytest.Monke
     def fails(*arguments: Any) -> float:
         raise DataError("no target can be reached")
 
-    monkeypatch.setattr("retrieval.workflows.report.fit_temperature", fails)
+    monkeypatch.setattr("retrieval.workflows.evaluation.report.fit_temperature", fails)
     page = make_page(examine_version(workspace, ONE, show=False))
     (section,) = (each for each in page.sections if each.title == "Calibration")
     assert "none could be fitted" in section.blocks[0].text
@@ -190,7 +190,7 @@ def test_what_can_not_be_calibrated_is_said(made: Any, monkeypatch: pytest.Monke
 
 def test_what_figures_do_not_say_is_warned_of(made: Any) -> None:
     workspace, dataset = made
-    ground = Ground.open(workspace, show=False)
+    setup = EvaluationSetup.open(workspace, show=False)
     report = evaluate_version(workspace, ONE, show=False)
 
     def told(seed: int, rate: float = 0.1, snapshot: str = dataset.snapshot) -> str:
@@ -198,7 +198,7 @@ def test_what_figures_do_not_say_is_warned_of(made: Any) -> None:
         ours = Provenance(TWO, "", {"settings": settings, "data_snapshot": dataset.snapshot}, None)
         other = {"training": {"seed": seed, "learning_rate": rate}}
         theirs = Provenance(ONE, "", {"settings": other, "data_snapshot": snapshot}, None)
-        return " ".join(warnings_about(ground, ours, theirs, report))
+        return " ".join(warnings_about(setup, ours, theirs, report))
 
     assert "demo@2 and demo@1 differ in nothing but the seed" in told(2)
     assert "seed" not in told(2, rate=0.2) + told(1)
@@ -233,7 +233,7 @@ def test_names_come_from_the_column_that_looks_like_one() -> None:
 
 def test_a_plain_evaluation_imports_neither_plots_nor_templates() -> None:
     code = (
-        "import sys; import retrieval.cli.evaluate, retrieval.workflows.evaluate; "
+        "import sys; import retrieval.cli.evaluate, retrieval.workflows.evaluation.evaluate; "
         "sys.exit(bool({'matplotlib', 'jinja2'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

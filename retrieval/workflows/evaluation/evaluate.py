@@ -21,7 +21,7 @@ from retrieval.evaluation.ranking import Observer
 from retrieval.features import ITEM_ID
 from retrieval.towers.runtime import UserTower, load_user_tower
 from retrieval.types import ModelVersion
-from retrieval.workflows.user_inputs import inputs_at
+from retrieval.workflows.evaluation.user_inputs import inputs_at
 from retrieval.workflows.workspace import Workspace
 
 Targets = Literal["test", "valid"]
@@ -44,12 +44,12 @@ def evaluate_version(
     ConfigError.
     """
     version = version or newest_version(workspace)
-    ground = Ground.open(workspace, targets=targets, slices=slices, show=show)
-    return ground.measure(*ground.towers(version), show=show)
+    setup = EvaluationSetup.open(workspace, targets=targets, slices=slices, show=show)
+    return setup.measure(*setup.towers(version), show=show)
 
 
 @dataclass(frozen=True)
-class Ground:
+class EvaluationSetup:
     """What versions are measured on: a workspace's data, split, targets and settings."""
 
     workspace: Workspace
@@ -61,7 +61,7 @@ class Ground:
     @classmethod
     def open(
         cls, workspace: Workspace, *, targets: Targets = "test", slices: Sequence[str] = (), show: bool = True
-    ) -> Ground:
+    ) -> EvaluationSetup:
         """The workspace's; `slices` are columns beside those in the settings. Raises DataError and ConfigError."""
         settings = workspace.settings
         dataset = open_dataset(settings.data, workspace.root, show=show)
@@ -82,7 +82,7 @@ class Ground:
             self.dataset, self.split, tower, items, self.config, targets=self.targets, show=show, observe=observe
         )
 
-    def without_company(self) -> Ground:
+    def model_only(self) -> EvaluationSetup:
         """The same without baselines and slices, for a version that is measured beside another."""
         return replace(self, config=self.config.model_copy(update={"baselines": (), "slices": ()}))
 

@@ -18,7 +18,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from retrieval.workflows.search_space import Choices, Tried, combinations, points_of, short
+from retrieval.workflows.tuning.search_space import Choices, Tried, combinations, points_of, short
 
 Sampler = Literal["random", "grid", "tpe"]
 _NAME = "tune"

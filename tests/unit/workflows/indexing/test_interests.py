@@ -10,9 +10,10 @@ import pyarrow.ipc
 import pytest
 
 from retrieval.towers.runtime import load_user_tower
-from retrieval.workflows.evaluate import evaluate_version, user_vectors
-from retrieval.workflows.index import build_version_index, check_build
-from retrieval.workflows.train import train_version
+from retrieval.workflows.evaluation.evaluate import evaluate_version, user_vectors
+from retrieval.workflows.indexing.build import build_version_index
+from retrieval.workflows.indexing.verify import verify_version_index
+from retrieval.workflows.training.train import train_version
 from retrieval.workflows.workspace import Workspace
 from tests.tiny import TINY_SETTINGS, tiny_dataset
 
@@ -48,7 +49,7 @@ def test_trained_indexed_and_measured(tmp_path: Path) -> None:
             "served, and in training"
         )
     build = build_version_index(workspace, show=False).build
-    checked = check_build(workspace, build.id, show=False)
+    checked = verify_version_index(workspace, build.id, show=False)
     assert checked.recall is not None
     assert checked.recall > 0.99
     tower = load_user_tower(workspace.store(), outcome.version.id)

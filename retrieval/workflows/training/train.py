@@ -34,7 +34,7 @@ from retrieval.training.journal import CURVES, METRICS
 from retrieval.training.loop import HOW_IT_IS_RUN, TrainResult, Validate, train, training_time
 from retrieval.training.vectors import PairVectors
 from retrieval.types import ModelVersion
-from retrieval.workflows.user_inputs import inputs_at
+from retrieval.workflows.evaluation.user_inputs import inputs_at
 from retrieval.workflows.workspace import Settings, Workspace
 
 Watch = Callable[[Mapping[str, float]], None]
@@ -71,7 +71,7 @@ def train_version(
     settings, store = workspace.settings, workspace.store()
     dataset = open_dataset(settings.data, workspace.root, show=show)
     split = make_split(settings.data, dataset.histories)
-    address = inputs_hash(settings, dataset, split)
+    address = version_inputs_hash(settings, dataset, split)
     with closing(workspace.registry()) as registry:
         found = None if force else _found(registry, store, workspace.model, address)
         if found is not None:
@@ -91,7 +91,7 @@ def train_version(
     return TrainOutcome(row, found=False, report=report, run=result)
 
 
-def inputs_hash(settings: Settings, dataset: Dataset, split: Split) -> str:
+def version_inputs_hash(settings: Settings, dataset: Dataset, split: Split) -> str:
     """SHA-256 over all that decides a version: what is learned from, how, with which code and seed (rule 10)."""
     settled = {
         "features": settings.features.model_dump(mode="json"),

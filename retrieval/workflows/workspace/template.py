@@ -16,7 +16,7 @@ from pydantic_core import PydanticUndefined
 from retrieval.config import FILE_NAME, Section
 from retrieval.errors import ConflictError
 from retrieval.features.spec import SIDES, AnyFeature
-from retrieval.workflows.workspace import Settings
+from retrieval.workflows.workspace.settings import Settings
 
 _WIDTH = 110
 _HEAD = """\

@@ -20,10 +20,10 @@ from retrieval.evaluation.report import Evidence, ModelScores
 from retrieval.evaluation.reports.findings import Findings, slice_metrics
 from retrieval.towers.runtime import UserTower
 from retrieval.types import ModelVersion
-from retrieval.workflows.evaluate import Ground, Targets, newest_version, user_vectors
-from retrieval.workflows.item_names import item_labels
-from retrieval.workflows.protocol_facts import protocol_facts, warnings_about
-from retrieval.workflows.provenance import Provenance, check_different, check_same_data, provenance_of
+from retrieval.workflows.evaluation.evaluate import EvaluationSetup, Targets, newest_version, user_vectors
+from retrieval.workflows.evaluation.item_names import item_labels
+from retrieval.workflows.evaluation.protocol_facts import protocol_facts, warnings_about
+from retrieval.workflows.evaluation.provenance import Provenance, check_different, check_same_data, provenance_of
 from retrieval.workflows.workspace import Workspace
 
 _FIT_TARGETS = 2_000
@@ -63,35 +63,35 @@ def examine_version(
     theirs = None if against is None else provenance_of(store, against)
     if theirs is not None and not other_data:
         check_same_data(ours, theirs)
-    ground = Ground.open(workspace, targets=targets, slices=slices, show=show)
-    asked = _asked(ground, neighbours_of)
-    tower, items = ground.towers(version)
-    temperature = _temperature(ground, ours, tower, items) if whole else None
+    setup = EvaluationSetup.open(workspace, targets=targets, slices=slices, show=show)
+    asked = _asked(setup, neighbours_of)
+    tower, items = setup.towers(version)
+    temperature = _temperature(setup, ours, tower, items) if whole else None
     watch = None if temperature is None or temperature.value is None else BestScores(temperature.value)
-    report = ground.measure(tower, items, show=show, observe=watch)
-    rival = None if against is None else _rival(ground, against, show=show)
+    report = setup.measure(tower, items, show=show, observe=watch)
+    rival = None if against is None else _rival(setup, against, show=show)
     found = _certain(report, rival)
     found = replace(
         found,
-        facts=protocol_facts(ground, ours, theirs, report),
-        warnings=warnings_about(ground, ours, theirs, report),
+        facts=protocol_facts(setup, ours, theirs, report),
+        warnings=warnings_about(setup, ours, theirs, report),
     )
     if not whole:
         return found
     calibration = None if watch is None else watch.calibration()
-    return _completed(found, ground, items, calibration=calibration, temperature=temperature, asked=asked)
+    return _completed(found, setup, items, calibration=calibration, temperature=temperature, asked=asked)
 
 
-def _asked(ground: Ground, ids: Sequence[str]) -> list[tuple[int, str]]:
-    rows = ground.dataset.histories.item_rows(list(ids)).tolist() if ids else []
+def _asked(setup: EvaluationSetup, ids: Sequence[str]) -> list[tuple[int, str]]:
+    rows = setup.dataset.histories.item_rows(list(ids)).tolist() if ids else []
     unknown = [item for item, row in zip(ids, rows, strict=True) if row < 0]
     if unknown:
         raise ConfigError(f"--neighbours-of {', '.join(unknown)}: the catalog has no such item")
     return [(row, "asked for") for row in dict.fromkeys(rows)]
 
 
-def _rival(ground: Ground, version: ModelVersion, *, show: bool) -> EvaluationReport:
-    alone = ground.without_company()
+def _rival(setup: EvaluationSetup, version: ModelVersion, *, show: bool) -> EvaluationReport:
+    alone = setup.model_only()
     return alone.measure(*alone.towers(version), show=show)
 
 
@@ -135,14 +135,14 @@ def _comparisons(report: EvaluationReport, evidence: Evidence, rival: ModelScore
 
 def _completed(
     found: Findings,
-    ground: Ground,
+    setup: EvaluationSetup,
     items: ItemVectors,
     *,
     calibration: Calibration | None,
     temperature: _Temperature | None,
     asked: list[tuple[int, str]],
 ) -> Findings:
-    around = _neighbours(ground, found.evidence, items, asked)
+    around = _neighbours(setup, found.evidence, items, asked)
     rows = [item.row for each in around for item in (each.item, *(near for near, _ in each.nearest))]
     return replace(
         found,
@@ -150,21 +150,21 @@ def _completed(
         calibration=calibration,
         temperature="" if temperature is None else temperature.source,
         neighbourhoods=around,
-        labels=item_labels(ground.dataset, ground.workspace.settings.features, rows),
+        labels=item_labels(setup.dataset, setup.workspace.settings.features, rows),
     )
 
 
 def _neighbours(
-    ground: Ground, evidence: Evidence, items: ItemVectors, asked: list[tuple[int, str]]
+    setup: EvaluationSetup, evidence: Evidence, items: ItemVectors, asked: list[tuple[int, str]]
 ) -> tuple[Neighbourhood, ...]:
-    histories, train_end = ground.dataset.histories, ground.split.train_end
+    histories, train_end = setup.dataset.histories, setup.split.train_end
     vectors = items(last_training_time(histories, train_end)) if callable(items) else items
     counts = training_counts(histories, train_end)
     chosen = asked or example_items(evidence.counts, evidence.columns)
     return neighbourhoods(vectors, chosen, counts, evidence.columns)
 
 
-def _temperature(ground: Ground, ours: Provenance, tower: UserTower, items: ItemVectors) -> _Temperature:
+def _temperature(setup: EvaluationSetup, ours: Provenance, tower: UserTower, items: ItemVectors) -> _Temperature:
     """The learned temperature, or one fitted on validation targets, where there are any that can be reached."""
     if ours.temperature is not None:
         averaged = (
@@ -174,30 +174,28 @@ def _temperature(ground: Ground, ours: Provenance, tower: UserTower, items: Item
             ours.temperature,
             f"Temperature {ours.temperature:.4g}: learned with the weights, from the version's own record{averaged}.",
         )
-    rows = ground.split.valid
+    rows = setup.split.valid
     if not len(rows):
         return _Temperature(None, f"{_UNRECORDED}, and the split has no validation targets to fit one on.")
     rows = rows[:: -(-len(rows) // _FIT_TARGETS)]
     # by time, so that indexes that are rebuilt are asked for one after the other
-    rows = rows[by_time(ground.dataset.histories, rows)]
-    config = ground.config
+    rows = rows[by_time(setup.dataset.histories, rows)]
+    config = setup.config
     task = make_task(
-        ground.dataset.histories,
+        setup.dataset.histories,
         rows,
-        candidate_items(ground.dataset.histories, config),
+        candidate_items(setup.dataset.histories, config),
         filter_seen=config.filter_seen,
         only_known=config.candidates == "known",
         block_mb=config.block_mb,
     )
-    vectors: npt.NDArray[np.float32] = user_vectors(ground.dataset, tower, rows)
+    vectors: npt.NDArray[np.float32] = user_vectors(setup.dataset, tower, rows)
     try:
         value = fit_temperature(task, inner_products(task, vectors, items, config.reindex_minutes))
     except DataError as error:
         return _Temperature(None, f"{_UNRECORDED}, and none could be fitted on validation targets ({error}).")
     same = (
-        ", which are measured here too, so that calibration looks better than it is"
-        if ground.targets == "valid"
-        else ""
+        ", which are measured here too, so that calibration looks better than it is" if setup.targets == "valid" else ""
     )
     return _Temperature(
         value,

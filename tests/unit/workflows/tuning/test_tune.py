@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 from retrieval.cli.main import build_app
 from retrieval.errors import ConfigError, ConflictError, DataError
 from retrieval.training.loop import TrainResult
-from retrieval.workflows import tune as pipeline
-from retrieval.workflows.search_space import parse_tries
-from retrieval.workflows.train import Training
-from retrieval.workflows.tune import TunePlan, tune
+from retrieval.workflows.training.train import Training
+from retrieval.workflows.tuning import tune as tuning
+from retrieval.workflows.tuning.search_space import parse_tries
+from retrieval.workflows.tuning.tune import TunePlan, tune
 from retrieval.workflows.workspace import Workspace
 from tests.tiny import write_tiny
 
@@ -52,7 +52,7 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _same_code(monkeypatch: pytest.MonkeyPatch) -> None:
     """A study belongs to the code it was made with; here the code may be edited while tests run."""
-    monkeypatch.setattr("retrieval.workflows.train.code_version", lambda: "0.1.0+same")
+    monkeypatch.setattr("retrieval.workflows.training.train.code_version", lambda: "0.1.0+same")
 
 
 @pytest.fixture
@@ -207,13 +207,13 @@ def test_a_study_is_searched_by_one_at_a_time(
 
 def test_really_trained_and_the_test_is_never_looked_at(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[set[int]] = []
-    measure = __import__("retrieval.workflows.train", fromlist=["x"]).hit_rate_and_ndcg
+    measure = __import__("retrieval.workflows.training.train", fromlist=["x"]).hit_rate_and_ndcg
 
     def watched(histories: Any, rows: Any, *rest: Any, **more: Any) -> Any:
         seen.append(set(rows.tolist()))
         return measure(histories, rows, *rest, **more)
 
-    monkeypatch.setattr("retrieval.workflows.train.hit_rate_and_ndcg", watched)
+    monkeypatch.setattr("retrieval.workflows.training.train.hit_rate_and_ndcg", watched)
     workspace = Workspace.open(root)
     outcome = tune(workspace, plan("training.learning_rate=0.0001,0.01", sampler="grid", prune=False), show=False)
     split = workspace.split(workspace.dataset(show=False))
@@ -257,14 +257,14 @@ def test_the_command(root: Path, scored: list[dict[str, Any]]) -> None:
 
 
 def test_ctrl_c_shows_what_there_is(root: Path, scored: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
-    seeds = pipeline._Search._seeds
+    seeds = tuning._Search._seeds
 
     def pulled(self: Any, *rest: Any) -> Any:
         if len(scored) == 2:
             raise KeyboardInterrupt
         return seeds(self, *rest)
 
-    monkeypatch.setattr(pipeline._Search, "_seeds", pulled)
+    monkeypatch.setattr(tuning._Search, "_seeds", pulled)
     ended = CliRunner().invoke(build_app(), ["tune", "-w", str(root), "--try", "towers.dim=8,16,24"])
     assert ended.exit_code == 130
     assert "Interrupted" in ended.output

@@ -15,9 +15,9 @@ from retrieval.errors import ArtifactError, ConfigError, DataError
 from retrieval.storage import read_manifest
 from retrieval.towers.runtime import UserTower
 from retrieval.types import ModelVersion
-from retrieval.workflows import train as pipeline
-from retrieval.workflows.evaluate import evaluate_version
-from retrieval.workflows.train import RUNS, inputs_hash, train_version
+from retrieval.workflows.evaluation.evaluate import evaluate_version
+from retrieval.workflows.training import train as training
+from retrieval.workflows.training.train import RUNS, train_version, version_inputs_hash
 from retrieval.workflows.workspace import Workspace
 from tests.tiny import TINY_SETTINGS, write_tiny
 
@@ -86,7 +86,7 @@ def test_what_decides_a_version_is_in_its_address(root: Path) -> None:
     def address(*overrides: str) -> str:
         workspace = Workspace.open(root, overrides)
         dataset = open_dataset(workspace.settings.data, root, show=False)
-        return inputs_hash(workspace.settings, dataset, make_split(workspace.settings.data, dataset.histories))
+        return version_inputs_hash(workspace.settings, dataset, make_split(workspace.settings.data, dataset.histories))
 
     plain = address()
     assert address() == plain
@@ -107,7 +107,7 @@ def test_what_decides_a_version_is_in_its_address(root: Path) -> None:
 def test_an_interrupted_run_goes_on(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     workspace = Workspace.open(root)
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "evaluate_vectors", _fail)
+        patch.setattr(training, "evaluate_vectors", _fail)
         with pytest.raises(RuntimeError, match="pulled"):
             train_version(workspace, show=False)
     resumed = train_version(workspace, show=False)
@@ -119,7 +119,7 @@ def test_an_interrupted_run_goes_on(root: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_version_published_but_not_registered_is_registered(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     workspace = Workspace.open(root)
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "_published", _fail)
+        patch.setattr(training, "_published", _fail)
         with pytest.raises(RuntimeError, match="pulled"):
             train_version(workspace, show=False)
     again = train_version(workspace, show=False)

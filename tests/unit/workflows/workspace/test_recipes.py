@@ -6,9 +6,9 @@ import pytest
 
 from retrieval.config import FILE_NAME, laid_over
 from retrieval.errors import ConfigError, NotFoundError
-from retrieval.workflows.recipes import SECTIONS, load_recipe, recipe_names
-from retrieval.workflows.template import write_template
 from retrieval.workflows.workspace import Settings, Workspace
+from retrieval.workflows.workspace.recipes import SECTIONS, load_recipe, recipe_names
+from retrieval.workflows.workspace.template import write_template
 
 
 @pytest.mark.parametrize("name", recipe_names())

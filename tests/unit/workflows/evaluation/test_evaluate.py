@@ -15,8 +15,8 @@ from retrieval.errors import ConfigError, NotFoundError
 from retrieval.registry import Registry
 from retrieval.towers.runtime import load_user_tower
 from retrieval.types import ModelVersion
-from retrieval.workflows.evaluate import evaluate_version, newest_version, user_vectors, with_item_ids
-from retrieval.workflows.user_inputs import inputs_at
+from retrieval.workflows.evaluation.evaluate import evaluate_version, newest_version, user_vectors, with_item_ids
+from retrieval.workflows.evaluation.user_inputs import inputs_at
 from retrieval.workflows.workspace import Workspace
 from tests.tiny import TINY_SETTINGS, Tiny, tiny_dataset, tiny_version
 

@@ -18,8 +18,10 @@ from retrieval.registry import VersionRow
 from retrieval.storage import read_manifest
 from retrieval.towers.loading import load_item_tower
 from retrieval.types import BuildId, ModelVersion
-from retrieval.workflows import index as pipeline
-from retrieval.workflows.index import build_version_index, check_build
+from retrieval.workflows.indexing import build as building
+from retrieval.workflows.indexing import verify as verifying
+from retrieval.workflows.indexing.build import build_version_index
+from retrieval.workflows.indexing.verify import verify_version_index
 from retrieval.workflows.workspace import Workspace
 from tests.tiny import TINY_SETTINGS, tiny_dataset, tiny_version
 
@@ -129,7 +131,7 @@ def test_a_build_published_but_not_registered_is_taken_up(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "_published", killed)
+        patch.setattr(building, "_published", killed)
         with pytest.raises(KeyboardInterrupt):
             build_version_index(workspace, show=False)
     outcome = build_version_index(workspace, show=False)
@@ -148,33 +150,33 @@ def test_an_interrupted_build_keeps_a_number(made: tuple[Workspace, Dataset], mo
         with pytest.raises(KeyboardInterrupt):
             build_version_index(workspace, show=False)
     with pytest.raises(NotFoundError, match="never finished"):
-        check_build(workspace, BuildId("demo", 1), show=False)
+        verify_version_index(workspace, BuildId("demo", 1), show=False)
     assert str(build_version_index(workspace, show=False).build.id) == "demo-b1"
 
 
-def test_check_build_encodes_golden_items_anew(made: tuple[Workspace, Dataset]) -> None:
+def test_verification_encodes_golden_items_anew(made: tuple[Workspace, Dataset]) -> None:
     workspace, _ = made
     row = build_version_index(workspace, show=False).build
-    found = check_build(workspace, row.id, show=False)
+    found = verify_version_index(workspace, row.id, show=False)
     assert found.items == 40
     assert found.golden_items == 8
     assert found.golden_cosine == pytest.approx(1.0, abs=1e-5)
     with pytest.raises(NotFoundError):
-        check_build(workspace, BuildId("demo", 9), show=False)
+        verify_version_index(workspace, BuildId("demo", 9), show=False)
 
 
-def test_check_build_notices_a_tower_that_encodes_otherwise(
+def test_verification_notices_a_tower_that_encodes_otherwise(
     made: tuple[Workspace, Dataset], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace, _ = made
     row = build_version_index(workspace, show=False).build
-    whole = pipeline.encode_items
-    monkeypatch.setattr(pipeline, "encode_items", lambda *given: (block[:, ::-1] for block in whole(*given)))
+    whole = verifying.encode_items
+    monkeypatch.setattr(verifying, "encode_items", lambda *given: (block[:, ::-1] for block in whole(*given)))
     with pytest.raises(ArtifactError, match=r"golden\.arrow.*encoded otherwise"):
-        check_build(workspace, row.id, show=False)
+        verify_version_index(workspace, row.id, show=False)
 
 
-def test_check_build_names_a_damaged_file(made: tuple[Workspace, Dataset]) -> None:
+def test_verification_names_a_damaged_file(made: tuple[Workspace, Dataset]) -> None:
     workspace, _ = made
     row = build_version_index(workspace, show=False).build
     path = workspace.store().locate(row.key) / "shard-1-of-2" / "items.arrow"
@@ -182,7 +184,7 @@ def test_check_build_names_a_damaged_file(made: tuple[Workspace, Dataset]) -> No
     data[len(data) // 2] ^= 4
     path.write_bytes(data)
     with pytest.raises(ArtifactError, match=r"shard-1-of-2/items\.arrow"):
-        check_build(workspace, row.id, show=False)
+        verify_version_index(workspace, row.id, show=False)
 
 
 def test_versions_and_flags_that_are_wrong(made: tuple[Workspace, Dataset]) -> None:

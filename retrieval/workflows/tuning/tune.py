@@ -27,9 +27,9 @@ from retrieval.data import Dataset, Split, make_split, open_dataset
 from retrieval.errors import ConfigError, ConflictError, DataError, RetrievalError
 from retrieval.features import Features, fit_features
 from retrieval.training.journal import METRICS, read_journal
-from retrieval.workflows.search_space import Base, Tried, check_tries, points_of
-from retrieval.workflows.study import Outcome, Sampler, Study, open_study
-from retrieval.workflows.train import Training, inputs_hash
+from retrieval.workflows.training.train import Training, version_inputs_hash
+from retrieval.workflows.tuning.search_space import Base, Tried, check_tries, points_of
+from retrieval.workflows.tuning.study import Outcome, Sampler, Study, open_study
 from retrieval.workflows.workspace import Settings, Workspace
 
 TUNING = "tune"
@@ -123,7 +123,7 @@ def _wanted(plan: TunePlan, tried: tuple[Tried, ...]) -> int:
 
 def _address(start: Settings, plan: TunePlan, tried: tuple[Tried, ...], dataset: Dataset, split: Split) -> str:
     settled = {
-        "inputs": inputs_hash(start, dataset, split),
+        "inputs": version_inputs_hash(start, dataset, split),
         "evaluation": start.evaluation.model_dump(mode="json"),
         "tried": [repr(one) for one in tried],
         "plan": [plan.sampler, plan.seeds, plan.prune],

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from retrieval.config import explain
 from retrieval.errors import ConfigError, NotFoundError
-from retrieval.workflows.workspace import Settings
+from retrieval.workflows.workspace.settings import Settings
 
 SECTIONS = ("data", "features", "towers", "training", "evaluation")
 """What a recipe may set: how to learn and how to measure, never where things lie or how they are served."""

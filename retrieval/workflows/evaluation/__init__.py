@@ -1,0 +1,1 @@
+"""Measuring stored versions, and the report on one."""

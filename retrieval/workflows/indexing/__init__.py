@@ -1,0 +1,1 @@
+"""Building the index of a version, and checking one that was built."""

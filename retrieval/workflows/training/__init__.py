@@ -1,0 +1,1 @@
+"""What training does: a version of the workspace's model, found again or made."""

@@ -1,0 +1,1 @@
+"""Searching for better settings: what may be tried, the study of trials, what was found."""

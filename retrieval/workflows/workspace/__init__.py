@@ -1,0 +1,6 @@
+"""A workspace: its settings, the template that `retrieval init` writes, recipes, and what lies in its folder."""
+
+from retrieval.workflows.workspace.settings import ModelConfig, Settings
+from retrieval.workflows.workspace.workspace import Workspace
+
+__all__ = ["ModelConfig", "Settings", "Workspace"]

@@ -1,0 +1,41 @@
+"""The whole of a workspace's retrieval.toml: one section for each room, each declared beside what it configures."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from retrieval.config import Section
+from retrieval.data.config import DataConfig
+from retrieval.evaluation.config import EvaluationConfig
+from retrieval.features.spec import FeatureSpec
+from retrieval.index.config import IndexConfig
+from retrieval.registry.config import RegistryConfig
+from retrieval.rollout.config import RolloutConfig
+from retrieval.serving.config import ServingConfig
+from retrieval.storage import StoreConfig
+from retrieval.towers.config import TowerConfig
+from retrieval.training.config import TrainingConfig
+
+
+class ModelConfig(Section):
+    """`[model]`: what is trained here."""
+
+    name: str = Field(
+        "main", pattern=r"^[a-z][a-z0-9_]{0,62}$", description="Name of the model; versions are name@1, name@2, …"
+    )
+
+
+class Settings(Section):
+    """The whole of retrieval.toml."""
+
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    features: FeatureSpec = FeatureSpec()
+    towers: TowerConfig = TowerConfig()
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    index: IndexConfig = IndexConfig()
+    serving: ServingConfig = ServingConfig()
+    rollout: RolloutConfig = RolloutConfig()
+    registry: RegistryConfig = RegistryConfig()
+    store: StoreConfig = StoreConfig()
