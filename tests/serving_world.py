@@ -13,8 +13,8 @@ from typing import Literal
 
 from retrieval.data import Dataset
 from retrieval.features import FeatureSpec
-from retrieval.index import IndexConfig
 from retrieval.index.build import build_index
+from retrieval.index.config import IndexConfig
 from retrieval.index.corpus import make_corpus
 from retrieval.serving.users.loading import user_records
 from retrieval.serving.users.store import UserStore

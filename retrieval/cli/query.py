@@ -122,7 +122,7 @@ def _pairs(flag: str, given: Sequence[str] | None) -> list[tuple[str, str]]:
 
 def _values(flag: str, given: Sequence[str] | None) -> dict[str, Any]:
     """Values as they read: whole numbers, numbers, else text; several separated by commas."""
-    from retrieval.serving.wire.messages import value_message
+    from retrieval.serving.wire.user_messages import value_message
 
     found = {}
     for name, text in _pairs(flag, given):

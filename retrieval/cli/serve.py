@@ -65,7 +65,7 @@ def serve_ann(
 
     Example: `retrieval serve ann --shard 0 --port 50061`
     """
-    from retrieval.index import VerifiedShards
+    from retrieval.index.verified import VerifiedShards
     from retrieval.observability import set_up_logs
     from retrieval.serving.ann.host import AnnHost
     from retrieval.serving.ann.service import AnnService

@@ -76,7 +76,7 @@ def show(
 
     here = open_workspace(workspace, overrides)
     store = UserStore.open(here.root / here.settings.serving.user_store, gib=here.settings.serving.user_store_gib)
-    record = store.get(user)
+    record = store.record(user)
     store.close()
     if record is None:
         raise NotFoundError(f"user {user!r}: not in the user store")

@@ -1,33 +1,9 @@
-"""The index: shards of item embeddings, built, verified and searched. Nothing here needs torch but `encode`."""
+"""The index: shards of item embeddings, built, verified and searched. Nothing here needs torch but `encode`.
 
-from retrieval.index.attributes import Attributes
-from retrieval.index.config import IndexConfig
+What is exported here is plain data, for callers that search somewhere else: it loads no search core.
+"""
+
 from retrieval.index.filters import AllOf, AnyOf, Filter, NoneOf, Range, SomeOf, Value
-from retrieval.index.metadata import ExpectedShard, ShardMetadata
-from retrieval.index.shard import Hits, Shard, open_shard
-from retrieval.index.sharding import shard_of
-from retrieval.index.verified import VerifiedShards
-from retrieval.index.verify import BUILD_KIND, SHARD_KIND, shard_folder, verify_build
+from retrieval.index.query import Hits, Query
 
-__all__ = [
-    "BUILD_KIND",
-    "SHARD_KIND",
-    "AllOf",
-    "AnyOf",
-    "Attributes",
-    "ExpectedShard",
-    "Filter",
-    "Hits",
-    "IndexConfig",
-    "NoneOf",
-    "Range",
-    "Shard",
-    "ShardMetadata",
-    "SomeOf",
-    "Value",
-    "VerifiedShards",
-    "open_shard",
-    "shard_folder",
-    "shard_of",
-    "verify_build",
-]
+__all__ = ["AllOf", "AnyOf", "Filter", "Hits", "NoneOf", "Query", "Range", "SomeOf", "Value"]

@@ -1,8 +1,8 @@
-"""What an engine is asked, and how it answers: plain data between a shard and whatever searches it."""
+"""What is asked of an index, and what it answers: plain data, the same from a request to the kernel."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -10,10 +10,39 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval.index.allowed import Allowed
+from retrieval.index.filters import Filter
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 NO_ROWS: npt.NDArray[np.uint32] = np.empty(0, dtype=np.uint32)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What to find for one vector: the best `k` items that pass `filter` and are not in `exclude` (raw item ids).
+
+    `ef` is how many candidates a search weighs; None leaves it to the build. Budgets, 0 for none: in each shard at most
+    `visit_budget` rows are compared and `time_budget_us` microseconds taken, give or take a step of the search; after
+    that the best so far are answered. hnswlib's search has no budgets.
+    """
+
+    k: int
+    ef: int | None = None
+    filter: Filter | None = None
+    exclude: Collection[str] = ()
+    visit_budget: int = 0
+    time_budget_us: int = 0
+
+
+class Hits(NamedTuple):
+    """The items found for one query, best first: raw item ids, and their inner products with it, float32 [n <= k].
+
+    `truncated`: a budget ended the search, and better items may not have been looked at.
+    """
+
+    item_ids: Sequence[str]
+    scores: Floats
+    truncated: bool = False
 
 
 class Answer(NamedTuple):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from retrieval.index.attributes import Attributes
 from retrieval.index.filters import Filter
 from retrieval.index.items import ItemIds
 from retrieval.index.metadata import ExpectedShard, ShardMetadata
-from retrieval.index.query import Ask, Engine
+from retrieval.index.query import Ask, Engine, Hits
 from retrieval.index.selection import Selection
 from retrieval.index.verified import ShardState, VerifiedShards, shard_state
 from retrieval.index.verify import reopen_shard, verify_shard
@@ -25,18 +24,6 @@ from retrieval.index.verify import reopen_shard, verify_shard
 Floats = npt.NDArray[np.float32]
 # Beyond the k that recall was measured at, the effort grows with k
 _EF_PER_K = 1.5
-
-
-@dataclass(frozen=True, slots=True)
-class Hits:
-    """Candidates of one query, best first: raw item ids, and their inner products with it, float32 [n <= k].
-
-    `truncated`: a budget ended the search, and better items may not have been looked at.
-    """
-
-    item_ids: list[str]
-    scores: Floats
-    truncated: bool = False
 
 
 class Shard:

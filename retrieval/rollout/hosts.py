@@ -21,7 +21,7 @@ Outcome = Literal["changed", "already", "down"]
 
 
 class AnnHostControl(Protocol):
-    """What a deployment asks of ANN hosts, by address. `serving.ann_client.AnnClient` is one."""
+    """What a deployment asks of ANN hosts, by address. `serving.wire.ann_client.AnnClient` is one."""
 
     def metadata(self, address: str, timeout_s: float) -> HostMetadata:
         """What the host serves. Raises UnavailableError, DeadlineError."""

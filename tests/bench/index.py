@@ -26,10 +26,12 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from retrieval.index import AnyOf, Filter, IndexConfig, Range, Shard, open_shard
+from retrieval.index import AnyOf, Filter, Range
 from retrieval.index.build import BuildReport, build_index
+from retrieval.index.config import IndexConfig
 from retrieval.index.corpus import make_corpus
 from retrieval.index.encode import encode_items
+from retrieval.index.shard import Shard, open_shard
 from retrieval.storage import ArtifactStore
 from retrieval.towers.config import TowerConfig
 from retrieval.towers.loading import load_item_tower

@@ -32,7 +32,10 @@ import hnswlib
 import numpy as np
 import pyarrow as pa
 
-from retrieval.index import AnyOf, Filter, IndexConfig, Range, VerifiedShards, open_shard
+from retrieval.index import AnyOf, Filter, Range
+from retrieval.index.config import IndexConfig
+from retrieval.index.shard import open_shard
+from retrieval.index.verified import VerifiedShards
 from tests.bench.report import Row, bench_main
 
 DIM, K, QUERIES, EXCLUDED = 64, 100, 1000, 100

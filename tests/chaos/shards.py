@@ -9,9 +9,10 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from retrieval.index import ExpectedShard, IndexConfig
 from retrieval.index.build import build_index
+from retrieval.index.config import IndexConfig
 from retrieval.index.corpus import make_corpus
+from retrieval.index.metadata import ExpectedShard
 from retrieval.storage import ArtifactStore
 from retrieval.types import BuildId, ModelVersion, SpaceId
 

@@ -16,7 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from retrieval.errors import ArtifactError
-from retrieval.index import ExpectedShard, Shard, open_shard, verify_build
+from retrieval.index.metadata import ExpectedShard
+from retrieval.index.shard import Shard, open_shard
+from retrieval.index.verify import verify_build
 from retrieval.storage import MANIFEST, read_manifest, write_manifest
 from tests.chaos.shards import EXPECTED, FILES, make
 

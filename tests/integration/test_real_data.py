@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from retrieval.serving.wire.messages import value_message
+from retrieval.serving.wire.user_messages import value_message
 from retrieval.v1 import candidates_pb2 as pb
 from retrieval.v1 import filter_pb2
 from tests.whole_path import (

@@ -17,15 +17,18 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from retrieval.errors import ArtifactError, SpaceMismatchError, UnavailableError
+from retrieval.index import Query
 from retrieval.registry import Registry
-from retrieval.serving.ann.host import AnnHost, Terms
+from retrieval.serving.ann.host import AnnHost
 from retrieval.serving.ann.service import AnnService
 from retrieval.serving.ann.servicer import SERVICE as ANN_SERVICE
 from retrieval.serving.candidates.service import CandidateService
 from retrieval.serving.candidates.servicer import SERVICE
+from retrieval.serving.core.hosts import HostRefusedError, HostSearch
 from retrieval.serving.local_fleet.supervisor import answers
-from retrieval.serving.wire.ann_client import AnnClient, HostRefusedError, query_message
+from retrieval.serving.wire.ann_client import AnnClient
 from retrieval.storage import ArtifactStore
+from retrieval.types import SpaceId
 from retrieval.v1 import ann_pb2, ann_pb2_grpc, candidates_pb2, candidates_pb2_grpc, user_pb2
 from tests.integration.services import CONFIG, Services, channel_to, history_of, services, status
 from tests.serving_world import MODEL, World
@@ -241,9 +244,8 @@ def test_a_bad_search_is_refused(
 
 def test_a_refusal_carries_what_the_host_serves(running: Services) -> None:
     client = AnnClient(MODEL)
-    call = client.search(
-        running.hosts[0].address, "f" * 64, np.ones((1, 16), np.float32), [query_message(Terms(3))], 10
-    )
+    vectors = np.ones((1, 16), np.float32)
+    [call] = client.search([HostSearch(running.hosts[0].address, SpaceId("f" * 64), vectors, [Query(3)])], 10)
     with pytest.raises(HostRefusedError) as caught:
         call.result()
     assert caught.value.metadata is not None

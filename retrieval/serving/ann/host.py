@@ -1,4 +1,4 @@
-"""The core of an ANN host: one shard of one build, searched, and exchanged for another without a gap. Knows no gRPC."""
+"""The core of an ANN host: one shard of one build, searched, and exchanged for another without a gap."""
 
 from __future__ import annotations
 
@@ -12,28 +12,18 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval.errors import ArtifactError, RequestError, RetrievalError, SpaceMismatchError, UnavailableError
-from retrieval.index import BUILD_KIND, ExpectedShard, Filter, Hits, Shard, VerifiedShards, open_shard, shard_folder
+from retrieval.index.metadata import ExpectedShard
+from retrieval.index.query import Query
+from retrieval.index.shard import Shard, open_shard
+from retrieval.index.verified import VerifiedShards
+from retrieval.index.verify import BUILD_KIND, shard_folder
+from retrieval.serving.core.hosts import HostAnswer, HostRefusedError
 from retrieval.serving.core.metadata import HostMetadata, ServedBuild
 from retrieval.storage import MANIFEST, ArtifactStore, read_manifest
 from retrieval.types import BuildId, SpaceId
 
 _log = logging.getLogger(__name__)
 _WARM_QUERIES = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What one query asks for: at most k items, none in `exclude`, passing `wanted`. `ef`: None is the build's own.
-
-    Budgets, 0 for none: at most `visits` rows compared and `time_us` microseconds taken in a shard.
-    """
-
-    k: int
-    ef: int | None = None
-    exclude: Collection[str] = ()
-    wanted: Filter | None = None
-    visits: int = 0
-    time_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,33 +68,35 @@ class AnnHost:
         return self._describe(self._active)
 
     def search(
-        self, model: str, space_id: str, vectors: npt.NDArray[np.float32], terms: Sequence[Terms]
-    ) -> tuple[list[Hits], HostMetadata]:
-        """Hits for each of `vectors` float32 [n, D], and what they were found in.
+        self, model: str, space_id: str, vectors: npt.NDArray[np.float32], queries: Sequence[Query]
+    ) -> HostAnswer:
+        """Hits for each of `queries`, whose vectors are the rows of `vectors` float32 [n, D].
 
-        Raises SpaceMismatchError where the vectors are of another space than the active build, UnavailableError
-        where no build is active yet, RequestError on a query that can't be answered as it is.
+        Raises HostRefusedError, which says what is served, where the vectors are of another space than the active
+        build; UnavailableError where no build is active yet; RequestError on a query that can't be answered as it is.
         """
+        started = time.perf_counter_ns()
         active = self._active
         if model != self.model:
             raise RequestError(f"model {model!r}: this host serves {self.model!r}")
         if active is None:
             raise UnavailableError(f"{self.host_id}: no build of {self.model!r} is active yet")
         if self._check_space and space_id != active.build.space_id:
-            raise SpaceMismatchError(
+            raise HostRefusedError(
                 f"{self.host_id}: vectors of space {space_id[:64]!r}, but {active.build.build} is of "
-                f"{active.build.version}, space {active.build.space_id!r}: embed with that version"
+                f"{active.build.version}, space {active.build.space_id!r}: embed with that version",
+                self._describe(active),
             )
         hits = active.shard.search(
             vectors,
-            [term.k for term in terms],
-            ef=[term.ef for term in terms],
-            exclude=[term.exclude for term in terms],
-            filters=[term.wanted for term in terms],
-            visits=[term.visits for term in terms],
-            time_us=[term.time_us for term in terms],
+            [query.k for query in queries],
+            ef=[query.ef for query in queries],
+            exclude=[query.exclude for query in queries],
+            filters=[query.filter for query in queries],
+            visits=[query.visit_budget for query in queries],
+            time_us=[query.time_budget_us for query in queries],
         )
-        return hits, self._describe(active)
+        return HostAnswer(hits, self._describe(active), (time.perf_counter_ns() - started) // 1000)
 
     def load(self, build: BuildId, *, digest: str = "") -> HostMetadata:
         """Read, verify and warm this host's shard of `build`; it then stands by. The active build goes on serving.

@@ -1,4 +1,4 @@
-"""What an ANN host does beside answering: report to the registry, and come back to the build that is deployed."""
+"""An ANN host and the registry: it reports there, and comes back to the build that is deployed."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ class LastBuild:
             _log.warning("can't remember the active build in %s: %s", self._path, error)
 
 
-class AnnDuties:
-    """Runs a host's duties in one background thread."""
+class HostRegistration:
+    """Keeps a host registered, and on the build that is deployed, in one background thread."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class AnnDuties:
         self._wake = threading.Event()
         self._stopping = False
         self._refused: dict[BuildId, tuple[float, float]] = {}  # build -> (not before, next wait)
-        self._thread = threading.Thread(target=self._run, name="ann-duties", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="registration", daemon=True)
 
     def start(self, first: BuildId | None = None) -> None:
         """Bring up a first build (`first`, else the deployed one, else the remembered one), then go on in a thread.
@@ -136,7 +136,7 @@ class AnnDuties:
                     due = time.monotonic() + self._reconcile_s * random.uniform(0.5, 1.5)  # noqa: S311
                     self._reconcile()
             except Exception:  # noqa: BLE001 - whatever it was, the host goes on
-                _log.exception("host=%s: a duty failed; going on", self._host.host_id)
+                _log.exception("host=%s: reporting or reconciling failed; going on", self._host.host_id)
 
     def _pause(self) -> bool:
         """Wait for the next round, or a change that can't wait; True at the end."""

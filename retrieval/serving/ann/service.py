@@ -1,4 +1,4 @@
-"""One ANN host as it runs: the core, its server and its duties, started and stopped together."""
+"""One ANN host as it runs: the host, its server and its registration, started and stopped together."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from retrieval.registry import Registry
 from retrieval.serving.ann.host import AnnHost
-from retrieval.serving.ann.registration import AnnDuties, LastBuild
+from retrieval.serving.ann.registration import HostRegistration, LastBuild
 from retrieval.serving.ann.servicer import SERVICE, AnnServicer
 from retrieval.serving.ann.takedowns import TakedownFile, TakedownWatch
 from retrieval.serving.config import ServingConfig
@@ -41,7 +41,7 @@ class AnnService:
         never answered (see TakedownFile).
         """
         self._host, self._config = host, config
-        self._duties: AnnDuties | None = None
+        self._registration: HostRegistration | None = None
         self._takedowns = TakedownWatch(TakedownFile(takedowns), host.take_down) if takedowns is not None else None
         servicer = AnnServicer(host, self._activated)
         self._server = GrpcServer(
@@ -53,7 +53,7 @@ class AnnService:
             max_message_mib=_MAX_MESSAGE_MIB,
         )
         self.address = advertise or self._server.address
-        self._duties = AnnDuties(
+        self._registration = HostRegistration(
             host,
             RegistryLink(connect),
             LastBuild(run_folder / f"{host.host_id}.json"),
@@ -72,17 +72,17 @@ class AnnService:
             self._takedowns.start()
         # Answer before the build is up: whoever waits sees a host that starts, not one that is away
         self._server.start()
-        if self._duties is not None:
-            self._duties.start(first)
+        if self._registration is not None:
+            self._registration.start(first)
 
     def stop(self) -> None:
         """Let searches under way finish, then close."""
         self._server.stop(self._config.drain_s)
         if self._takedowns is not None:
             self._takedowns.stop()
-        if self._duties is not None:
-            self._duties.stop()
+        if self._registration is not None:
+            self._registration.stop()
 
     def _activated(self) -> None:
-        if self._duties is not None:
-            self._duties.changed()
+        if self._registration is not None:
+            self._registration.changed()

@@ -1,25 +1,23 @@
-"""The wire adapter of an ANN host: messages in, the core's calls, messages out."""
+"""An ANN host over gRPC: messages in, the host's own calls, messages out."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import grpc
 import numpy as np
 
-from retrieval.errors import RequestError, SpaceMismatchError
-from retrieval.index import Hits
-from retrieval.serving.ann.host import AnnHost, Terms
+from retrieval.errors import RequestError
+from retrieval.index.query import Query
+from retrieval.serving.ann.host import AnnHost
 from retrieval.serving.config import MAX_K
-from retrieval.serving.wire.filters import read_filter
-from retrieval.serving.wire.messages import metadata_message
+from retrieval.serving.core.hosts import HostRefusedError
+from retrieval.serving.wire.host_messages import METADATA_TRAILER, answer_message, metadata_message, read_query
 from retrieval.serving.wire.status import answered, shortened
 from retrieval.types import BuildId
 from retrieval.v1 import ann_pb2, ann_pb2_grpc
 
 SERVICE = ann_pb2.DESCRIPTOR.services_by_name["AnnHost"].full_name
-METADATA_TRAILER = "retrieval-metadata-bin"
 _MAX_EF = 65_536
 
 
@@ -42,20 +40,14 @@ class AnnServicer(ann_pb2_grpc.AnnHostServicer):
     ) -> ann_pb2.SearchResponse:
         """Many queries at once, in one space."""
         with answered(context):
-            started = time.perf_counter_ns()
-            terms = [_terms(i, query) for i, query in enumerate(request.queries)]
-            vectors = _vectors(request.vectors, len(terms))
+            queries = [_query(i, message) for i, message in enumerate(request.queries)]
+            vectors = _vectors(request.vectors, len(queries))
             try:
-                hits, metadata = self._host.search(request.model, request.space_id, vectors, terms)
-            except SpaceMismatchError as error:
-                current = metadata_message(self._host.metadata()).SerializeToString()
+                return answer_message(self._host.search(request.model, request.space_id, vectors, queries))
+            except HostRefusedError as error:
+                current = metadata_message(error.metadata or self._host.metadata()).SerializeToString()
                 context.set_trailing_metadata(((METADATA_TRAILER, current),))
                 context.abort(grpc.StatusCode.FAILED_PRECONDITION, shortened(str(error)))
-            return ann_pb2.SearchResponse(
-                hits=[_hits_message(hit) for hit in hits],
-                metadata=metadata_message(metadata),
-                search_us=(time.perf_counter_ns() - started) // 1000,
-            )
         raise AssertionError  # abort has raised
 
     def LoadBuild(  # noqa: N802
@@ -84,23 +76,12 @@ def _build(model: str, number: int) -> BuildId:
     return BuildId(model, number)
 
 
-def _terms(position: int, query: ann_pb2.SearchQuery) -> Terms:
-    if not 1 <= query.k <= MAX_K:
-        raise RequestError(f"queries[{position}]: k is {query.k}; 1 to {MAX_K:,} are allowed")
-    if query.ef > _MAX_EF:
-        raise RequestError(f"queries[{position}]: ef is {query.ef}; at most {_MAX_EF:,} is allowed")
-    return Terms(
-        query.k,
-        query.ef or None,
-        list(query.exclude_item_ids),
-        read_filter(query.filter) if query.HasField("filter") else None,
-        query.visit_budget,
-        query.time_budget_us,
-    )
-
-
-def _hits_message(hits: Hits) -> ann_pb2.SearchHits:
-    return ann_pb2.SearchHits(item_ids=hits.item_ids, scores=hits.scores.tobytes(), truncated=hits.truncated)
+def _query(position: int, message: ann_pb2.SearchQuery) -> Query:
+    if not 1 <= message.k <= MAX_K:
+        raise RequestError(f"queries[{position}]: k is {message.k}; 1 to {MAX_K:,} are allowed")
+    if message.ef > _MAX_EF:
+        raise RequestError(f"queries[{position}]: ef is {message.ef}; at most {_MAX_EF:,} is allowed")
+    return read_query(message)
 
 
 def _vectors(packed: bytes, count: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from retrieval.registry import Registry
 from retrieval.serving.candidates.servicer import SERVICE, CandidateServicer, serving_state
-from retrieval.serving.candidates.watching import CandidatesDuties
+from retrieval.serving.candidates.watching import FleetWatch
 from retrieval.serving.config import ServingConfig
 from retrieval.serving.core.candidates import Candidates
 from retrieval.serving.core.engine import Engine
 from retrieval.serving.core.fleet import Fleet
-from retrieval.serving.core.held_towers import TowerShelf
+from retrieval.serving.core.held_towers import HeldTowers
 from retrieval.serving.registry_link import RegistryLink
-from retrieval.serving.users.store import UserStoreDoor
+from retrieval.serving.users.store import LazyUserStore
 from retrieval.serving.wire.ann_client import AnnClient
 from retrieval.serving.wire.server import GrpcServer
 from retrieval.storage import ArtifactStore
@@ -46,15 +46,15 @@ class CandidateService:
         """
         self._model, self._config = model, config
         self._started_at = time.time_ns() // 1000
-        self._shelf = TowerShelf(
-            lambda version: load_user_tower(store, version, threads=config.tower_threads), kept=config.towers_kept
+        self._towers = HeldTowers(
+            lambda version: load_user_tower(store, version, threads=config.tower_threads), latest=config.towers_kept
         )
-        self._fleet = Fleet(self._shelf.ready)
+        self._fleet = Fleet(self._towers.ready)
         self._client = AnnClient(model)
-        self._users = UserStoreDoor(user_store, gib=config.user_store_gib)
+        self._users = LazyUserStore(user_store, gib=config.user_store_gib)
         self._link = RegistryLink(connect)
         timeout_s = config.search_timeout_ms / 1000
-        engine = Engine(self._fleet, self._shelf, self._client, search_timeout_s=timeout_s, patience_s=timeout_s)
+        engine = Engine(self._fleet, self._towers, self._client, search_timeout_s=timeout_s, patience_s=timeout_s)
         self._candidates = Candidates(model, self._users, engine, config)
         servicer = CandidateServicer(self._candidates, config, self.state)
         self._server = GrpcServer(
@@ -66,10 +66,10 @@ class CandidateService:
             max_message_mib=config.max_message_mib,
         )
         self.address = advertise or self._server.address
-        self._duties = CandidatesDuties(
+        self._watch = FleetWatch(
             model,
             fleet=self._fleet,
-            shelf=self._shelf,
+            towers=self._towers,
             client=self._client,
             link=self._link,
             server=self._server,
@@ -81,16 +81,16 @@ class CandidateService:
 
     def start(self) -> None:
         """Find hosts, load towers in the background, and answer."""
-        self._shelf.start(self._fleet.towers_changed)
-        self._duties.start()
+        self._towers.start(self._fleet.towers_changed)
+        self._watch.start()
         self._server.start()
 
     def stop(self) -> None:
         """Let calls under way finish, then close."""
         self._server.stop(self._config.drain_s)
         self._candidates.close()
-        self._duties.stop()
-        self._shelf.stop()
+        self._watch.stop()
+        self._towers.stop()
         self._client.close()
         self._users.close()
 
@@ -99,7 +99,7 @@ class CandidateService:
         return serving_state(
             self._model,
             self._fleet,
-            self._shelf,
+            self._towers,
             users=self._users.count(),
             started_at=self._started_at,
             registry_error=self._link.error,

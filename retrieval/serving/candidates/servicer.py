@@ -1,4 +1,4 @@
-"""The wire adapter of the candidate service: messages in, the core's calls, messages out."""
+"""The candidate service over gRPC: messages in, the core's calls, messages out."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from collections.abc import Callable
 import grpc
 
 from retrieval.errors import RequestError
+from retrieval.index.query import Query
 from retrieval.serving.config import ServingConfig
+from retrieval.serving.core.answer import CandidateAnswer
 from retrieval.serving.core.candidates import Candidates, Request, check_request
 from retrieval.serving.core.fleet import Fleet
-from retrieval.serving.core.held_towers import TowerShelf
-from retrieval.serving.core.query import Answer
+from retrieval.serving.core.held_towers import HeldTowers
 from retrieval.serving.wire.filters import read_filter
-from retrieval.serving.wire.messages import check_history, metadata_message, read_history, read_values
+from retrieval.serving.wire.host_messages import metadata_message
 from retrieval.serving.wire.status import answered
+from retrieval.serving.wire.user_messages import check_history, read_history, read_values
 from retrieval.v1 import candidates_pb2, candidates_pb2_grpc
 
 SERVICE = candidates_pb2.DESCRIPTOR.services_by_name["CandidateService"].full_name
@@ -38,8 +40,7 @@ class CandidateServicer(candidates_pb2_grpc.CandidateServiceServicer):
         """Candidates for one user."""
         started = time.perf_counter_ns()
         with answered(context):
-            wanted = self._read(request, "")
-            [answer] = self._candidates.answer([wanted], context.time_remaining(), context.is_active)
+            [answer] = self._candidates.answer([self._read(request, "")], context.time_remaining(), context.is_active)
             return _response(answer, started)
         raise AssertionError  # abort has raised
 
@@ -52,8 +53,8 @@ class CandidateServicer(candidates_pb2_grpc.CandidateServiceServicer):
             count, most = len(request.requests), self._config.max_batch_users
             if not 1 <= count <= most:
                 raise RequestError(f"requests: {count:,}; 1 to {most:,} are allowed")
-            wanted = [self._read(one, f"requests[{i}].") for i, one in enumerate(request.requests)]
-            answers = self._candidates.answer(wanted, context.time_remaining(), context.is_active)
+            requests = [self._read(one, f"requests[{i}].") for i, one in enumerate(request.requests)]
+            answers = self._candidates.answer(requests, context.time_remaining(), context.is_active)
             return candidates_pb2.BatchGetCandidatesResponse(answers=[_response(one, started) for one in answers])
         raise AssertionError
 
@@ -74,28 +75,30 @@ class CandidateServicer(candidates_pb2_grpc.CandidateServiceServicer):
             if message.HasField("history"):
                 check_history(message.history, self._config.max_history)
                 history = read_history(message.history)
-            wanted = read_filter(message.filter) if message.HasField("filter") else None
+            query = Query(
+                message.k,
+                message.ef or None,
+                read_filter(message.filter) if message.HasField("filter") else None,
+                message.exclude_item_ids,
+                message.visit_budget,
+                message.time_budget_us,
+            )
         except RequestError as error:
             raise RequestError(f"{name}{error}") from None
         request = Request(
             user_id=message.user_id,
-            k=message.k,
+            query=query,
             context=read_values(message.context),
             history=history,
             profile=read_values(message.profile),
-            wanted=wanted,
-            exclude=message.exclude_item_ids,
             allow_seen=message.allow_seen,
             at=message.at,
-            ef=message.ef or None,
-            visits=message.visit_budget,
-            time_us=message.time_budget_us,
         )
         check_request(request, self._config, name=name)
         return request
 
 
-def _response(answer: Answer, started: int) -> candidates_pb2.GetCandidatesResponse:
+def _response(answer: CandidateAnswer, started: int) -> candidates_pb2.GetCandidatesResponse:
     timings = answer.timings
     merged = candidates_pb2.MERGED_BY_RANK if answer.by_rank else candidates_pb2.MERGED_BY_SCORE
     return candidates_pb2.GetCandidatesResponse(
@@ -132,7 +135,7 @@ def _response(answer: Answer, started: int) -> candidates_pb2.GetCandidatesRespo
 
 
 def serving_state(
-    model: str, fleet: Fleet, shelf: TowerShelf, *, users: int, started_at: int, registry_error: str
+    model: str, fleet: Fleet, towers: HeldTowers, *, users: int, started_at: int, registry_error: str
 ) -> candidates_pb2.GetServingStateResponse:
     """What the service knows, as its message."""
     hosts = [
@@ -145,7 +148,7 @@ def serving_state(
         )
         for view in fleet.views()
     ]
-    towers = [
+    held_towers = [
         candidates_pb2.HeldTower(
             model=held.version.model,
             version=held.version.version,
@@ -154,8 +157,8 @@ def serving_state(
             loaded_at=held.loaded_at,
             error=held.error,
         )
-        for held in shelf.held()
+        for held in towers.held()
     ]
     return candidates_pb2.GetServingStateResponse(
-        model=model, hosts=hosts, towers=towers, users=users, started_at=started_at, registry_error=registry_error
+        model=model, hosts=hosts, towers=held_towers, users=users, started_at=started_at, registry_error=registry_error
     )

@@ -1,4 +1,4 @@
-"""What the candidate service does beside answering: find hosts, ask what they serve, want towers, report itself."""
+"""Keeps what the candidate service knows up to date: hosts, what they serve, and the user towers that they need."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from collections.abc import Sequence
 
 from retrieval.registry import HostRow, Registry
 from retrieval.serving.config import ServingConfig
-from retrieval.serving.core.fleet import Fleet, ask
-from retrieval.serving.core.held_towers import TowerShelf
+from retrieval.serving.core.fleet import Fleet, refresh
+from retrieval.serving.core.held_towers import HeldTowers
 from retrieval.serving.registry_link import RegistryLink
 from retrieval.serving.wire.ann_client import AnnClient
 from retrieval.serving.wire.server import GrpcServer
 from retrieval.types import ModelVersion
 
 _log = logging.getLogger(__name__)
-_ASK_TIMEOUT_S = 0.5
+_METADATA_TIMEOUT_S = 0.5
 _ALIVE_S = 15.0
 _FORGET_S = 30.0
 _LOOK_S = 0.1
 
 
-class CandidatesDuties:
-    """Runs the duties: one thread keeps the fleet's metadata fresh, another talks to the registry."""
+class FleetWatch:
+    """Watches the fleet: one thread keeps the hosts' metadata fresh, another talks to the registry."""
 
     def __init__(
         self,
         model: str,
         *,
         fleet: Fleet,
-        shelf: TowerShelf,
+        towers: HeldTowers,
         client: AnnClient,
         link: RegistryLink,
         server: GrpcServer,
@@ -42,7 +42,7 @@ class CandidatesDuties:
         address: str,
     ) -> None:
         """`static` addresses are asked for ever; those from the registry until it drops them and they are silent."""
-        self._model, self._fleet, self._shelf, self._client = model, fleet, shelf, client
+        self._model, self._fleet, self._towers, self._client = model, fleet, towers, client
         self._link, self._server, self._config = link, server, config
         self._static, self._host_id = frozenset(static), host_id
         self._address = address
@@ -57,8 +57,8 @@ class CandidatesDuties:
         """Know the hosts there are now, then go on in threads."""
         self._fleet.add(sorted(self._static))
         self._discover()
-        self._ask_due()
-        self._shelf.want(self._fleet.needed_spaces(), self._latest)
+        self._refresh_due()
+        self._towers.want(self._fleet.needed_spaces(), self._latest)
         for thread in self._threads:
             thread.start()
 
@@ -75,17 +75,17 @@ class CandidatesDuties:
         while not self._stopping.is_set():
             epoch = self._fleet.epoch
             try:
-                self._ask_due()
-                self._shelf.want(self._fleet.needed_spaces(), self._latest)
+                self._refresh_due()
+                self._towers.want(self._fleet.needed_spaces(), self._latest)
                 self._server.set_ready(self._fleet.options().choose() is not None)
             except Exception:  # noqa: BLE001 - whatever it was, serving goes on
                 _log.exception("watching the fleet failed; going on")
                 self._stopping.wait(1.0)
             self._fleet.wait_for_change(epoch, _LOOK_S)
 
-    def _ask_due(self) -> None:
+    def _refresh_due(self) -> None:
         for address in self._fleet.due(self._config.metadata_ttl_ms / 1000):
-            ask(self._fleet, address, lambda at: self._client.metadata(at, _ASK_TIMEOUT_S))
+            refresh(self._fleet, address, lambda at: self._client.metadata(at, _METADATA_TIMEOUT_S))
 
     def _talk(self) -> None:
         while not self._stopping.wait(self._config.heartbeat_s):
@@ -117,7 +117,7 @@ class CandidatesDuties:
         return frozenset(row.address for row in hosts), newest[: self._config.towers_kept]
 
     def _report(self) -> None:
-        towers = tuple(held.version.version for held in self._shelf.held() if held.tower is not None)
+        towers = tuple(held.version.version for held in self._towers.held() if held.tower is not None)
         row = HostRow(
             host_id=self._host_id,
             role="candidates",

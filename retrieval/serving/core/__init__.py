@@ -1,1 +1,1 @@
-"""The candidate service in plain Python: engine, planning, merging, what is known of the fleet, towers held."""
+"""The candidate service in plain data: engine, planning, merging, what is known of the fleet, towers held."""

@@ -1,52 +1,57 @@
-"""The core of the candidate service: looks the user up, lets the engine answer, minds the deadline. Knows no gRPC."""
+"""The core of the candidate service: looks the user up, lets the engine answer, keeps the deadline."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from retrieval.errors import DeadlineError, RequestError
-from retrieval.index import Filter
-from retrieval.serving.ann.host import Terms
+from retrieval.index.query import Query
 from retrieval.serving.config import ServingConfig
+from retrieval.serving.core.answer import CandidateAnswer
 from retrieval.serving.core.batching import Batcher
 from retrieval.serving.core.engine import Engine
-from retrieval.serving.core.query import Answer, Pending, Query
-from retrieval.serving.wire.messages import read_history, read_values
+from retrieval.serving.core.pending import Pending
 from retrieval.towers.runtime import EMPTY_HISTORY, History, UserInput
-from retrieval.v1 import user_pb2
 
 LONGEST_ID = 1024
 USER_ID = "user_id"
 MOST_EXCLUDED = 10_000
 
 
-class Users(Protocol):
-    """Where records of users come from."""
+@dataclass(frozen=True, slots=True)
+class StoredUser:
+    """What is stored of a user: the history, and profile values by column."""
 
-    def get(self, user_id: str) -> user_pb2.UserRecord | None:
-        """A user's record, or None."""
+    history: History
+    profile: Mapping[str, Any]
+
+
+class Users(Protocol):
+    """Where stored users are found. Thread-safe."""
+
+    def get(self, user_id: str) -> StoredUser | None:
+        """What is stored of a user; None where nothing is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A checked request for one user; see GetCandidatesRequest. `history` None: the stored one."""
+    """Candidates wanted for one user; see GetCandidatesRequest.
+
+    `query` says which items, beside those of the history, which come back only with `allow_seen`. `history` None: the
+    stored one. `profile` replaces stored values, column by column. `at` in µs since 1970; 0 means now.
+    """
 
     user_id: str
-    k: int
-    context: Mapping[str, Any]
-    history: History | None
-    profile: Mapping[str, Any]
-    wanted: Filter | None
-    exclude: Sequence[str]
-    allow_seen: bool
-    at: int
-    ef: int | None
-    visits: int
-    time_us: int
+    query: Query
+    context: Mapping[str, Any] = field(default_factory=dict)
+    history: History | None = None
+    profile: Mapping[str, Any] = field(default_factory=dict)
+    allow_seen: bool = False
+    at: int = 0
 
 
 class Candidates:
@@ -62,7 +67,7 @@ class Candidates:
 
     def answer(
         self, requests: Sequence[Request], left_s: float | None, alive: Callable[[], bool] = lambda: True
-    ) -> list[Answer]:
+    ) -> list[CandidateAnswer]:
         """Answers in the order of the requests, within `left_s` seconds (None: the usual time).
 
         `alive` says whether somebody still waits. Raises the error of the first request that fails.
@@ -72,7 +77,7 @@ class Candidates:
         for request in requests:
             if time.monotonic() >= deadline or not alive():
                 break
-            piece = Pending(self._query(request), deadline)
+            piece = self._pending(request, deadline)
             self._batcher.submit(piece)
             waiting.append(piece)
         answers = []
@@ -95,23 +100,22 @@ class Candidates:
         """End the workers once what waits is done."""
         self._batcher.close()
 
-    def _query(self, request: Request) -> Query:
+    def _pending(self, request: Request, deadline: float) -> Pending:
         started = time.perf_counter()
-        record = self._users.get(request.user_id) if request.user_id else None
+        stored = self._users.get(request.user_id) if request.user_id else None
         history = request.history
-        known = history is not None or record is not None
+        known = history is not None or stored is not None
         if history is None:
-            history = read_history(record.history) if record is not None else EMPTY_HISTORY
-        profile = read_values(record.profile) if record is not None else {}
+            history = stored.history if stored is not None else EMPTY_HISTORY
+        profile = dict(stored.profile) if stored is not None else {}
         if request.user_id:
             profile[USER_ID] = request.user_id  # a feature may be declared on it
         profile.update(request.profile)
-        exclude = list(request.exclude)
-        if not request.allow_seen:
-            exclude.extend(dict.fromkeys(history.item_ids))
+        query = request.query
+        if not request.allow_seen and len(history.item_ids):
+            query = replace(query, exclude=[*query.exclude, *dict.fromkeys(history.item_ids)])
         user = UserInput(history, profile, request.context, request.at or time.time_ns() // 1000)
-        terms = Terms(request.k, request.ef, exclude, request.wanted, request.visits, request.time_us)
-        return Query(user, terms, known, int((time.perf_counter() - started) * 1e6))
+        return Pending(user, query, deadline, known, int((time.perf_counter() - started) * 1e6))
 
 
 def check_request(request: Request, config: ServingConfig, *, name: str = "") -> None:
@@ -121,11 +125,12 @@ def check_request(request: Request, config: ServingConfig, *, name: str = "") ->
         raise RequestError(f"{name}user_id: {size:,} bytes; at most {LONGEST_ID:,} are allowed")
     if not request.user_id and request.history is None:
         raise RequestError(f"{name}user_id: empty; name a user, or send a history")
-    if not 1 <= request.k <= config.max_k:
-        raise RequestError(f"{name}k: {request.k:,}; 1 to {config.max_k:,} are allowed")
-    if len(request.exclude) > MOST_EXCLUDED:
-        raise RequestError(f"{name}exclude_item_ids: {len(request.exclude):,}; at most {MOST_EXCLUDED:,} are allowed")
+    query = request.query
+    if not 1 <= query.k <= config.max_k:
+        raise RequestError(f"{name}k: {query.k:,}; 1 to {config.max_k:,} are allowed")
+    if len(query.exclude) > MOST_EXCLUDED:
+        raise RequestError(f"{name}exclude_item_ids: {len(query.exclude):,}; at most {MOST_EXCLUDED:,} are allowed")
     if request.at < 0:
         raise RequestError(f"{name}at: {request.at} is negative; expected microseconds since 1970, or 0 for now")
-    if request.ef is not None and request.ef > 65_536:
-        raise RequestError(f"{name}ef: {request.ef:,}; at most 65,536 is allowed, 0 leaves it to the build")
+    if query.ef is not None and query.ef > 65_536:
+        raise RequestError(f"{name}ef: {query.ef:,}; at most 65,536 is allowed, 0 leaves it to the build")

@@ -1,4 +1,4 @@
-"""The heart of the candidate service: plan, embed, search, merge, for a micro-batch of queries. Knows no gRPC.
+"""The heart of the candidate service: plan, embed, search, merge, for a micro-batch of queries.
 
 The protocol of DESIGN rules 3 and 4: vectors are made for the space that the planned hosts are believed to serve, and
 sent with its name; a host that serves another refuses and says which; then the plan is made anew. Nothing is ever
@@ -11,19 +11,18 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from retrieval.errors import DeadlineError, RequestError, RetrievalError, UnavailableError
+from retrieval.serving.core.answer import CandidateAnswer, Source, Timings
 from retrieval.serving.core.fleet import Fleet
-from retrieval.serving.core.held_towers import TowerShelf
+from retrieval.serving.core.held_towers import HeldTowers
+from retrieval.serving.core.hosts import HostAnswer, HostConnections, HostRefusedError, HostSearch, SearchCall
 from retrieval.serving.core.merge import by_nearest, by_rank, by_score
+from retrieval.serving.core.pending import Pending
 from retrieval.serving.core.planning import Leg, Plan, Space
-from retrieval.serving.core.query import Answer, Pending, Query, Source, Timings
-from retrieval.serving.wire.ann_client import HostAnswer, HostRefusedError, query_message
-from retrieval.v1 import ann_pb2
 
 _log = logging.getLogger(__name__)
 _PAUSE_S = 0.05  # between looks at a fleet that can't answer now, if nothing changes
@@ -31,26 +30,11 @@ _PAUSE_S = 0.05  # between looks at a fleet that can't answer now, if nothing ch
 Floats = npt.NDArray[np.float32]
 
 
-class _Call(Protocol):
-    def result(self) -> HostAnswer: ...
-    def cancel(self) -> None: ...
-
-
-class Searcher(Protocol):
-    """What is needed of the connections to the hosts."""
-
-    def search(
-        self, address: str, space_id: str, vectors: Floats, queries: Sequence[ann_pb2.SearchQuery], timeout_s: float
-    ) -> _Call:
-        """Begin a search."""
-
-
 @dataclass(slots=True)
 class _Round:
     """What a batch has so far: vectors by space ([n, D], of E interests [n, E, D]), answers by shard."""
 
-    queries: Sequence[Query]
-    messages: list[ann_pb2.SearchQuery]
+    pieces: Sequence[Pending]
     deadline: float
     vectors: dict[Space, Floats] = field(default_factory=dict)
     answers: dict[int, tuple[Leg, HostAnswer]] = field(default_factory=dict)
@@ -72,10 +56,10 @@ class Engine:
     """Answers micro-batches. Thread-safe."""
 
     def __init__(
-        self, fleet: Fleet, shelf: TowerShelf, searcher: Searcher, *, search_timeout_s: float, patience_s: float
+        self, fleet: Fleet, towers: HeldTowers, hosts: HostConnections, *, search_timeout_s: float, patience_s: float
     ) -> None:
         """`patience_s`: how long a shard without any host is waited for; a tower that is loading, to the deadline."""
-        self._fleet, self._shelf, self._searcher = fleet, shelf, searcher
+        self._fleet, self._towers, self._hosts = fleet, towers, hosts
         self._search_timeout_s, self._patience_s = search_timeout_s, patience_s
 
     def answer(self, batch: Sequence[Pending]) -> None:
@@ -106,8 +90,7 @@ class Engine:
                 piece.fail(error)
 
     def _settle(self, pieces: Sequence[Pending], started: float) -> None:
-        queries = [piece.query for piece in pieces]
-        work = _Round(queries, [query_message(q.terms) for q in queries], max(piece.deadline for piece in pieces))
+        work = _Round(pieces, max(piece.deadline for piece in pieces))
         plan = self._gather(work)
         for position, piece in enumerate(pieces):
             piece.settle(_merge(work, plan, position, queue_s=started - piece.entered))
@@ -120,7 +103,7 @@ class Engine:
             prefer = plan.legs[0].space if plan.one_space else None
             work.attempts += 1
             missing = [leg for leg in plan.legs if not _has(work, leg)]
-            if self._embed(work, missing) and self._ask(work, missing):
+            if self._embed(work, missing) and self._search(work, missing):
                 return plan
 
     def _plan(self, work: _Round, prefer: Space | None) -> Plan:
@@ -142,22 +125,22 @@ class Engine:
         """Make the vectors that the legs need; False where a tower was let go meanwhile."""
         started = time.perf_counter()
         for space in {leg.space for leg in legs} - work.vectors.keys():
-            tower = self._shelf.get(space)
+            tower = self._towers.get(space)
             if tower is None:
                 self._fleet.towers_changed()
                 return False
-            work.vectors[space] = tower.embed([query.user for query in work.queries])
+            work.vectors[space] = tower.embed([piece.user for piece in work.pieces])
         work.tower_s += time.perf_counter() - started
         return True
 
-    def _ask(self, work: _Round, legs: Sequence[Leg]) -> bool:
+    def _search(self, work: _Round, legs: Sequence[Leg]) -> bool:
         """Search on all legs at once and keep what they answer; False where one did not."""
         started = time.perf_counter()
         left = work.left()
         if left <= 0:
             return False
         timeout = min(left, self._search_timeout_s)
-        calls = [self._search(work, leg, timeout) for leg in legs]
+        calls = self._hosts.search([_host_search(work, leg) for leg in legs], timeout)
         complete = True
         try:
             for leg, call in zip(legs, calls, strict=True):
@@ -170,16 +153,7 @@ class Engine:
             work.search_s += time.perf_counter() - started
         return complete
 
-    def _search(self, work: _Round, leg: Leg, timeout_s: float) -> _Call:
-        """A user with several vectors is as many queries, one after another."""
-        vectors, interests = work.vectors[leg.space], work.interests(leg.space)
-        messages = work.messages
-        if interests > 1:
-            vectors = vectors.reshape(-1, vectors.shape[-1])
-            messages = [message for message in messages for _ in range(interests)]
-        return self._searcher.search(leg.address, leg.build.space_id, vectors, messages, timeout_s)
-
-    def _collect(self, work: _Round, leg: Leg, call: _Call, *, ours: bool) -> bool:
+    def _collect(self, work: _Round, leg: Leg, call: SearchCall, *, ours: bool) -> bool:
         """Keep one leg's answer. `ours`: a deadline that passes is the requests' own, and says nothing of the host."""
         try:
             found = call.result()
@@ -203,30 +177,34 @@ class Engine:
         return True
 
 
+def _host_search(work: _Round, leg: Leg) -> HostSearch:
+    """What a leg's host is asked; a user with several vectors is as many queries, one after another."""
+    vectors, interests = work.vectors[leg.space], work.interests(leg.space)
+    queries = [piece.query for piece in work.pieces for _ in range(interests)]
+    return HostSearch(leg.address, leg.build.space_id, vectors.reshape(-1, vectors.shape[-1]), queries)
+
+
 def _has(work: _Round, leg: Leg) -> bool:
     """Whether an earlier round brought this shard's answer in the space that the plan is for."""
     held = work.answers.get(leg.build.shard)
     return held is not None and held[0].space == leg.space and held[0].build.shards == leg.build.shards
 
 
-def _merge(work: _Round, plan: Plan, position: int, queue_s: float) -> Answer:
+def _merge(work: _Round, plan: Plan, position: int, queue_s: float) -> CandidateAnswer:
     started = time.perf_counter()
-    query = work.queries[position]
+    piece = work.pieces[position]
+    k = piece.query.k
     found = [work.answers[leg.build.shard][1] for leg in plan.legs]
-    item_ids, scores, truncated = [], [], False
+    by_shard = []
     for leg, answer in zip(plan.legs, found, strict=True):
         interests = work.interests(leg.space)
-        lists = slice(position * interests, (position + 1) * interests)
-        names, best = by_nearest(answer.item_ids[lists], answer.scores[lists], query.terms.k)
-        item_ids.append(names)
-        scores.append(best)
-        truncated |= any(answer.truncated[lists])
+        by_shard.append(by_nearest(answer.hits[position * interests : (position + 1) * interests], k))
     sources, of_shard = _sources(found, plan)
     source_of_item: list[int] = []
     if len(sources) == 1:
-        merged, merged_scores = by_score(item_ids, scores, query.terms.k)
+        merged, merged_scores = by_score(by_shard, k)
     else:
-        merged, merged_scores, shards = by_rank(item_ids, scores, query.terms.k)
+        merged, merged_scores, shards = by_rank(by_shard, k)
         source_of_item = [of_shard[shard] for shard in shards]
     timings = Timings(
         queue_us=int(queue_s * 1e6),
@@ -234,10 +212,10 @@ def _merge(work: _Round, plan: Plan, position: int, queue_s: float) -> Answer:
         search_us=int(work.search_s * 1e6),
         host_search_us=max(answer.search_us for answer in found),
         merge_us=int((time.perf_counter() - started) * 1e6),
-        batch_size=len(work.queries),
+        batch_size=len(work.pieces),
         attempts=work.attempts,
     )
-    return Answer(
+    return CandidateAnswer(
         item_ids=merged,
         scores=merged_scores,
         sources=sources,
@@ -245,10 +223,10 @@ def _merge(work: _Round, plan: Plan, position: int, queue_s: float) -> Answer:
         by_rank=len(sources) > 1,
         shards_asked=len(plan.legs),
         shards_answered=len(found),
-        known=query.known,
-        user_us=query.user_us,
+        known=piece.known,
+        user_us=piece.user_us,
         timings=timings,
-        truncated=truncated,
+        truncated=any(hits.truncated for hits in by_shard),
     )
 
 

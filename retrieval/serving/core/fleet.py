@@ -144,7 +144,7 @@ class Fleet:
         self._changed.notify_all()
 
 
-def ask(fleet: Fleet, address: str, metadata: Callable[[str], HostMetadata]) -> None:
+def refresh(fleet: Fleet, address: str, metadata: Callable[[str], HostMetadata]) -> None:
     """Ask one host what it serves and note the outcome."""
     try:
         fleet.heard(address, metadata(address))

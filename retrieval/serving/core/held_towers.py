@@ -32,8 +32,8 @@ class Tower(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """A tower on the shelf, or why it isn't there. `loaded_at` in µs since 1970."""
+class HeldTower:
+    """A tower that is held, or why it isn't loaded. `loaded_at` in µs since 1970."""
 
     version: ModelVersion
     tower: Tower | None
@@ -43,12 +43,13 @@ class Held:
     failures: int = 0
 
 
-class TowerShelf:
+class HeldTowers:
     """Loads wanted towers in a background thread. `get` never blocks. Thread-safe."""
 
-    def __init__(self, load: Callable[[ModelVersion], Tower], *, kept: int) -> None:
-        self._load, self._kept = load, kept
-        self._held: dict[ModelVersion, Held] = {}
+    def __init__(self, load: Callable[[ModelVersion], Tower], *, latest: int) -> None:
+        """`latest`: so many of the latest versions stay loaded, whether a host needs them or not."""
+        self._load, self._latest_held = load, latest
+        self._held: dict[ModelVersion, HeldTower] = {}
         self._needed: list[Space] = []
         self._latest: list[ModelVersion] = []
         self._wake = threading.Event()
@@ -86,8 +87,8 @@ class TowerShelf:
         """Whether `get` would give a tower."""
         return self.get(space) is not None
 
-    def held(self) -> list[Held]:
-        """Everything on the shelf, and what failed to get there, by version."""
+    def held(self) -> list[HeldTower]:
+        """Every tower that is loaded, or could not be, by version."""
         return [held for _, held in sorted(self._held.copy().items())]
 
     def _run(self) -> None:
@@ -99,7 +100,7 @@ class TowerShelf:
             self._let_go()
 
     def _wanted(self) -> list[ModelVersion]:
-        return list(dict.fromkeys([version for version, _ in self._needed] + self._latest[: self._kept]))
+        return list(dict.fromkeys([version for version, _ in self._needed] + self._latest[: self._latest_held]))
 
     def _next(self) -> ModelVersion | None:
         now = time.monotonic()
@@ -115,23 +116,23 @@ class TowerShelf:
             tower = self._load(version)
         except RetrievalError as error:
             self._failed(version, failures, str(error))
-        except Exception as error:  # noqa: BLE001 - the shelf goes on
+        except Exception as error:  # noqa: BLE001 - loading goes on
             _log.exception("user tower %s failed in a way that was not foreseen", version)
             self._failed(version, failures, f"{type(error).__name__}: {error}")
         else:
-            self._held[version] = Held(version, tower, time.time_ns() // 1000)
+            self._held[version] = HeldTower(version, tower, time.time_ns() // 1000)
             _log.info("user tower %s is ready (space %s)", version, tower.space_id[:12])
             self._on_change()
 
     def _failed(self, version: ModelVersion, failures: int, error: str) -> None:
         wait = min(_FIRST_RETRY_S * 2**failures, _LONGEST_RETRY_S)
-        self._held[version] = Held(version, None, 0, error, time.monotonic() + wait, failures + 1)
+        self._held[version] = HeldTower(version, None, 0, error, time.monotonic() + wait, failures + 1)
         _log.warning("user tower %s can't be loaded, again in %.0f s: %s", version, wait, error)
 
     def _let_go(self) -> None:
         """Drop what no host needs and is not among the latest; never one that is needed, however many those are."""
         ready = sorted((version for version, held in self._held.items() if held.tower is not None), reverse=True)
-        stay = set(self._wanted()) | set(ready[: self._kept])
+        stay = set(self._wanted()) | set(ready[: self._latest_held])
         for version in [version for version in self._held if version not in stay]:
             del self._held[version]
             _log.info("user tower %s is let go", version)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from retrieval.data import Dataset
-from retrieval.serving.wire.messages import value_message
+from retrieval.serving.wire.user_messages import value_message
 from retrieval.v1 import user_pb2
 
 _USERS_AT_ONCE = 2048

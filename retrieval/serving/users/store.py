@@ -13,6 +13,8 @@ import lmdb
 from google.protobuf.message import DecodeError
 
 from retrieval.errors import ArtifactError, NotFoundError, UnavailableError
+from retrieval.serving.core.candidates import StoredUser
+from retrieval.serving.wire.user_messages import read_history, read_values
 from retrieval.v1 import user_pb2
 
 _LONGEST_KEY = 480  # LMDB's own limit is 511 bytes
@@ -41,7 +43,12 @@ class UserStore:
         except (lmdb.Error, OSError) as error:
             raise ArtifactError(f"{folder}: not a user store that can be opened: {error}") from error
 
-    def get(self, user_id: str) -> user_pb2.UserRecord | None:
+    def get(self, user_id: str) -> StoredUser | None:
+        """A user's history and profile, or None. Raises as `record` does."""
+        record = self.record(user_id)
+        return None if record is None else StoredUser(read_history(record.history), read_values(record.profile))
+
+    def record(self, user_id: str) -> user_pb2.UserRecord | None:
         """A user's record, or None. Raises UnavailableError (can't be read), ArtifactError (the record is damaged)."""
         try:
             with self._environment.begin() as transaction:
@@ -99,7 +106,7 @@ def _key(user_id: str) -> bytes:
     return b"u" + raw if len(raw) <= _LONGEST_KEY else b"h" + hashlib.sha256(raw).digest()
 
 
-class UserStoreDoor:
+class LazyUserStore:
     """A user store that may not be there yet: found when it appears, without a restart of the service."""
 
     def __init__(self, folder: Path, *, gib: int, retry_s: float = 2.0) -> None:
@@ -109,8 +116,8 @@ class UserStoreDoor:
         self._lock = threading.Lock()
         self.error = ""
 
-    def get(self, user_id: str) -> user_pb2.UserRecord | None:
-        """A user's record; None where the user, or the whole store, is unknown."""
+    def get(self, user_id: str) -> StoredUser | None:
+        """A user's history and profile; None where the user, or the whole store, is unknown."""
         store = self._open()
         return None if store is None else store.get(user_id)
 

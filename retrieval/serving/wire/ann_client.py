@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import cast
 
 import grpc
 import numpy as np
-import numpy.typing as npt
 
 from retrieval.errors import RetrievalError, SpaceMismatchError, UnavailableError
-from retrieval.serving.ann.host import Terms
-from retrieval.serving.ann.servicer import METADATA_TRAILER
+from retrieval.serving.core.hosts import HostAnswer, HostRefusedError, HostSearch
 from retrieval.serving.core.metadata import HostMetadata
-from retrieval.serving.wire.filters import filter_message
-from retrieval.serving.wire.messages import read_metadata
+from retrieval.serving.wire.host_messages import METADATA_TRAILER, query_message, read_answer, read_metadata
 from retrieval.serving.wire.status import read_error
 from retrieval.types import BuildId
 from retrieval.v1 import ann_pb2, ann_pb2_grpc
@@ -33,27 +29,8 @@ CHANNEL_OPTIONS = (
 )
 
 
-class HostRefusedError(SpaceMismatchError):
-    """A host serves another space; `metadata` is what it serves, where it said so."""
-
-    def __init__(self, message: str, metadata: HostMetadata | None) -> None:
-        super().__init__(message)
-        self.metadata = metadata
-
-
-@dataclass(frozen=True, slots=True)
-class HostAnswer:
-    """A host's hits for each query (ids, scores float32, ended by a budget), what it searched, its own time in µs."""
-
-    item_ids: Sequence[Sequence[str]]
-    scores: Sequence[npt.NDArray[np.float32]]
-    truncated: Sequence[bool]
-    metadata: HostMetadata
-    search_us: int
-
-
-class SearchCall:
-    """A search under way."""
+class RemoteSearch:
+    """A search under way on a host: a SearchCall of the core."""
 
     def __init__(self, address: str, model: str, future: grpc.Future[ann_pb2.SearchResponse]) -> None:
         self._address, self._model, self._future = address, model, future
@@ -66,13 +43,7 @@ class SearchCall:
             raise UnavailableError(f"{self._address}: the search was called off") from None
         except grpc.RpcError as error:
             raise _refusal(error, self._address, self._model) from error
-        return HostAnswer(
-            [hit.item_ids for hit in response.hits],
-            [np.frombuffer(hit.scores, "<f4") for hit in response.hits],
-            [hit.truncated for hit in response.hits],
-            read_metadata(response.metadata, self._model),
-            response.search_us,
-        )
+        return read_answer(response, self._model)
 
     def cancel(self) -> None:
         """Give the search up."""
@@ -113,22 +84,27 @@ class AnnClient:
             raise read_error(error, address) from error
         return read_metadata(response.metadata, self._model)
 
-    def search(
-        self,
-        address: str,
-        space_id: str,
-        vectors: npt.NDArray[np.float32],
-        queries: Sequence[ann_pb2.SearchQuery],
-        timeout_s: float,
-    ) -> SearchCall:
-        """Begin a search for `vectors` float32 [n, D] of the space `space_id`."""
+    def search(self, searches: Sequence[HostSearch], timeout_s: float) -> list[RemoteSearch]:
+        """Begin a search on each of several hosts."""
+        # hosts of one plan are asked the same: each query becomes a message once
+        messages: dict[int, ann_pb2.SearchQuery] = {}
+        calls = []
+        for search in searches:
+            for query in search.queries:
+                if id(query) not in messages:
+                    messages[id(query)] = query_message(query)
+            calls.append(self._begin(search, [messages[id(query)] for query in search.queries], timeout_s))
+        return calls
+
+    def _begin(self, search: HostSearch, queries: Sequence[ann_pb2.SearchQuery], timeout_s: float) -> RemoteSearch:
         request = ann_pb2.SearchRequest(
             model=self._model,
-            space_id=space_id,
-            vectors=np.ascontiguousarray(vectors, "<f4").tobytes(),
+            space_id=search.space_id,
+            vectors=np.ascontiguousarray(search.vectors, "<f4").tobytes(),
             queries=queries,
         )
-        return SearchCall(address, self._model, self._stub(address).Search.future(request, timeout=timeout_s))
+        future = self._stub(search.address).Search.future(request, timeout=timeout_s)
+        return RemoteSearch(search.address, self._model, future)
 
     def forget(self, address: str) -> None:
         """Close the connection to a host that is gone."""
@@ -151,18 +127,6 @@ class AnnClient:
                     channel = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
                     held = self._stubs[address] = (channel, ann_pb2_grpc.AnnHostStub(channel))
         return held[1]
-
-
-def query_message(terms: Terms) -> ann_pb2.SearchQuery:
-    """One query's terms as the message that every host of a plan is sent."""
-    return ann_pb2.SearchQuery(
-        k=terms.k,
-        ef=terms.ef or 0,
-        exclude_item_ids=terms.exclude,
-        filter=filter_message(terms.wanted),
-        visit_budget=terms.visits,
-        time_budget_us=terms.time_us,
-    )
 
 
 def _refusal(error: grpc.RpcError, address: str, model: str) -> RetrievalError:

@@ -14,17 +14,17 @@ _MAX_VALUES = 10_000
 _TOGETHER: dict[str, Callable[[tuple[Filter, ...]], Filter]] = {"all": AllOf, "some": SomeOf, "none": NoneOf}
 
 
-def filter_message(wanted: Filter | None) -> filter_pb2.Filter | None:
+def filter_message(given: Filter | None) -> filter_pb2.Filter | None:
     """A filter as its message; conjunctions within a conjunction are laid flat."""
-    if wanted is None:
+    if given is None:
         return None
-    return filter_pb2.Filter(conditions=[_condition_message(part) for part in _flat(wanted)])
+    return filter_pb2.Filter(conditions=[_condition_message(part) for part in _flat(given)])
 
 
-def _flat(wanted: Filter) -> list[Filter]:
-    if isinstance(wanted, AllOf):
-        return [part for inner in wanted.filters for part in _flat(inner)]
-    return [wanted]
+def _flat(given: Filter) -> list[Filter]:
+    if isinstance(given, AllOf):
+        return [part for inner in given.filters for part in _flat(inner)]
+    return [given]
 
 
 def _condition_message(part: Filter) -> filter_pb2.Condition:

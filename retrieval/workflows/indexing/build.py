@@ -14,11 +14,13 @@ from retrieval.data.config import parse_moment
 from retrieval.errors import ArtifactError, ConfigError, GateError, NotFoundError
 from retrieval.evaluation.ranking import NEVER, first_times
 from retrieval.features import Features
-from retrieval.index import ExpectedShard, IndexConfig, verify_build
 from retrieval.index.build import BuildReport, build_index
+from retrieval.index.config import IndexConfig
 from retrieval.index.corpus import Corpus, build_inputs_hash, make_corpus
 from retrieval.index.encode import ItemEncoder
 from retrieval.index.files import ITEM_ID
+from retrieval.index.metadata import ExpectedShard
+from retrieval.index.verify import verify_build
 from retrieval.registry import BuildRow, Registry, VersionRow
 from retrieval.storage import ArtifactStore, read_manifest
 from retrieval.towers.runtime import UserTower, load_user_tower

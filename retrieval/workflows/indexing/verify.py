@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from retrieval.errors import ArtifactError, NotFoundError
-from retrieval.index import ExpectedShard, ShardMetadata, shard_folder, verify_build
 from retrieval.index.encode import ItemEncoder, encode_items
 from retrieval.index.files import ITEM_ID
 from retrieval.index.golden import GOLDEN, read_golden
+from retrieval.index.metadata import ExpectedShard, ShardMetadata
+from retrieval.index.verify import shard_folder, verify_build
 from retrieval.observability import track
 from retrieval.types import BuildId
 from retrieval.workflows.workspace import Workspace

@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from retrieval.index import IndexConfig, Shard, open_shard
 from retrieval.index.build import BuildReport, build_index
+from retrieval.index.config import IndexConfig
 from retrieval.index.corpus import make_corpus
+from retrieval.index.shard import Shard, open_shard
 from retrieval.storage import ArtifactStore
 from retrieval.types import BuildId, ModelVersion, SpaceId
 

@@ -15,16 +15,19 @@ import pyarrow as pa
 import pytest
 
 from retrieval.errors import ArtifactError, ConflictError, DataError, GateError
-from retrieval.index import ExpectedShard, IndexConfig, open_shard, shard_of, verify_build
 from retrieval.index.build import build_index
 from retrieval.index.canary import read_canary
+from retrieval.index.config import IndexConfig
 from retrieval.index.corpus import build_inputs_hash, make_corpus
 from retrieval.index.encode import encode_items
 from retrieval.index.golden import read_golden
 from retrieval.index.measure import measured_recall
-from retrieval.index.metadata import read_metadata
+from retrieval.index.metadata import ExpectedShard, read_metadata
 from retrieval.index.query import Answer
+from retrieval.index.shard import open_shard
+from retrieval.index.sharding import shard_of
 from retrieval.index.staging import staged_build
+from retrieval.index.verify import verify_build
 from retrieval.storage import ArtifactStore, hash_file, read_manifest
 from retrieval.types import BuildId, ModelVersion, SpaceId
 

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrieval.errors import RequestError
-from retrieval.index import AllOf, AnyOf, Filter, Hits, Range, Shard
+from retrieval.index import AllOf, AnyOf, Filter, Hits, Range
 from retrieval.index.scan import best
+from retrieval.index.shard import Shard
 
 
 def exact(vectors: np.ndarray, query: np.ndarray, k: int, allowed: set[int] | None = None) -> list[tuple[str, float]]:

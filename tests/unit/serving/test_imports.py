@@ -18,3 +18,16 @@ assert not [name for name in sys.modules if name.startswith("retrieval.training.
 def test_nothing_that_serves_imports_torch() -> None:
     done = subprocess.run([sys.executable, "-W", "error", "-c", PROGRAM], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+CLIENT = """
+import sys
+import retrieval.serving.wire.ann_client
+loaded = {"retrieval.index._native", "retrieval.index.shard", "retrieval.serving.ann", "onnxruntime"} & set(sys.modules)
+assert not loaded, loaded
+"""
+
+
+def test_a_client_of_ann_hosts_loads_no_search_core() -> None:
+    done = subprocess.run([sys.executable, "-W", "error", "-c", CLIENT], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from retrieval.errors import ArtifactError, NotFoundError, RequestError, SpaceMismatchError, UnavailableError
-from retrieval.index import AnyOf, VerifiedShards
-from retrieval.serving.ann.host import AnnHost, Terms
+from retrieval.index import AnyOf, Query
+from retrieval.index.verified import VerifiedShards
+from retrieval.serving.ann.host import AnnHost
+from retrieval.serving.core.hosts import HostAnswer, HostRefusedError
 from retrieval.storage import ArtifactStore
 from retrieval.types import BuildId
 from tests.serving_world import World
@@ -29,7 +31,7 @@ def host_on(store: ArtifactStore, build: BuildId, *, shard: int = 0) -> AnnHost:
     return host
 
 
-def queries(count: int = 1, dim: int = 16) -> np.ndarray:
+def vectors(count: int = 1, dim: int = 16) -> np.ndarray:
     made = np.random.default_rng(3).normal(size=(count, dim)).astype(np.float32)
     return made / np.linalg.norm(made, axis=1, keepdims=True)
 
@@ -56,18 +58,18 @@ def test_vectors_of_another_space_are_refused(world: World) -> None:
     one, two = world.builds
     host = host_on(world.store, one)
     first, second = (made.space_id for made in world.versions)
-    hits, metadata = host.search("demo", first, queries(2), [Terms(3), Terms(5, exclude=["i1"])])
-    assert [len(hit.item_ids) for hit in hits] == [3, 5]
-    assert metadata.active is not None
-    assert metadata.active.space_id == first
-    with pytest.raises(SpaceMismatchError, match=first):
-        host.search("demo", second, queries(), [Terms(3)])
+    answer = host.search("demo", first, vectors(2), [Query(3), Query(5, exclude=["i1"])])
+    assert [len(hits.item_ids) for hits in answer.hits] == [3, 5]
+    assert answer.metadata == host.metadata()
+    with pytest.raises(HostRefusedError, match=first) as refused:
+        host.search("demo", second, vectors(), [Query(3)])
+    assert refused.value.metadata == host.metadata()
     host.load(two)
     with pytest.raises(SpaceMismatchError):  # standing by is not serving
-        host.search("demo", second, queries(), [Terms(3)])
+        host.search("demo", second, vectors(), [Query(3)])
     host.activate(two)
     with pytest.raises(SpaceMismatchError, match="demo@2"):
-        host.search("demo", first, queries(), [Terms(3)])
+        host.search("demo", first, vectors(), [Query(3)])
 
 
 def test_a_search_under_way_finishes_on_the_build_it_began_with(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,9 +85,9 @@ def test_a_search_under_way_finishes_on_the_build_it_began_with(world: World, mo
         return real(*arguments, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(shard, "search", slow)
-    found: list[object] = []
+    found: list[HostAnswer] = []
     thread = threading.Thread(
-        target=lambda: found.append(host.search("demo", world.versions[0].space_id, queries(), [Terms(4)]))
+        target=lambda: found.append(host.search("demo", world.versions[0].space_id, vectors(), [Query(4)]))
     )
     thread.start()
     assert begun.wait(10)
@@ -93,9 +95,9 @@ def test_a_search_under_way_finishes_on_the_build_it_began_with(world: World, mo
     host.activate(two)
     go.set()
     thread.join(10)
-    hits, metadata = found[0]  # type: ignore[misc]
-    assert metadata.active.build == one
-    assert len(hits[0].item_ids) == 4
+    [answer] = found
+    assert answer.metadata.active.build == one  # type: ignore[union-attr]
+    assert len(answer.hits[0].item_ids) == 4
 
 
 @pytest.mark.parametrize("name", ["graph.hnsw", "vectors.npy", "items.arrow", "metadata.json", "MANIFEST.json"])
@@ -114,7 +116,7 @@ def test_a_damaged_build_is_refused_by_name_and_the_old_one_serves(
     assert host.metadata().standby is None
     with pytest.raises(SpaceMismatchError):
         host.activate(two)
-    assert host.search("demo", world.versions[0].space_id, queries(), [Terms(3)])[1].active.build == one  # type: ignore[union-attr]
+    assert host.search("demo", world.versions[0].space_id, vectors(), [Query(3)]).metadata.active.build == one  # type: ignore[union-attr]
 
 
 def test_the_shard_of_another_build_in_its_place_is_refused(world: World, store: ArtifactStore) -> None:
@@ -144,10 +146,9 @@ def test_the_build_before_comes_back_without_being_read_again(
     monkeypatch.setattr("retrieval.index.shard.verify_shard", never)
     host.load(one)
     host.activate(one)
-    hits, metadata = host.search("demo", world.versions[0].space_id, queries(), [Terms(3)])
-    assert len(hits[0].item_ids) == 3
-    assert metadata.active is not None
-    assert metadata.active.build == one
+    answer = host.search("demo", world.versions[0].space_id, vectors(), [Query(3)])
+    assert len(answer.hits[0].item_ids) == 3
+    assert answer.metadata.active.build == one  # type: ignore[union-attr]
     monkeypatch.undo()
     host.load(two)
     host.activate(two)
@@ -174,16 +175,16 @@ def test_losing_the_store_leaves_the_build_in_place(world: World, store: Artifac
     shutil.rmtree(tmp_path / "store")
     with pytest.raises(NotFoundError):
         host.load(world.builds[1])
-    hits, _ = host.search("demo", world.versions[0].space_id, queries(), [Terms(5, wanted=AnyOf("colour", ("red",)))])
-    assert len(hits[0].item_ids) == 5
+    answer = host.search("demo", world.versions[0].space_id, vectors(), [Query(5, filter=AnyOf("colour", ("red",)))])
+    assert len(answer.hits[0].item_ids) == 5
 
 
 def test_takedowns_hold_for_every_build_that_is_or_will_be_loaded(world: World) -> None:
     one, two = world.builds
 
     def answered(host: AnnHost, version: int) -> set[str]:
-        hits, _ = host.search("demo", world.versions[version].space_id, queries(), [Terms(2000)])
-        return set(hits[0].item_ids)
+        answer = host.search("demo", world.versions[version].space_id, vectors(), [Query(2000)])
+        return set(answer.hits[0].item_ids)
 
     host = AnnHost("h", "demo", 0, world.store)
     host.load(one)
@@ -206,9 +207,9 @@ def test_takedowns_hold_for_every_build_that_is_or_will_be_loaded(world: World) 
 def test_an_empty_host_says_so(world: World) -> None:
     host = AnnHost("h", "demo", 0, world.store)
     with pytest.raises(UnavailableError, match="no build"):
-        host.search("demo", "x", queries(), [Terms(1)])
+        host.search("demo", "x", vectors(), [Query(1)])
     with pytest.raises(RequestError, match="other"):
-        host.search("other", "x", queries(), [Terms(1)])
+        host.search("other", "x", vectors(), [Query(1)])
 
 
 def test_loads_at_once_end_with_one_of_them_standing_by(world: World) -> None:

@@ -9,7 +9,7 @@ import pytest
 from retrieval.errors import UnavailableError
 from retrieval.registry import Registry
 from retrieval.serving.ann.host import AnnHost
-from retrieval.serving.ann.registration import AnnDuties, LastBuild
+from retrieval.serving.ann.registration import HostRegistration, LastBuild
 from retrieval.serving.registry_link import RegistryLink
 from retrieval.types import BuildId
 from tests.serving_fleet import write_workspace
@@ -22,9 +22,11 @@ def registry(world: World) -> Registry:
     return write_workspace(world, deployed=0)
 
 
-def duties_of(world: World, tmp_path: Path, connect: Callable[[], Registry] | None) -> tuple[AnnHost, AnnDuties]:
+def registration_of(
+    world: World, tmp_path: Path, connect: Callable[[], Registry] | None
+) -> tuple[AnnHost, HostRegistration]:
     host = AnnHost("ann-0-0", "demo", 0, world.store)
-    duties = AnnDuties(
+    registration = HostRegistration(
         host,
         RegistryLink(connect),
         LastBuild(tmp_path / "ann-0-0.json"),
@@ -33,7 +35,7 @@ def duties_of(world: World, tmp_path: Path, connect: Callable[[], Registry] | No
         reconcile_s=0.02,
         ready=lambda _: None,
     )
-    return host, duties
+    return host, registration
 
 
 def serves(host: AnnHost) -> BuildId | None:
@@ -58,8 +60,8 @@ def away() -> Registry:
 
 def test_a_host_starts_with_what_is_deployed_and_follows(world: World, tmp_path: Path, registry: Registry) -> None:
     one, two = world.builds
-    host, duties = duties_of(world, tmp_path, connection(world))
-    duties.start()
+    host, registration = registration_of(world, tmp_path, connection(world))
+    registration.start()
     assert serves(host) == one
     until(lambda: bool(registry.hosts("demo", role="ann", alive_within_s=60)))
     [row] = registry.hosts("demo", role="ann")
@@ -68,24 +70,24 @@ def test_a_host_starts_with_what_is_deployed_and_follows(world: World, tmp_path:
     until(lambda: serves(host) == two)
     registry.finish_deployment(registry.start_deployment(one, kind="rollback").id, "done")
     until(lambda: serves(host) == one)
-    duties.stop()
+    registration.stop()
     assert registry.hosts("demo", role="ann", alive_within_s=60) == []
     registry.close()
 
 
 def test_a_deployment_under_way_drives_the_hosts_itself(world: World, tmp_path: Path, registry: Registry) -> None:
     one, two = world.builds
-    host, duties = duties_of(world, tmp_path, connection(world))
-    duties.start()
+    host, registration = registration_of(world, tmp_path, connection(world))
+    registration.start()
     running = registry.start_deployment(two)
     host.load(two)
     host.activate(two)
-    duties.changed()
+    registration.changed()
     time.sleep(0.3)  # a dozen rounds of reconciling
     assert serves(host) == two
     registry.finish_deployment(running.id, "failed")
     until(lambda: serves(host) == one)
-    duties.stop()
+    registration.stop()
     registry.close()
 
 
@@ -95,35 +97,35 @@ def test_a_restart_in_a_deployment_comes_back_with_what_was_served(
     _, two = world.builds
     LastBuild(tmp_path / "ann-0-0.json").write(two)
     registry.start_deployment(two)
-    host, duties = duties_of(world, tmp_path, connection(world))
-    duties.start()
+    host, registration = registration_of(world, tmp_path, connection(world))
+    registration.start()
     assert serves(host) == two
-    duties.stop()
+    registration.stop()
     registry.close()
 
 
 def test_without_the_registry_the_remembered_build_is_served(world: World, tmp_path: Path) -> None:
     LastBuild(tmp_path / "ann-0-0.json").write(world.builds[1])
-    host, duties = duties_of(world, tmp_path, away)
-    duties.start()
+    host, registration = registration_of(world, tmp_path, away)
+    registration.start()
     assert serves(host) == world.builds[1]
-    duties.stop()
+    registration.stop()
 
 
 def test_a_registry_that_comes_back_is_listened_to(world: World, tmp_path: Path, registry: Registry) -> None:
     there = False
-    host, duties = duties_of(world, tmp_path, lambda: connection(world)() if there else away())
-    duties.start()
+    host, registration = registration_of(world, tmp_path, lambda: connection(world)() if there else away())
+    registration.start()
     assert serves(host) is None
     there = True
     until(lambda: serves(host) == world.builds[0])
-    duties.stop()
+    registration.stop()
     registry.close()
 
 
 def test_a_build_that_can_not_be_loaded_leaves_the_old_one(world: World, tmp_path: Path, registry: Registry) -> None:
-    host, duties = duties_of(world, tmp_path, connection(world))
-    duties.start()
+    host, registration = registration_of(world, tmp_path, connection(world))
+    registration.start()
     vectors = world.root / "store" / "builds" / "demo" / "2" / "shard-0-of-2" / "vectors.npy"
     whole = vectors.read_bytes()
     try:
@@ -133,7 +135,7 @@ def test_a_build_that_can_not_be_loaded_leaves_the_old_one(world: World, tmp_pat
         assert serves(host) == world.builds[0]
     finally:
         vectors.write_bytes(whole)
-    duties.stop()
+    registration.stop()
     registry.close()
 
 

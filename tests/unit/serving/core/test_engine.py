@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 
 from retrieval.errors import DeadlineError, RequestError, RetrievalError, UnavailableError
-from retrieval.serving.ann.host import Terms
+from retrieval.index import Hits, Query
+from retrieval.serving.core.answer import CandidateAnswer
 from retrieval.serving.core.engine import Engine
 from retrieval.serving.core.fleet import Fleet
-from retrieval.serving.core.held_towers import Tower, TowerShelf
+from retrieval.serving.core.held_towers import HeldTowers, Tower
+from retrieval.serving.core.hosts import HostAnswer, HostRefusedError, HostSearch
 from retrieval.serving.core.metadata import HostMetadata, ServedBuild
-from retrieval.serving.core.query import Answer, Pending, Query
-from retrieval.serving.wire.ann_client import HostAnswer, HostRefusedError
+from retrieval.serving.core.pending import Pending
 from retrieval.towers.runtime import UserInput
 from retrieval.types import BuildId, ModelVersion, SpaceId
-from retrieval.v1 import ann_pb2
 
 
 class StandInTower:
@@ -87,10 +87,11 @@ class Hosts:
     def __init__(self, **hosts: StandInHost) -> None:
         self.hosts = hosts
 
-    def search(
-        self, address: str, space_id: str, vectors: np.ndarray, queries: Sequence[ann_pb2.SearchQuery], timeout_s: float
-    ) -> _Call:
-        host = self.hosts[address]
+    def search(self, searches: Sequence[HostSearch], timeout_s: float) -> list[_Call]:
+        return [self._begin(search, timeout_s) for search in searches]
+
+    def _begin(self, search: HostSearch, timeout_s: float) -> _Call:
+        host, address, vectors, queries = self.hosts[search.address], search.address, search.vectors, search.queries
 
         def answer() -> HostAnswer:
             host.before()
@@ -101,7 +102,7 @@ class Hosts:
                 raise DeadlineError(f"{address}: silent")
             if host.down:
                 raise UnavailableError(f"{address}: down")
-            if space_id != f"space-{host.version}":
+            if search.space_id != f"space-{host.version}":
                 raise HostRefusedError("another space", host.metadata())
             assert (vectors[:, 0] == host.version).all(), "a vector of another space was searched"
             assert len(vectors) == len(queries)
@@ -109,7 +110,7 @@ class Hosts:
             ids = [[f"{host.shard}-{o}-{n}" for n in range(query.k)] for o, query in zip(of, queries, strict=True)]
             scores = [np.linspace(1, 0, query.k, dtype=np.float32) - host.shard * 1e-3 for query in queries]
             cut = [host.truncates(position) for position in range(len(queries))]
-            return HostAnswer(ids, scores, cut, host.metadata(), 7)
+            return HostAnswer([*map(Hits, ids, scores, cut)], host.metadata(), 7)
 
         return _Call(answer)
 
@@ -121,26 +122,25 @@ def engine_on(
     patience_s: float = 0.2,
     tower: Callable[[ModelVersion], Tower] = StandInTower,
 ) -> tuple[Engine, Fleet]:
-    shelf = TowerShelf(tower, kept=9)
+    held = HeldTowers(tower, latest=9)
     for number in towers:
-        shelf._fetch(ModelVersion("m", number))
-    fleet = Fleet(shelf.ready)
+        held._fetch(ModelVersion("m", number))
+    fleet = Fleet(held.ready)
     fleet.add(hosts.hosts)
     for address, host in hosts.hosts.items():
         fleet.heard(address, host.metadata())
-    return Engine(fleet, shelf, hosts, search_timeout_s=0.2, patience_s=patience_s), fleet
+    return Engine(fleet, held, hosts, search_timeout_s=0.2, patience_s=patience_s), fleet
 
 
 def ask(engine: Engine, *contexts: dict[str, object], k: int = 4, deadline_s: float = 5.0) -> list[Pending]:
     pieces = [
-        Pending(Query(UserInput(context=context), Terms(k)), time.monotonic() + deadline_s)
-        for context in contexts or ({},)
+        Pending(UserInput(context=context), Query(k), time.monotonic() + deadline_s) for context in contexts or ({},)
     ]
     engine.answer(pieces)
     return pieces
 
 
-def versions(answer: Answer) -> list[int]:
+def versions(answer: CandidateAnswer) -> list[int]:
     return [source.version.version for source in answer.sources]
 
 

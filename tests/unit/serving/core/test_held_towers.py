@@ -8,7 +8,7 @@ import pytest
 
 from retrieval.errors import ArtifactError
 from retrieval.serving.core import held_towers
-from retrieval.serving.core.held_towers import TowerShelf
+from retrieval.serving.core.held_towers import HeldTowers
 from retrieval.serving.core.planning import Space
 from retrieval.towers.runtime import UserInput
 from retrieval.types import ModelVersion, SpaceId
@@ -39,43 +39,43 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.fixture
-def shelf() -> TowerShelf:
-    made = TowerShelf(StandIn, kept=2)
+def towers() -> HeldTowers:
+    made = HeldTowers(StandIn, latest=2)
     made.start(lambda: None)
     return made
 
 
-def ready(shelf: TowerShelf) -> set[int]:
-    return {held.version.version for held in shelf.held() if held.tower is not None}
+def ready(towers: HeldTowers) -> set[int]:
+    return {held.version.version for held in towers.held() if held.tower is not None}
 
 
-def test_what_hosts_need_and_the_latest_are_loaded(shelf: TowerShelf) -> None:
-    shelf.want([space(3)], [version(9), version(8), version(7)])
-    until(lambda: ready(shelf) == {3, 8, 9})
-    shelf.stop()
+def test_what_hosts_need_and_the_latest_are_loaded(towers: HeldTowers) -> None:
+    towers.want([space(3)], [version(9), version(8), version(7)])
+    until(lambda: ready(towers) == {3, 8, 9})
+    towers.stop()
 
 
-def test_what_a_host_needs_is_never_let_go_however_old(shelf: TowerShelf) -> None:
-    shelf.want([space(1), space(2), space(3), space(4)], [version(9), version(8)])
-    until(lambda: ready(shelf) == {1, 2, 3, 4, 8, 9})
-    shelf.want([space(1)], [version(9), version(8)])
-    until(lambda: ready(shelf) == {1, 8, 9})
-    shelf.stop()
+def test_what_a_host_needs_is_never_let_go_however_old(towers: HeldTowers) -> None:
+    towers.want([space(1), space(2), space(3), space(4)], [version(9), version(8)])
+    until(lambda: ready(towers) == {1, 2, 3, 4, 8, 9})
+    towers.want([space(1)], [version(9), version(8)])
+    until(lambda: ready(towers) == {1, 8, 9})
+    towers.stop()
 
 
-def test_losing_sight_of_the_hosts_keeps_the_latest(shelf: TowerShelf) -> None:
-    shelf.want([space(1), space(2), space(3)], [])
-    until(lambda: ready(shelf) == {1, 2, 3})
-    shelf.want([], [])
-    until(lambda: ready(shelf) == {2, 3})
-    shelf.stop()
+def test_losing_sight_of_the_hosts_keeps_the_latest(towers: HeldTowers) -> None:
+    towers.want([space(1), space(2), space(3)], [])
+    until(lambda: ready(towers) == {1, 2, 3})
+    towers.want([], [])
+    until(lambda: ready(towers) == {2, 3})
+    towers.stop()
 
 
-def test_a_tower_of_another_space_is_not_given_out(shelf: TowerShelf) -> None:
-    shelf.want([space(1)], [])
-    until(lambda: shelf.ready(space(1)))
-    assert shelf.get((version(1), SpaceId("another"))) is None
-    shelf.stop()
+def test_a_tower_of_another_space_is_not_given_out(towers: HeldTowers) -> None:
+    towers.want([space(1)], [])
+    until(lambda: towers.ready(space(1)))
+    assert towers.get((version(1), SpaceId("another"))) is None
+    towers.stop()
 
 
 def test_a_damaged_tower_is_said_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,11 +87,11 @@ def test_a_damaged_tower_is_said_and_tried_again(monkeypatch: pytest.MonkeyPatch
             raise ArtifactError("model.onnx: damaged")
         return StandIn(of)
 
-    shelf = TowerShelf(load, kept=2)
-    shelf.start(lambda: None)
-    shelf.want([space(1), space(2)], [])
-    until(lambda: any("model.onnx" in held.error for held in shelf.held()))
-    assert shelf.ready(space(1))
+    towers = HeldTowers(load, latest=2)
+    towers.start(lambda: None)
+    towers.want([space(1), space(2)], [])
+    until(lambda: any("model.onnx" in held.error for held in towers.held()))
+    assert towers.ready(space(1))
     damaged = False
-    until(lambda: shelf.ready(space(2)))
-    shelf.stop()
+    until(lambda: towers.ready(space(2)))
+    towers.stop()

@@ -8,7 +8,7 @@ import pytest
 
 from retrieval.errors import ArtifactError, NotFoundError
 from retrieval.serving.users.loading import user_records
-from retrieval.serving.users.store import UserStore, UserStoreDoor
+from retrieval.serving.users.store import LazyUserStore, UserStore
 from retrieval.v1 import user_pb2
 from tests.serving_world import World
 
@@ -66,7 +66,7 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
 def test_users_who_are_gone_can_be_dropped(tmp_path: Path) -> None:
     store = UserStore.open(tmp_path / "users", gib=1, write=True)
     fill(store, {"old": record("i1"), "stays": record("i1")})
-    last = store.get("old").loaded_at  # type: ignore[union-attr]
+    last = store.record("old").loaded_at  # type: ignore[union-attr]
     fill(store, {"stays": record("i2")})
     assert store.drop_older(last + 1) == 1
     assert store.get("old") is None
@@ -84,16 +84,16 @@ def test_a_folder_that_is_no_store_is_named(tmp_path: Path) -> None:
 
 
 def test_a_store_that_appears_later_is_found(tmp_path: Path) -> None:
-    door = UserStoreDoor(tmp_path / "users", gib=1, retry_s=0.0)
-    assert door.get("a") is None
-    assert "retrieval users load" in door.error
+    users = LazyUserStore(tmp_path / "users", gib=1, retry_s=0.0)
+    assert users.get("a") is None
+    assert "retrieval users load" in users.error
     store = UserStore.open(tmp_path / "users", gib=1, write=True)
     fill(store, {"a": record("i1")})
     store.close()
-    assert door.get("a") is not None
-    assert door.count() == 1
-    assert door.error == ""
-    door.close()
+    assert users.get("a") is not None
+    assert users.count() == 1
+    assert users.error == ""
+    users.close()
 
 
 def test_records_hold_every_user_with_history_and_profile(world: World) -> None:

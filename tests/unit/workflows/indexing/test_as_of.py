@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from retrieval.data import open_dataset
 from retrieval.evaluation.ranking import first_times
-from retrieval.index import open_shard
+from retrieval.index.shard import open_shard
 from retrieval.types import BuildId
 from retrieval.workflows.evaluation.evaluate import item_vectors
 from retrieval.workflows.indexing.build import build_version_index

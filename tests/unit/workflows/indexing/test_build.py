@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from retrieval.cli.main import build_app
 from retrieval.data import Dataset
 from retrieval.errors import ArtifactError, ConfigError, ConflictError, GateError, NotFoundError, RetrievalError
-from retrieval.index import AnyOf, open_shard
+from retrieval.index import AnyOf
+from retrieval.index.shard import open_shard
 from retrieval.registry import VersionRow
 from retrieval.storage import read_manifest
 from retrieval.towers.loading import load_item_tower

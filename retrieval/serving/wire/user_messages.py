@@ -1,8 +1,8 @@
-"""Plain data of the core to and from messages of the wire."""
+"""What is known of a user, to and from messages of the wire: histories, and values by column."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -10,69 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval.errors import RequestError
-from retrieval.serving.core.metadata import HostMetadata, ServedBuild
 from retrieval.towers.runtime import EMPTY_HISTORY, History
-from retrieval.types import BuildId, ModelVersion, SpaceId
-from retrieval.v1 import ann_pb2, build_pb2, user_pb2
+from retrieval.v1 import user_pb2
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def build_message(build: ServedBuild) -> build_pb2.BuildInfo:
-    """A served build as its message."""
-    return build_pb2.BuildInfo(
-        model=build.version.model,
-        version=build.version.version,
-        space_id=build.space_id,
-        build=build.build.number,
-        shard=build.shard,
-        shards=build.shards,
-        dim=build.dim,
-        items=build.items,
-        recall=build.recall,
-        activated_at=build.activated_at,
-    )
-
-
-def read_build(message: build_pb2.BuildInfo) -> ServedBuild:
-    """A served build from its message."""
-    return ServedBuild(
-        version=ModelVersion(message.model, message.version),
-        space_id=SpaceId(message.space_id),
-        build=BuildId(message.model, message.build),
-        shard=message.shard,
-        shards=message.shards,
-        dim=message.dim,
-        items=message.items,
-        recall=message.recall,
-        activated_at=message.activated_at,
-    )
-
-
-def metadata_message(metadata: HostMetadata) -> ann_pb2.HostMetadata:
-    """A host's metadata as its message."""
-    return ann_pb2.HostMetadata(
-        host_id=metadata.host_id,
-        shard=metadata.shard,
-        active=[build_message(metadata.active)] if metadata.active else [],
-        standby=[build_message(metadata.standby)] if metadata.standby else [],
-        last_error=metadata.last_error,
-    )
-
-
-def read_metadata(message: ann_pb2.HostMetadata, model: str) -> HostMetadata:
-    """What a host says of one `model`, from its message."""
-    return HostMetadata(
-        host_id=message.host_id,
-        shard=message.shard,
-        active=_of_model(message.active, model),
-        standby=_of_model(message.standby, model),
-        last_error=message.last_error,
-    )
-
-
-def _of_model(builds: Sequence[build_pb2.BuildInfo], model: str) -> ServedBuild | None:
-    return next((read_build(build) for build in builds if build.model == model), None)
 
 
 def read_values(message: Mapping[str, user_pb2.Value]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.errors import RequestError
-from retrieval.serving.wire.messages import (
+from retrieval.serving.wire.user_messages import (
     check_history,
     history_message,
     read_history,

@@ -1,0 +1,52 @@
+"""What a caller gets: candidates, and all that there is to say about how they were made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from retrieval.types import ModelVersion, SpaceId
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A model version that took part in an answer, with the shards it answered and their builds."""
+
+    version: ModelVersion
+    space_id: SpaceId
+    builds: tuple[int, ...]
+    shards: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Where the time went, in µs; see candidates.proto."""
+
+    queue_us: int = 0
+    tower_us: int = 0
+    search_us: int = 0
+    host_search_us: int = 0
+    merge_us: int = 0
+    batch_size: int = 1
+    attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateAnswer:
+    """Candidates, best first, with what made them. `source_of_item` is empty when there is one source.
+
+    `known`: there was a history to go by. `user_us`: time spent on looking the user up. `truncated`: a budget ended
+    the search of some shard.
+    """
+
+    item_ids: Sequence[str]
+    scores: Sequence[float]
+    sources: tuple[Source, ...]
+    source_of_item: Sequence[int]
+    by_rank: bool
+    shards_asked: int
+    shards_answered: int
+    known: bool
+    user_us: int
+    timings: Timings
+    truncated: bool = False
