@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from retrieval.data.importers.actions import ActionRule
+from retrieval.data.importers.arrow import import_arrow
 from retrieval.data.importers.csv import import_csv
 from retrieval.data.importers.movielens import import_movielens
 from retrieval.data.importers.parquet import import_parquet
 from retrieval.data.importers.request import ColumnMapping, ImportRequest
 from retrieval.data.importers.writing import Imported
+from retrieval.data.reading.arrow_streams import ArrowStream
 
 Importer = Callable[[ImportRequest], Imported]
 
@@ -20,4 +22,4 @@ IMPORTERS: dict[str, Importer] = {
 }
 """What `retrieval data import NAME` can read."""
 
-__all__ = ["IMPORTERS", "ActionRule", "ColumnMapping", "ImportRequest", "Imported"]
+__all__ = ["IMPORTERS", "ActionRule", "ArrowStream", "ColumnMapping", "ImportRequest", "Imported", "import_arrow"]

@@ -16,17 +16,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
-from retrieval.data.importers.finishing import finish
 from retrieval.data.importers.request import ColumnMapping, ImportRequest
 from retrieval.data.importers.sides import open_sides, read_ids_as
-from retrieval.data.importers.writing import REJECTS, EventWriter, Imported, check_free, layout_for
+from retrieval.data.importers.stream import EventStream, Refuse, write_stream
+from retrieval.data.importers.writing import Imported
 from retrieval.data.reading.profiles import Profiles
-from retrieval.data.reading.rejects import REJECTS_SCHEMA, RejectsWriter
+from retrieval.data.reading.rejects import REJECTS_SCHEMA
 from retrieval.data.reading.schema import IdKind, detect_unit
-from retrieval.data.reading.sources import Batch, Source
+from retrieval.data.reading.sources import Batch
 from retrieval.data.reading.validation import DEFAULT_ACTION_COLUMN
 from retrieval.errors import DataError
-from retrieval.observability import track
 
 _BLOCK_BYTES = 8 << 20
 _NUMBER = r"^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*$"
@@ -130,21 +129,11 @@ def write_text(
     unit = mapping.timestamp_unit
     if unit == "auto":
         unit = detect_unit(first.columns[mapping.timestamp]) or "s"
-    check_free(request.out, replace=request.replace)
-    source = Source(file.path, (file.path,), types, 0)
-    layout = layout_for(request, source, mapping, kinds=kinds, unit=unit)
-    writer = EventWriter(layout, mapping, request.out)
-    with (
-        track("Importing", None, unit="rows", show=request.show) as tracker,
-        RejectsWriter(request.out / REJECTS) as rejects,
-    ):
-        writer.write(_with_numbers(file, wanted, numbers, writer, rejects), rejects, tracker)
-    return finish(request, writer, *profiles)
+    stream = EventStream(file.path, types, unit, lambda refuse: _with_numbers(file, wanted, numbers, refuse))
+    return write_stream(request, stream, mapping, kinds, profiles)
 
 
-def _with_numbers(
-    file: TextFile, wanted: Sequence[str], numbers: Sequence[str], writer: EventWriter, rejects: RejectsWriter
-) -> Iterator[Batch]:
+def _with_numbers(file: TextFile, wanted: Sequence[str], numbers: Sequence[str], refuse: Refuse) -> Iterator[Batch]:
     """The file's batches with numeric columns converted; what can't be is refused here, and so are malformed lines."""
     for batch in file.batches(wanted):
         columns = dict(batch.columns)
@@ -158,13 +147,13 @@ def _with_numbers(
             yield Batch(batch.file, batch.first_row, columns, batch.rows)
             continue
         reasons = [f"{numbers[position]} is not a number" for position in wrong_in[bad]]
-        writer.refuse(_refused(file, reasons, bad + batch.first_row), rejects)
+        refuse(_refused(file, reasons, bad + batch.first_row))
         good = np.flatnonzero(wrong_in < 0)
         columns = {name: column.take(pa.array(good)) for name, column in columns.items()}
         yield Batch(batch.file, batch.first_row, columns, len(good), good + batch.first_row)
     if file.malformed:
         reasons = [f"line has {line}"[:1024] for line in file.malformed]
-        writer.refuse(_refused(file, reasons, np.full(len(reasons), -1)), rejects)
+        refuse(_refused(file, reasons, np.full(len(reasons), -1)))
 
 
 def _refused(file: TextFile, reasons: Sequence[str], rows: npt.NDArray[np.int64]) -> pa.RecordBatch:

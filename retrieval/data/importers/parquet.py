@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from retrieval.data.importers.finishing import finish
 from retrieval.data.importers.request import ColumnMapping, ImportRequest
-from retrieval.data.importers.sides import SideTable, open_sides, read_ids_as
-from retrieval.data.importers.writing import REJECTS, EventWriter, Imported, check_free, layout_for
+from retrieval.data.importers.sides import common_kind, open_sides, read_ids_as
+from retrieval.data.importers.stream import EventStream, write_stream
+from retrieval.data.importers.writing import Imported
 from retrieval.data.reading.profiles import Profiles
-from retrieval.data.reading.rejects import RejectsWriter
-from retrieval.data.reading.schema import IdKind, id_kind
+from retrieval.data.reading.schema import IdKind
 from retrieval.data.reading.sources import Source, open_source
 from retrieval.data.reading.validation import DEFAULT_ACTION_COLUMN, batch_rows, timestamp_unit
 from retrieval.errors import DataError
-from retrieval.observability import track
 
 
 def import_parquet(request: ImportRequest) -> Imported:
@@ -29,8 +27,8 @@ def import_parquet(request: ImportRequest) -> Imported:
     if guesses and DEFAULT_ACTION_COLUMN in source.types:
         mapping = replace(mapping, action=DEFAULT_ACTION_COLUMN)
     users, items = open_sides(request)
-    user_kind = _kind(source, mapping.user, users)
-    item_kind = _kind(source, mapping.item, items)
+    user_kind = common_kind(source.path, mapping.user, source.types[mapping.user], users)
+    item_kind = common_kind(source.path, mapping.item, source.types[mapping.item], items)
     profiles = read_ids_as(users, user_kind), read_ids_as(items, item_kind)
     return write_events(request, source, mapping, (user_kind, item_kind), profiles)
 
@@ -43,21 +41,11 @@ def write_events(
     profiles: tuple[Profiles | None, Profiles | None],
 ) -> Imported:
     """Stream a Parquet source through the mapping, then write its tables."""
-    check_free(request.out, replace=request.replace)
-    unit = timestamp_unit(source, mapping.timestamp, mapping.timestamp_unit)
-    layout = layout_for(request, source, mapping, kinds=kinds, unit=unit)
-    writer = EventWriter(layout, mapping, request.out)
-    with (
-        track("Importing", source.rows, unit="rows", show=request.show) as tracker,
-        RejectsWriter(request.out / REJECTS) as rejects,
-    ):
-        writer.write(source.batches(batch_rows(request.settings.memory_limit_mb)), rejects, tracker)
-    return finish(request, writer, *profiles)
-
-
-def _kind(source: Source, column: str, side: SideTable | None) -> IdKind:
-    """How the ids of one side are kept, in the events and in its own table alike."""
-    kinds = [(f"{source.path}: column {column!r}", source.types[column])]
-    if side is not None:
-        kinds.append((f"{side.path}: column {side.id_column!r}", side.id_type))
-    return id_kind(kinds)
+    stream = EventStream(
+        source.path,
+        source.types,
+        timestamp_unit(source, mapping.timestamp, mapping.timestamp_unit),
+        lambda _: source.batches(batch_rows(request.settings.memory_limit_mb)),
+        source.rows,
+    )
+    return write_stream(request, stream, mapping, kinds, profiles)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from retrieval.data.config import DataConfig
 from retrieval.data.importers.actions import ActionRule
+from retrieval.data.reading.arrow_streams import ArrowStream
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +45,8 @@ class ImportRequest:
     mapping: ColumnMapping = field(default_factory=ColumnMapping)
     settings: DataConfig = field(default_factory=DataConfig)
     """The workspace's: how much memory may be used, and which times are too late to be true."""
-    users: Path | None = None
-    items: Path | None = None
+    users: Path | ArrowStream | None = None
+    items: Path | ArrowStream | None = None
     delimiter: str = ","
     encoding: str = "utf-8"
     replace: bool = False

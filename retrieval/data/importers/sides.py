@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from retrieval.data.importers.request import ImportRequest
+from retrieval.data.reading.arrow_streams import ArrowStream, arrow_table
 from retrieval.data.reading.profiles import Profiles, check_profiles
-from retrieval.data.reading.schema import IdKind
+from retrieval.data.reading.schema import IdKind, id_kind
 from retrieval.data.reading.sources import read_table
 from retrieval.errors import ConfigError, DataError
 
@@ -36,20 +37,27 @@ class SideTable:
 def open_sides(request: ImportRequest) -> tuple[SideTable | None, SideTable | None]:
     """The users and items tables that were given. Raises ConfigError where features are to be derived as well."""
     mapping = request.mapping
-    for side, path, derived in (
+    for side, given, derived in (
         ("user", request.users, mapping.user_features),
         ("item", request.items, mapping.item_features),
     ):
-        if path is not None and derived:
+        if given is not None and derived:
             raise ConfigError(f"--{side}-feature and --{side}s: features come from one of them, not from both")
     return open_side(request.users, "users", mapping.user), open_side(request.items, "items", mapping.item)
 
 
-def open_side(path: Path | None, what: str, events_column: str) -> SideTable | None:
-    """Open a users or items table; its id column is called as in the events, or user_id/item_id. None for no path."""
-    if path is None:
+def open_side(given: Path | ArrowStream | None, what: str, events_column: str) -> SideTable | None:
+    """Open a users or items table; its id column is called as in the events, or user_id/item_id. None for no table."""
+    if given is None:
         return None
+    if not isinstance(given, Path):
+        return _side_table(arrow_table(given, what), Path(what), what, events_column)
+    path = given
     table = _read_text(path) if path.suffix in _TEXT_SUFFIXES else read_table(path, what, required=[])
+    return _side_table(table, path, what, events_column)
+
+
+def _side_table(table: pa.Table, path: Path, what: str, events_column: str) -> SideTable:
     for name in (events_column, _USUAL[what]):
         if name in table.column_names:
             return SideTable(path, what, name, table)
@@ -57,6 +65,14 @@ def open_side(path: Path | None, what: str, events_column: str) -> SideTable | N
         f"{path}: no column {events_column!r} or {_USUAL[what]!r} with the ids of the {what}; "
         f"its columns are: {', '.join(table.column_names)}"
     )
+
+
+def common_kind(path: Path, column: str, kind: pa.DataType, side: SideTable | None) -> IdKind:
+    """How the ids of one side are kept, in the events (`path`, a column of type `kind`) and in its own table alike."""
+    kinds = [(f"{path}: column {column!r}", kind)]
+    if side is not None:
+        kinds.append((f"{side.path}: column {side.id_column!r}", side.id_type))
+    return id_kind(kinds)
 
 
 def read_ids_as(side: SideTable | None, kind: IdKind) -> Profiles | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,15 +48,21 @@ class Imported:
 
 
 def layout_for(
-    request: ImportRequest, source: Source, mapping: ColumnMapping, *, kinds: tuple[IdKind, IdKind], unit: str
+    request: ImportRequest,
+    name: Path,
+    types: Mapping[str, pa.DataType],
+    mapping: ColumnMapping,
+    *,
+    kinds: tuple[IdKind, IdKind],
+    unit: str,
 ) -> EventLayout:
-    """How the rows of a source are checked: everything that the mapping needs passes along as context.
+    """How raw rows are checked: everything that the mapping needs passes along as context.
 
     `kinds` are those of the users' and of the items' ids.
     """
     late = int(request.settings.future_hours * 3.6e9)
     return EventLayout(
-        source=source,
+        source=Source(name, (), dict(types), 0),
         user=mapping.user,
         item=mapping.item,
         timestamp=mapping.timestamp,

@@ -125,7 +125,7 @@ def _read(file: Path, label: str, names: list[str], keys: dict[str, str], rows: 
         try:
             for batch in parquet.iter_batches(batch_size=rows, columns=stored, use_threads=True):
                 count = batch.num_rows
-                columns = {name: _without_views(batch.column(name)) for name in stored}
+                columns = {name: without_views(batch.column(name)) for name in stored}
                 for name in names:
                     if name not in columns:
                         columns[name] = pa.repeat(keys.get(name), count).cast(pa.string())
@@ -135,8 +135,10 @@ def _read(file: Path, label: str, names: list[str], keys: dict[str, str], rows: 
             raise DataError(f"{file}: damaged after row {first}: {error}") from error
 
 
-def _without_views(column: pa.Array) -> pa.Array:
+def without_views(column: pa.Array) -> pa.Array:
     """Text in the newer view layout, for which Arrow lacks most functions, in the usual one."""
+    if pa.types.is_dictionary(column.type):
+        return pa.DictionaryArray.from_arrays(column.indices, without_views(column.dictionary))
     return column.cast(pa.large_string()) if pa.types.is_string_view(column.type) else column
 
 
