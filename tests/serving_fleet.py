@@ -40,7 +40,7 @@ deadline_ms = 20000
 def write_workspace(world: World, *, deployed: int | None = 0, settings: str = SETTINGS) -> Registry:
     """retrieval.toml and a registry that knows the world; `deployed` is the position of the build that is deployed."""
     (world.root / "retrieval.toml").write_text(settings)
-    registry = Registry.open("sqlite:///registry.db", root=world.root)
+    registry = Registry.create("sqlite:///registry.db", root=world.root)
     for made, build in zip(world.versions, world.builds, strict=True):
         version_key, build_key = f"models/{MODEL}/{made.version.version}", f"builds/{MODEL}/{build.number}"
         registry.add_version(

@@ -56,7 +56,7 @@ def make_world(
     `interests` of the versions, in turn.
     """
     dataset = tiny_dataset(root, users=users, items=items)
-    store = ArtifactStore.open(str(root / "store"), cache=root / "cache")
+    store = ArtifactStore.create(str(root / "store"), cache=root / "cache")
     config = IndexConfig(
         shards=shards, ann=ann, min_recall=0.0, ef_search=50, measured_k=10, recall_queries=20, threads=1
     )
@@ -76,7 +76,7 @@ def make_world(
 
 
 def with_users(folder: Path, dataset: Dataset) -> None:
-    store = UserStore.open(folder, gib=1, write=True)
+    store = UserStore.create(folder, gib=1)
     for _ in store.load(user_records(dataset)):
         pass
     store.close()

@@ -22,6 +22,8 @@ from retrieval.features import Features, FeatureSpec, fit_features
 from retrieval.storage import ArtifactStore, Manifest
 from retrieval.towers.config import TowerConfig
 from retrieval.types import ModelVersion, SpaceId
+from retrieval.workflows.workspace import Workspace
+from retrieval.workflows.workspace.upgrade import upgrade_workspace
 
 START_US = 1_700_000_000_000_000
 HOUR_US = 3_600_000_000
@@ -73,6 +75,14 @@ class Tiny:
     split: Split
     pair: object
     """The torch TowerPair that was exported."""
+
+
+def make_workspace(root: Path, settings: str = TINY_SETTINGS) -> Workspace:
+    """A workspace with these settings, its registry and stores made and empty."""
+    (root / "retrieval.toml").write_text(settings, encoding="utf-8")
+    workspace = Workspace.open(root)
+    upgrade_workspace(workspace)
+    return workspace
 
 
 def write_tiny(root: Path, *, users: int = 60, items: int = 40, events: int = 20, seed: int = 0) -> DataConfig:

@@ -1,4 +1,4 @@
-"""`retrieval init`: makes a workspace."""
+"""`retrieval init` and `retrieval upgrade`: the only commands that make or migrate a workspace's stores."""
 
 from __future__ import annotations
 
@@ -6,18 +6,23 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
-from retrieval.cli.console import JsonOption, emit
+from retrieval.cli.console import JsonOption, SetOption, WorkspaceOption, emit, open_workspace
+from retrieval.cli.rows import plain
 from retrieval.config import FILE_NAME
-from retrieval.errors import ConfigError
+from retrieval.errors import ConfigError, RetrievalError
 from retrieval.types import MODEL_NAME
+from retrieval.workflows.workspace import Workspace
 from retrieval.workflows.workspace.recipes import load_recipe
 from retrieval.workflows.workspace.template import write_template
+from retrieval.workflows.workspace.upgrade import Upgraded, upgrade_workspace
 
 
 def register(app: typer.Typer) -> None:
     """Add this noun's commands to the command line."""
     app.command("init")(init)
+    app.command("upgrade")(upgrade)
 
 
 def init(
@@ -33,6 +38,8 @@ def init(
 ) -> None:
     """Make a workspace: write a commented retrieval.toml with every setting and its default, or that of a recipe.
 
+    Makes the registry, the artifact store and the user store that the settings name, too, where they are missing.
+
     Example: `retrieval init shop --model homefeed`
 
     With a recipe, import with `--write-settings --keep-features`, so that its features stay:
@@ -41,6 +48,10 @@ def init(
     if model is not None and not MODEL_NAME.fullmatch(model):
         raise ConfigError(f"--model {model!r}: expected lower-case letters, digits and _, a letter first, 63 at most")
     path = write_template(folder, model, load_recipe(recipe).settings if recipe else None)
+    try:
+        upgrade_workspace(Workspace.open(folder))
+    except RetrievalError as error:
+        raise type(error)(f"{path} is written, but {error}; once that is mended, `retrieval upgrade`") from error
     result = {"workspace": str(folder.resolve()), "settings": str(path.resolve())}
 
     emit(
@@ -53,3 +64,22 @@ def init(
             soft_wrap=True,
         ),
     )
+
+
+def upgrade(workspace: WorkspaceOption = None, overrides: SetOption = None, as_json: JsonOption = False) -> None:
+    """Migrate the registry to this program's schema; make it, and the stores, where the settings name new ones.
+
+    What is there and up to date stays as it is. No other command but `retrieval init` makes or migrates them.
+
+    Example: `retrieval upgrade --workspace shop`
+    """
+    done = upgrade_workspace(open_workspace(workspace, overrides))
+    emit(plain(done), as_json, lambda console: _show(console, done))
+
+
+def _show(console: Console, done: Upgraded) -> None:
+    before, after = done.registry.before, done.registry.after
+    how = "up to date" if before == after else f"migrated from {before}" if before else "made"
+    console.print(f"registry {done.registry.shown}: schema {after}, {how}", highlight=False, soft_wrap=True)
+    console.print(f"artifact store: {done.store}", highlight=False, soft_wrap=True)
+    console.print(f"user store: {done.user_store}", highlight=False, soft_wrap=True)

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from retrieval.registry import artifacts, deployments, hosts
 from retrieval.registry.change import Change, as_row, current_user
-from retrieval.registry.database import Database
+from retrieval.registry.database import Database, upgrade_database
 from retrieval.registry.rows import (
     AuditRow,
     BuildRow,
@@ -39,11 +39,21 @@ class Registry:
 
     @classmethod
     def open(cls, url: str, *, root: Path | None = None, who: str | None = None) -> Registry:
-        """Open the registry at `url`, made or migrated up where needed; relative SQLite paths are under `root`.
+        """Open the registry at `url`; relative SQLite paths are under `root`. Nothing is made or migrated.
 
-        `who` stands in the audit trail (the OS user unless given). Raises ConfigError, UnavailableError, ArtifactError.
+        `who` stands in the audit trail (the OS user unless given). Raises ConfigError, UnavailableError (missing or not
+        to be reached), ConflictError (another schema), ArtifactError (damaged).
         """
         return cls(Database.open(url, root=root), who or current_user())
+
+    @classmethod
+    def create(cls, url: str, *, root: Path | None = None, who: str | None = None) -> Registry:
+        """Open the registry at `url`, made first where there is none, migrated where its schema is older.
+
+        Raises what `open` raises.
+        """
+        upgrade_database(url, root=root)
+        return cls.open(url, root=root, who=who)
 
     @property
     def url(self) -> str:

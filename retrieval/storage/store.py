@@ -44,7 +44,7 @@ class StoreConfig(Section):
 class ArtifactStore:
     """Publishes, opens, lists and deletes artifacts by key (`models/homefeed/12/user_tower`).
 
-    Every method raises UnavailableError while a remote store can't be reached.
+    Every method raises UnavailableError while the store can't be reached: a remote one away, a local folder missing.
     """
 
     def __init__(self, filesystem: pafs.FileSystem, base: str, cache: Path) -> None:
@@ -55,7 +55,10 @@ class ArtifactStore:
 
     @classmethod
     def open(cls, uri: str, *, cache: Path) -> ArtifactStore:
-        """Open the store at `uri`; `cache` holds local copies of what a remote store has. Raises ConfigError."""
+        """The store at `uri`; `cache` holds local copies of what a remote store has. Raises ConfigError.
+
+        Nothing is made or looked at: a service starts, and goes on with the copies it has, while the store is away.
+        """
         try:
             if "://" in uri:
                 filesystem, base = pafs.FileSystem.from_uri(uri)
@@ -69,13 +72,35 @@ class ArtifactStore:
             raise ConfigError(f"store.uri {uri!r}: names no folder or bucket")
         return cls(filesystem, base, cache)
 
+    @classmethod
+    def create(cls, uri: str, *, cache: Path) -> ArtifactStore:
+        """The store at `uri`, its folder made where there is none. A remote store's bucket is left to its owner.
+
+        Raises ConfigError, UnavailableError.
+        """
+        store = cls.open(uri, cache=cache)
+        store.make_folder()
+        return store
+
     @property
     def uri(self) -> str:
         """Where the store is, for people to read."""
         return self._base if self._local else f"{self._filesystem.type_name}://{self._base}"
 
+    def make_folder(self) -> None:
+        """Make a local store's folder where there is none. Raises UnavailableError."""
+        if self._local:
+            try:
+                self._local.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UnavailableError(f"the store {self.uri} can't be made: {error}") from error
+
     def staging(self, name: str | None = None) -> Path:
-        """A local folder to write an artifact into before it is published; fresh, unless a `name` finds it again."""
+        """A local folder to write an artifact into before it is published; fresh, unless a `name` finds it again.
+
+        Raises UnavailableError.
+        """
+        self._need_folder()
         root = (self._local or self._cache) / ".staging"
         folder = root / (name or uuid.uuid4().hex)
         folder.mkdir(parents=True, exist_ok=name is not None)
@@ -145,6 +170,7 @@ class ArtifactStore:
         if self._local:
             folder = Path(self._at(key))
             if not folder.is_dir():
+                self._need_folder()
                 raise NotFoundError(f"{key}: not in the store {self.uri}")
             return folder
         self._at(key)
@@ -160,8 +186,8 @@ class ArtifactStore:
         Its manifest goes first, so that it is never seen half there.
         """
         root = self._at(key)
-        freed = self.size(key)
         with self._reaching(key):
+            freed = self.size(key)
             if self._filesystem.get_file_info(root).type != pafs.FileType.Directory:
                 raise NotFoundError(f"{key}: not in the store {self.uri}")
             if self.exists(key):
@@ -175,8 +201,17 @@ class ArtifactStore:
             raise ArtifactError(f"{key!r} is not a key; expected the form 'models/homefeed/12'")
         return f"{self._base}/{key}"
 
+    def _need_folder(self) -> None:
+        """Raise UnavailableError where the folder of a local store is missing; it is not made in passing."""
+        if self._local and not self._local.is_dir():
+            raise UnavailableError(
+                f"the store {self.uri} is missing: put the folder back if it was moved; "
+                "`retrieval upgrade` makes a new, empty one"
+            )
+
     @contextmanager
     def _reaching(self, key: str) -> Iterator[None]:
+        self._need_folder()
         try:
             yield
         except OSError as error:

@@ -87,7 +87,7 @@ def measure(given: argparse.Namespace) -> Iterator[Row]:
 
 def encode_row(root: Path, count: int) -> Row:
     dataset = tiny_dataset(root, users=200, items=count)
-    store = ArtifactStore.open(str(root / "store"), cache=root / "cache")
+    store = ArtifactStore.create(str(root / "store"), cache=root / "cache")
     tiny_version(store, ModelVersion("bench", 1), dataset, towers=TowerConfig())
     tower = load_item_tower(store, ModelVersion("bench", 1))
     items = with_item_ids(dataset)
@@ -103,7 +103,7 @@ def build(root: Path, vectors: np.ndarray, threads: int) -> tuple[BuildReport, R
     number = np.arange(len(vectors))
     items = pa.table({"item_id": [f"item-{i}" for i in number], "number": number, "decile": number % 10})
     config = IndexConfig(threads=threads, min_recall=0.0)
-    store = ArtifactStore.open(str(root), cache=root / "cache")
+    store = ArtifactStore.create(str(root), cache=root / "cache")
     began, worked = time.perf_counter(), time.process_time()
     corpus = make_corpus(items, config, snapshot="bench", at_us=0)
     report = build_index(store, TableTower(vectors), corpus, BuildId("bench", 1), config, show=False)

@@ -91,7 +91,7 @@ def made_tower(
     root: Path, dataset: Dataset, given: argparse.Namespace, name: str, *, length: int, older: int
 ) -> UserTower:
     """A tower as it is served, that reads so many events."""
-    store = ArtifactStore.open(str(root / "store"), cache=root / "cache")
+    store = ArtifactStore.create(str(root / "store"), cache=root / "cache")
     spec = FeatureSpec.model_validate({"history": {"length": length, "older": older}})
     towers = TowerConfig.model_validate({"dim": given.dim, "encoder": given.encoder})
     made = tiny_version(store, ModelVersion(name, 1), dataset, towers=towers, spec=spec)

@@ -76,7 +76,7 @@ def built(work: Path, items: int, threads: int) -> Path:
         columns = {"item_id": [f"item-{i}" for i in number], "number": number}
         table = pa.table({**columns, "colour": np.array(COLOURS)[number % len(COLOURS)]})
         config = IndexConfig(threads=threads, min_recall=0.0, attributes=("number", "colour"))
-        store = ArtifactStore.open(str(root), cache=root / "cache")
+        store = ArtifactStore.create(str(root), cache=root / "cache")
         corpus = make_corpus(table, config, snapshot="bench", at_us=0)
         report = build_index(store, TableTower(embeddings(items, DIM, seed=1)), corpus, BuildId("bench", 1), config)
         np.save(root / report.key / "shard-0-of-1.queries.npy", embeddings(QUERIES, DIM, seed=2))

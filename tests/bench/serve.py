@@ -244,9 +244,11 @@ def _export_and_index(root: Path, history: int) -> None:
     from retrieval.towers.loading import load_item_tower
     from retrieval.types import BuildId, ModelVersion
     from retrieval.workflows.workspace import Workspace
+    from retrieval.workflows.workspace.upgrade import upgrade_workspace
     from tests.tiny import tiny_version
 
     here = Workspace.open(root)
+    upgrade_workspace(here)
     dataset = open_dataset(here.settings.data, root)
     spec = FeatureSpec.model_validate_json(
         json.dumps(

@@ -62,6 +62,6 @@ def make(
         }
     )
     config = IndexConfig(shards=2, ann=ann, M=4, ef_construction=32, measured_k=10, threads=1)
-    store = ArtifactStore.open(str(root), cache=root / "cache")
+    store = ArtifactStore.create(str(root), cache=root / "cache")
     corpus = make_corpus(items, config, snapshot="made", at_us=0)
     return root / build_index(store, tower, corpus, BuildId("demo", number), config, show=False).key

@@ -25,7 +25,7 @@ def long_world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 @pytest.fixture(scope="module")
 def running(long_world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    store = UserStore.open(long_world.users, gib=1, write=True)
+    store = UserStore.create(long_world.users, gib=1)
     for _ in store.load([("reader", user_pb2.UserRecord(history=history()))]):
         pass
     store.close()

@@ -269,7 +269,7 @@ def test_builds_that_are_not_named_or_not_there(ann: ann_pb2_grpc.AnnHostStub, m
 
 def test_a_damaged_build_is_refused_and_a_roll_out_by_hand_works(world: World, tmp_path: Path) -> None:
     shutil.copytree(world.root / "store", tmp_path / "store")
-    store = ArtifactStore.open(str(tmp_path / "store"), cache=tmp_path / "cache")
+    store = ArtifactStore.create(str(tmp_path / "store"), cache=tmp_path / "cache")
     graph = tmp_path / "store" / "builds" / "demo" / "2" / "shard-1-of-2" / "graph.hnsw"
     whole = graph.read_bytes()
     client = AnnClient(MODEL)
@@ -299,7 +299,7 @@ def test_a_damaged_build_is_refused_and_a_roll_out_by_hand_works(world: World, t
 
 def test_losing_store_registry_and_user_store_does_not_stop_serving(world: World, tmp_path: Path) -> None:
     shutil.copytree(world.root / "store", tmp_path / "store")
-    store = ArtifactStore.open(str(tmp_path / "store"), cache=tmp_path / "cache")
+    store = ArtifactStore.create(str(tmp_path / "store"), cache=tmp_path / "cache")
 
     def connect() -> Registry:
         raise UnavailableError("the registry is away")

@@ -29,12 +29,20 @@ class UserStore:
 
     @classmethod
     def open(cls, folder: Path, *, gib: int = 64, write: bool = False) -> UserStore:
-        """Open the store in `folder`; with `write` it is made where absent. Raises NotFoundError, ArtifactError."""
-        if not write and not (folder / "data.mdb").is_file():
-            raise NotFoundError(f"{folder}: no user store; fill one with `retrieval users load`")
+        """Open the store in `folder`, to read or, with `write`, to fill. Raises NotFoundError, ArtifactError."""
+        if not (folder / "data.mdb").is_file():
+            raise NotFoundError(f"{folder}: no user store; put it back if it was moved, `retrieval upgrade` makes one")
+        return cls._opened(folder, gib, write=write)
+
+    @classmethod
+    def create(cls, folder: Path, *, gib: int = 64) -> UserStore:
+        """Open the store in `folder` to fill it, made first where there is none. Raises ArtifactError."""
+        folder.mkdir(parents=True, exist_ok=True)
+        return cls._opened(folder, gib, write=True)
+
+    @classmethod
+    def _opened(cls, folder: Path, gib: int, *, write: bool) -> UserStore:
         try:
-            if write:
-                folder.mkdir(parents=True, exist_ok=True)
             return cls(
                 lmdb.open(
                     str(folder), map_size=gib << 30, readonly=not write, max_readers=1024, readahead=False, lock=True

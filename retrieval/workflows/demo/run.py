@@ -32,6 +32,7 @@ from retrieval.workflows.evaluation.user_inputs import profiles_of
 from retrieval.workflows.indexing.build import IndexOutcome, build_version_index
 from retrieval.workflows.training.train import train_version
 from retrieval.workflows.workspace import Workspace
+from retrieval.workflows.workspace.upgrade import upgrade_workspace
 
 MARK = ".made-by-retrieval-demo"
 _WORLD = SynthConfig(users=2000, items=3000, days=18, events_per_user_day=4.0, new_items_per_day=50, seed=11)
@@ -110,7 +111,9 @@ def _make_workspace(root: Path) -> Workspace:
     (root / MARK).touch()
     template = resources.files("retrieval.workflows.demo").joinpath("settings.toml").read_text(encoding="utf-8")
     (root / FILE_NAME).write_text(template.replace("{port}", str(free_port())), encoding="utf-8")
-    return Workspace.open(root)
+    workspace = Workspace.open(root)
+    upgrade_workspace(workspace)
+    return workspace
 
 
 def _train_and_index(workspace: Workspace, console: Console, show: bool) -> _Trained:

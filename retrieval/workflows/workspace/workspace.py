@@ -37,8 +37,13 @@ class Workspace:
 
     def store(self) -> ArtifactStore:
         """The artifact store that the settings name."""
+        return ArtifactStore.open(self.store_uri, cache=self.root / "cache")
+
+    @property
+    def store_uri(self) -> str:
+        """Where the artifact store is: the URI of the settings, a relative folder under the workspace."""
         uri = self.settings.store.uri
-        return ArtifactStore.open(uri if "://" in uri else str(self.root / uri), cache=self.root / "cache")
+        return uri if "://" in uri else str(self.root / uri)
 
     def dataset(self, *, show: bool = True) -> Dataset:
         """The dataset that the settings name, its histories built or found again. Raises DataError."""

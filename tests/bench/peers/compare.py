@@ -21,6 +21,7 @@ import numpy as np
 
 from retrieval.data import Dataset, Split
 from retrieval.workflows.workspace import Workspace
+from retrieval.workflows.workspace.upgrade import upgrade_workspace
 from tests.bench.peers.environment import peer_python
 from tests.bench.quality.datasets import DATASETS, prepare
 from tests.bench.report import Row, write_report
@@ -114,6 +115,7 @@ def compare(given: argparse.Namespace) -> list[Row]:
     root = given.work.resolve() / (given.dataset if given.users is None else f"{given.dataset}-{given.users}")
     prepare(DATASETS[given.dataset], source, root, given.users)
     workspace = Workspace.open(root, DATASETS[given.dataset].protocol)
+    upgrade_workspace(workspace)
     dataset = workspace.dataset()
     chosen = [
         one

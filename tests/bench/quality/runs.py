@@ -64,6 +64,7 @@ def _run(job: Run) -> list[Row]:
     from retrieval.workflows.training.train import train_version
     from retrieval.workflows.workspace import Workspace
     from retrieval.workflows.workspace.recipes import load_recipe
+    from retrieval.workflows.workspace.upgrade import upgrade_workspace
     from tests.bench.quality.datasets import DATASETS, check_track
     from tests.bench.quality.measure import measure
 
@@ -72,6 +73,7 @@ def _run(job: Run) -> list[Row]:
     flags += [f"evaluation.ks={list(data.ks)}", f"evaluation.max_targets={job.most}", *data.protocol]
     flags += data.cuts.get(job.cut, ())
     workspace = Workspace.open(job.root, flags, recipe=recipe.settings)
+    upgrade_workspace(workspace)
     check_track(job.track, workspace.settings.features)
     outcome = train_version(workspace, test=False, show=job.show)
     manifest = read_manifest(workspace.store().open_artifact(outcome.version.key, kind=VERSION_KIND))

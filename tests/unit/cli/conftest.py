@@ -10,6 +10,7 @@ import pytest
 
 from retrieval.cli import main as entry
 from retrieval.workflows.workspace import Workspace
+from tests.tiny import make_workspace
 
 
 @dataclass(frozen=True)
@@ -45,5 +46,4 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    (tmp_path / "retrieval.toml").write_text('[model]\nname = "feed"\n[rollout]\nhost_wait_s = 0.0\n', encoding="utf-8")
-    return Workspace.open(tmp_path)
+    return make_workspace(tmp_path, '[model]\nname = "feed"\n[rollout]\nhost_wait_s = 0.0\n')

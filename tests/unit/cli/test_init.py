@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from retrieval.features.spec import AnyFeature, FeatureSpec
+from retrieval.registry.database import HEAD
 from retrieval.workflows.workspace import Settings, Workspace
 from retrieval.workflows.workspace.template import _union_members, settings_template
 
@@ -34,6 +35,40 @@ def test_a_model_name_that_is_none_is_refused_and_nothing_written(run: Callable[
     ran = run("init", tmp_path / "shop", "--model", "Home Feed")
     assert ran.code == 2
     assert not (tmp_path / "shop").exists()
+
+
+def test_it_makes_the_registry_and_the_stores(run: Callable[..., Any], tmp_path: Path) -> None:
+    assert run("init", tmp_path / "shop").code == 0
+    for command in (("status",), ("list", "versions"), ("gc",), ("users", "show", "u1")):
+        ran = run(*command, "-w", tmp_path / "shop")
+        assert ran.code == (4 if command[0] == "users" else 0), ran.err
+    assert (tmp_path / "shop" / "store").is_dir()
+
+
+def test_no_command_but_upgrade_makes_what_is_missing(run: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "retrieval.toml").write_text('[model]\nname = "feed"\n')
+    commands = (("status",), ("list", "versions"), ("gc",), ("deploy", "1"), ("rollback",), ("users", "show", "u1"))
+    for command in commands:
+        ran = run(*command, "-w", tmp_path)
+        assert ran.code in {4, 9}, ran
+        assert "retrieval upgrade" in ran.err, ran
+    assert [path.name for path in tmp_path.iterdir()] == ["retrieval.toml"]
+    made = run("upgrade", "-w", tmp_path, "--json").json
+    assert (made["registry"]["before"], made["registry"]["after"]) == ("", HEAD)
+    assert run("status", "-w", tmp_path).code == 0
+    again = run("upgrade", "-w", tmp_path)
+    assert "up to date" in again.out
+    assert run("upgrade", "-w", tmp_path, "--json").json["registry"]["before"] == HEAD
+
+
+def test_what_can_not_be_made_now_can_be_made_later(run: Callable[..., Any], tmp_path: Path, monkeypatch: Any) -> None:
+    with monkeypatch.context() as away:
+        away.setenv("RETRIEVAL_REGISTRY__URL", "postgresql://user@127.0.0.1:1/db")
+        ran = run("init", tmp_path)
+    assert ran.code == 9
+    assert "is written, but registry" in ran.err
+    assert run("upgrade", "-w", tmp_path).code == 0
+    assert run("status", "-w", tmp_path).code == 0
 
 
 def uncommented(text: str) -> str:

@@ -28,6 +28,7 @@ COMMANDS = [
     ("status",),
     ("gc",),
     ("init",),
+    ("upgrade",),
 ]
 
 

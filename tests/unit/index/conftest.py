@@ -99,7 +99,7 @@ def build(
     vectors = clustered(count, dim, seed)
     tower = StandInTower(vectors, ModelVersion("demo", version), SpaceId(space_id))
     config = IndexConfig(**{"threads": 1, "ef_construction": 64, "recall_queries": 100, **settings})
-    store = ArtifactStore.open(str(root), cache=root / "cache")
+    store = ArtifactStore.create(str(root), cache=root / "cache")
     corpus = make_corpus(make_items(count), config, snapshot="made", at_us=at_us)
     report = build_index(store, tower, corpus, BuildId("demo", number), config, show=False)
     return Built(store, root / report.key, report, vectors)

@@ -116,7 +116,7 @@ def test_the_order_of_the_items_does_not_matter(
     order = np.random.default_rng(0).permutation(300)
     folders = []
     for name, table in (("a", items), ("b", items.take(order))):
-        store = ArtifactStore.open(str(tmp_path / name), cache=tmp_path / "cache")
+        store = ArtifactStore.create(str(tmp_path / name), cache=tmp_path / "cache")
         config = IndexConfig(threads=1, shards=2)
         corpus = make_corpus(table, config, snapshot="s", at_us=0)
         report = build_index(store, tower, corpus, BuildId("demo", 1), config, show=False)
@@ -233,7 +233,7 @@ def test_recall_is_measured_with_user_embeddings_where_there_are_some(
     tower: Any, items_table: Callable[[int], pa.Table], tmp_path: Path
 ) -> None:
     users = np.eye(16, dtype=np.float32)
-    store = ArtifactStore.open(str(tmp_path), cache=tmp_path / "cache")
+    store = ArtifactStore.create(str(tmp_path), cache=tmp_path / "cache")
     corpus = make_corpus(items_table(300), IndexConfig(), snapshot="s", at_us=0)
     report = build_index(store, tower, corpus, BuildId("demo", 1), IndexConfig(), queries=users, show=False)
     part = tmp_path / report.key / "shard-0-of-1"
@@ -245,7 +245,7 @@ def test_recall_of_users_with_several_vectors(
     tower: Any, items_table: Callable[[int], pa.Table], tmp_path: Path
 ) -> None:
     users = np.eye(16, dtype=np.float32).reshape(4, 4, 16)
-    store = ArtifactStore.open(str(tmp_path), cache=tmp_path / "cache")
+    store = ArtifactStore.create(str(tmp_path), cache=tmp_path / "cache")
     corpus = make_corpus(items_table(300), IndexConfig(), snapshot="s", at_us=0)
     report = build_index(store, tower, corpus, BuildId("demo", 1), IndexConfig(), queries=users, show=False)
     assert report.recall == 1.0
@@ -360,7 +360,7 @@ def test_a_damaged_leftover_is_built_anew(build_at: Callable[..., Any], tmp_path
 def test_leftovers_of_other_inputs_are_removed_unless_they_are_being_built(
     build_at: Callable[..., Any], tmp_path: Path
 ) -> None:
-    store = ArtifactStore.open(str(tmp_path), cache=tmp_path / "cache")
+    store = ArtifactStore.create(str(tmp_path), cache=tmp_path / "cache")
     dead = store.staging("index-demo-0123")
     (dead / "half").touch()
     other_model = store.staging("index-demo_b-0123")

@@ -97,6 +97,6 @@ def url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def registry(url: str) -> Iterator[Registry]:
-    opened = Registry.open(url, who=MADE_BY)
+    opened = Registry.create(url, who=MADE_BY)
     yield opened
     opened.close()

@@ -11,11 +11,12 @@ from sqlalchemy import create_engine, text
 
 from retrieval.errors import ArtifactError, ConfigError, ConflictError, UnavailableError
 from retrieval.registry import HostRow, Registry
-from retrieval.registry.database import HEAD, Database, _sqlite, make_url
+from retrieval.registry import database as database_module
+from retrieval.registry.database import HEAD, REVISIONS, Database, make_url, upgrade_database
 
 
 def _reserve_many(url: str, count: int) -> list[int]:
-    registry = Registry.open(url)
+    registry = Registry.create(url)
     numbers = []
     for _ in range(count):
         numbers.append(registry.reserve_version("feed").version)
@@ -31,7 +32,7 @@ def test_processes_that_open_and_reserve_at_once_get_different_numbers(url: str)
         parts = list(pool.map(_reserve_many, [url] * 3, [12] * 3))
     numbers = sorted(number for part in parts for number in part)
     assert numbers == list(range(1, 37))
-    registry = Registry.open(url)
+    registry = Registry.create(url)
     assert len(registry.list_versions("feed")) == 36
     registry.close()
 
@@ -68,21 +69,26 @@ def test_the_tables_are_what_the_migrations_make(url: str) -> None:
 
     from retrieval.registry.tables import Base
 
+    upgrade_database(url)
     database = Database.open(url)
     with database._engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
     database.close()
     migrations = Path(__file__).parents[3] / "retrieval" / "registry" / "migrations"
-    assert ScriptDirectory(str(migrations)).get_current_head() == HEAD
+    scripts = ScriptDirectory(str(migrations))
+    assert scripts.get_current_head() == HEAD
+    assert tuple(script.revision for script in scripts.walk_revisions())[::-1] == REVISIONS
 
 
 def test_a_registry_of_a_newer_program_is_left_alone(url: str) -> None:
+    upgrade_database(url)
     database = Database.open(url)
     with database._writing.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     database.close()
-    with pytest.raises(ConflictError, match="newer program"):
-        Registry.open(url)
+    for attempt in (Registry.open, Registry.create):
+        with pytest.raises(ConflictError, match="newer program"):
+            attempt(url)
 
 
 def test_a_migration_that_is_cut_short_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,14 +100,15 @@ def test_a_migration_that_is_cut_short_leaves_nothing(tmp_path: Path, monkeypatc
     with monkeypatch.context() as patched:
         patched.setattr(op, "create_index", cut)
         with pytest.raises(RuntimeError, match="killed"):
-            Registry.open("sqlite:///registry.db", root=tmp_path)
+            Registry.create("sqlite:///registry.db", root=tmp_path)
     with sqlite3.connect(tmp_path / "registry.db") as connection:
         assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
     connection.close()
-    Registry.open("sqlite:///registry.db", root=tmp_path).reserve_version("feed")
+    Registry.create("sqlite:///registry.db", root=tmp_path).reserve_version("feed")
 
 
 def test_sqlite_is_opened_in_wal_mode_with_foreign_keys(tmp_path: Path) -> None:
+    upgrade_database("sqlite:///registry.db", root=tmp_path)
     database = Database.open("sqlite:///registry.db", root=tmp_path)
     with database._engine.connect() as connection:
         assert connection.execute(text("PRAGMA journal_mode")).scalar_one() == "wal"
@@ -131,7 +138,7 @@ def test_a_server_that_is_away_is_unavailable_and_its_password_is_masked() -> No
 
 
 def test_a_registry_that_went_away_is_unavailable_until_it_comes_back(tmp_path: Path) -> None:
-    registry = Registry.open("sqlite:///registry.db", root=tmp_path)
+    registry = Registry.create("sqlite:///registry.db", root=tmp_path)
     registry.reserve_version("feed")
     (tmp_path / "registry.db").rename(tmp_path / "elsewhere.db")
     with pytest.raises(UnavailableError, match=r"registry\.db"):
@@ -145,7 +152,7 @@ def test_a_registry_that_went_away_is_unavailable_until_it_comes_back(tmp_path: 
 
 @pytest.mark.postgres
 def test_a_server_that_drops_its_connections_is_found_again(postgres_url: str) -> None:
-    registry = Registry.open(postgres_url)
+    registry = Registry.create(postgres_url)
     registry.reserve_version("feed")
     engine = create_engine(make_url(postgres_url).set(drivername="postgresql+psycopg"))
     with engine.begin() as connection:
@@ -158,18 +165,19 @@ def test_a_server_that_drops_its_connections_is_found_again(postgres_url: str) -
 
 def test_a_file_that_is_no_database_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "registry.db").write_bytes(b"not a database at all, but long enough to be looked at" * 100)
-    with pytest.raises(ArtifactError, match=r"registry\.db is not a usable SQLite file"):
-        Registry.open("sqlite:///registry.db", root=tmp_path)
+    for attempt in (Registry.open, Registry.create):
+        with pytest.raises(ArtifactError, match=r"registry\.db is not a usable SQLite file"):
+            attempt("sqlite:///registry.db", root=tmp_path)
 
 
 def test_a_folder_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(UnavailableError, match="can't be opened"):
-        Registry.open("sqlite:///file/registry.db", root=tmp_path)
+    with pytest.raises(UnavailableError, match="can't be made or opened"):
+        Registry.create("sqlite:///file/registry.db", root=tmp_path)
 
 
 def test_a_writer_that_holds_the_lock_makes_others_wait(tmp_path: Path) -> None:
-    registry = Registry.open("sqlite:///registry.db", root=tmp_path)
+    registry = Registry.create("sqlite:///registry.db", root=tmp_path)
     holder = sqlite3.connect(tmp_path / "registry.db", isolation_level=None, check_same_thread=False)
     holder.execute("BEGIN IMMEDIATE")
     timer = threading.Timer(0.2, holder.rollback)
@@ -180,6 +188,89 @@ def test_a_writer_that_holds_the_lock_makes_others_wait(tmp_path: Path) -> None:
 
 
 def test_relative_paths_are_under_the_root(tmp_path: Path) -> None:
-    engine = _sqlite(make_url("sqlite:///deep/registry.db"), tmp_path, "shown")
-    engine.dispose()
+    Registry.create("sqlite:///deep/registry.db", root=tmp_path).close()
     assert (tmp_path / "deep" / "registry.db").is_file()
+    Registry.open("sqlite:///deep/registry.db", root=tmp_path).close()
+
+
+# -- opening never makes or migrates
+
+
+def test_a_file_that_is_missing_is_said_to_be_missing_and_nothing_is_made(tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError, match=r"deep/registry\.db can't be opened.*retrieval upgrade"):
+        Registry.open("sqlite:///deep/registry.db", root=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_no_bytes_is_refused_and_the_log_beside_it_is_left(tmp_path: Path) -> None:
+    (tmp_path / "registry.db").touch()
+    (tmp_path / "registry.db-wal").write_bytes(b"rows of the file that was here")
+    with pytest.raises(UnavailableError, match="empty \\(0 bytes\\)"):
+        Registry.open("sqlite:///registry.db", root=tmp_path)
+    with pytest.raises(ConflictError, match=r"registry\.db-wal lies there without its registry\.db"):
+        Registry.create("sqlite:///registry.db", root=tmp_path)
+    assert (tmp_path / "registry.db-wal").read_bytes() == b"rows of the file that was here"
+    assert (tmp_path / "registry.db").stat().st_size == 0
+
+
+def test_a_file_of_no_bytes_and_no_log_becomes_a_registry_when_asked(tmp_path: Path) -> None:
+    (tmp_path / "registry.db").touch()
+    assert upgrade_database("sqlite:///registry.db", root=tmp_path).before == ""
+    Registry.open("sqlite:///registry.db", root=tmp_path).close()
+
+
+def test_a_new_file_is_not_made_over_what_was_left_of_one_that_moved_away(tmp_path: Path) -> None:
+    registry = Registry.create("sqlite:///registry.db", root=tmp_path)
+    reader = sqlite3.connect(tmp_path / "registry.db", isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM versions").fetchone()  # a reader keeps the write-ahead log from being emptied
+    registry.reserve_version("feed")
+    (tmp_path / "registry.db").rename(tmp_path / "elsewhere.db")
+    with pytest.raises(ConflictError, match="put that back"):
+        Registry.create("sqlite:///registry.db", root=tmp_path)
+    (tmp_path / "elsewhere.db").rename(tmp_path / "registry.db")
+    assert [row.version for row in registry.list_versions("feed")] == [1]
+    reader.close()
+
+
+def test_a_database_without_tables_is_opened_by_nobody_but_upgrade(url: str, tmp_path: Path) -> None:
+    if url.startswith("sqlite"):
+        with sqlite3.connect(tmp_path / "registry.db") as connection:
+            connection.execute("CREATE TABLE somebody_elses (x)")
+        connection.close()
+    with pytest.raises(UnavailableError, match="holds no tables yet; `retrieval upgrade`"):
+        Registry.open(url)
+    with pytest.raises(UnavailableError, match="holds no tables yet"):
+        Registry.open(url)  # the first attempt made none
+    done = upgrade_database(url)
+    assert (done.before, done.after) == ("", HEAD)
+    assert "nothing-secret" not in done.shown
+    Registry.open(url).close()
+    assert upgrade_database(url).before == HEAD
+
+
+def test_an_older_schema_is_left_alone_until_the_upgrade(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = Registry.create(url)
+    registry.reserve_version("feed")
+    registry.close()
+    with monkeypatch.context() as patched:
+        patched.setattr(database_module, "REVISIONS", (*REVISIONS, "9999"))
+        patched.setattr(database_module, "HEAD", "9999")
+        with pytest.raises(
+            ConflictError, match=f"older program \\(schema {HEAD}, this one needs 9999\\); `retrieval upg"
+        ):
+            Registry.open(url)
+    registry = Registry.open(url)
+    assert len(registry.list_versions("feed")) == 1
+    registry.close()
+
+
+def test_a_file_in_another_journal_mode_is_switched_on_opening(tmp_path: Path) -> None:
+    Registry.create("sqlite:///registry.db", root=tmp_path).close()
+    with sqlite3.connect(tmp_path / "registry.db") as connection:
+        assert connection.execute("PRAGMA journal_mode=DELETE").fetchone() == ("delete",)
+    connection.close()
+    Registry.open("sqlite:///registry.db", root=tmp_path).close()
+    with sqlite3.connect(tmp_path / "registry.db") as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()

@@ -110,12 +110,12 @@ class FakeFleet:
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
-    return Registry.open("sqlite:///registry.db", root=tmp_path, who="anna@desk")
+    return Registry.create("sqlite:///registry.db", root=tmp_path, who="anna@desk")
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> ArtifactStore:
-    return ArtifactStore.open(str(tmp_path / "store"), cache=tmp_path / "cache")
+    return ArtifactStore.create(str(tmp_path / "store"), cache=tmp_path / "cache")
 
 
 @pytest.fixture

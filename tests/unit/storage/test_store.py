@@ -21,7 +21,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> ArtifactStore:
     """A local store, and two that are reached like remote ones."""
     cache = tmp_path / "cache"
     if request.param == "local":
-        return ArtifactStore.open(str(tmp_path / "store"), cache=cache)
+        return ArtifactStore.create(str(tmp_path / "store"), cache=cache)
     if request.param == "mock":
         return ArtifactStore(pafs._MockFileSystem(), "bucket/prefix", cache)
     (tmp_path / "remote").mkdir()
@@ -38,7 +38,7 @@ def remote(tmp_path: Path) -> ArtifactStore:
 
 @pytest.fixture
 def local(tmp_path: Path) -> ArtifactStore:
-    return ArtifactStore.open(str(tmp_path / "store"), cache=tmp_path / "cache")
+    return ArtifactStore.create(str(tmp_path / "store"), cache=tmp_path / "cache")
 
 
 def stage(store: ArtifactStore, text: str = "tower") -> Path:
@@ -197,7 +197,7 @@ def test_staging_is_on_the_file_system_of_a_local_store_and_not_listed(local: Ar
 
 
 def test_the_store_may_stand_at_a_uri(tmp_path: Path) -> None:
-    store = ArtifactStore.open(f"file://{tmp_path}/store", cache=tmp_path / "cache")
+    store = ArtifactStore.create(f"file://{tmp_path}/store", cache=tmp_path / "cache")
     store.publish(stage(store), KEY)
     assert (tmp_path / "store" / KEY / MANIFEST).is_file()
     assert store.uri == f"{tmp_path}/store"
@@ -246,3 +246,21 @@ def test_a_store_that_cannot_be_written_is_unavailable(tmp_path: Path, local: Ar
     (tmp_path / "store" / "models").chmod(0o500)
     with pytest.raises(UnavailableError, match="can't be moved"):
         local.publish(staged, KEY)
+
+
+def test_a_local_store_that_is_missing_is_unavailable_and_not_made(tmp_path: Path, local: ArtifactStore) -> None:
+    local.publish(stage(local), KEY)
+    staged = stage(local)
+    (tmp_path / "store").rename(tmp_path / "elsewhere")
+    reader = ArtifactStore.open(str(tmp_path / "store"), cache=tmp_path / "cache")
+    for store in (local, reader):
+        calls = (store.exists, store.locate, store.open_artifact, store.manifest, store.delete, store.keys, store.size)
+        for call in calls:
+            with pytest.raises(UnavailableError, match="is missing: put the folder back"):
+                call(KEY)
+        with pytest.raises(UnavailableError, match="retrieval upgrade"):
+            store.staging()
+    assert not (tmp_path / "store").exists()
+    (tmp_path / "elsewhere").rename(tmp_path / "store")
+    assert (reader.open_artifact(KEY) / "notes.txt").read_text() == "notes"
+    local.publish(staged, "models/feed/2")

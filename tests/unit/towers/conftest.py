@@ -22,7 +22,7 @@ def dataset(folder: Path) -> Dataset:
 
 @pytest.fixture(scope="session")
 def store(folder: Path) -> ArtifactStore:
-    return ArtifactStore.open(str(folder / "store"), cache=folder / "cache")
+    return ArtifactStore.create(str(folder / "store"), cache=folder / "cache")
 
 
 @pytest.fixture(scope="session")

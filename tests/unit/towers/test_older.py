@@ -40,7 +40,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> ArtifactStore:
     folder = tmp_path_factory.mktemp("older-store")
-    return ArtifactStore.open(str(folder / "store"), cache=folder / "cache")
+    return ArtifactStore.create(str(folder / "store"), cache=folder / "cache")
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def user(events: int, changed: int | None = None) -> UserInput:
 @pytest.mark.parametrize("encoder", sorted(ENCODERS))
 @pytest.mark.parametrize("older", [64, 500])
 def test_what_is_served_is_what_was_trained(dataset: Dataset, encoder: str, older: int, tmp_path: Path) -> None:
-    own = ArtifactStore.open(str(tmp_path / "store"), cache=tmp_path / "cache")
+    own = ArtifactStore.create(str(tmp_path / "store"), cache=tmp_path / "cache")
     towers = TowerConfig.model_validate({**TINY_TOWERS.model_dump(), "encoder": encoder})
     made = tiny_version(own, ModelVersion("golden", 1), dataset, towers=towers, seed=3, spec=spec(12, older))
     begin = np.asarray(dataset.histories.offsets[:-1])
@@ -81,7 +81,7 @@ def test_an_event_ten_thousand_back_counts_where_older_events_are_read(
 ) -> None:
     plain, other = tower.embed([user(16_000), user(16_000, changed=10_000)])
     assert np.abs(plain - other).max() > 1e-6
-    own = ArtifactStore.open(str(tmp_path / "store"), cache=tmp_path / "cache")
+    own = ArtifactStore.create(str(tmp_path / "store"), cache=tmp_path / "cache")
     without = load_user_tower(own, tiny_version(own, ModelVersion("short", 1), dataset, spec=spec(12, 0)).version)
     np.testing.assert_array_equal(*without.embed([user(16_000), user(16_000, changed=10_000)]))
 

@@ -46,7 +46,7 @@ def user(events: int, **context: str) -> UserInput:
 def test_what_is_served_is_what_was_trained(
     store: ArtifactStore, dataset: Dataset, encoder: str, tmp_path: Path
 ) -> None:
-    own = ArtifactStore.open(str(tmp_path / "store"), cache=tmp_path / "cache")
+    own = ArtifactStore.create(str(tmp_path / "store"), cache=tmp_path / "cache")
     towers = TowerConfig.model_validate({**TINY_TOWERS.model_dump(), "encoder": encoder})
     made = tiny_version(own, ModelVersion("golden", 1), dataset, towers=towers, seed=3)
     rows = np.concatenate([made.split.test, made.split.valid, np.asarray(dataset.histories.offsets[:5])])
@@ -58,7 +58,7 @@ def test_what_is_served_is_what_was_trained(
 
 
 def test_users_with_several_vectors_are_served_as_trained(dataset: Dataset, tmp_path: Path) -> None:
-    own = ArtifactStore.open(str(tmp_path / "store"), cache=tmp_path / "cache")
+    own = ArtifactStore.create(str(tmp_path / "store"), cache=tmp_path / "cache")
     made = tiny_version(own, ModelVersion("golden", 1), dataset, towers=THREE, seed=3)
     tower = load_user_tower(own, made.version)
     rows = np.concatenate([made.split.test, np.asarray(dataset.histories.offsets[:5])])
@@ -78,7 +78,7 @@ def test_users_with_several_vectors_are_served_as_trained(dataset: Dataset, tmp_
 def test_a_tower_with_another_number_of_vectors_than_it_says_is_refused(
     dataset: Dataset, tmp_path: Path, said: int
 ) -> None:
-    own = ArtifactStore.open(str(tmp_path / "store"), cache=tmp_path / "cache")
+    own = ArtifactStore.create(str(tmp_path / "store"), cache=tmp_path / "cache")
     tiny_version(own, ModelVersion("golden", 1), dataset, towers=THREE)
     folder = tmp_path / "store/models/golden/1/user_tower"
     meta = json.loads((folder / "meta.json").read_text())
@@ -174,7 +174,7 @@ def test_a_version_that_is_not_there(store: ArtifactStore, tiny: Tiny) -> None:
 def damaged(store: ArtifactStore, tiny: Tiny, other: Tiny, tmp_path: Path) -> tuple[ArtifactStore, Path]:
     """A store of its own with copies of both versions, to be damaged."""
     shutil.copytree(store.locate("models"), tmp_path / "store" / "models")
-    return ArtifactStore.open(str(tmp_path / "store"), cache=tmp_path / "cache"), tmp_path / "store/models/demo/1"
+    return ArtifactStore.create(str(tmp_path / "store"), cache=tmp_path / "cache"), tmp_path / "store/models/demo/1"
 
 
 @pytest.mark.parametrize(

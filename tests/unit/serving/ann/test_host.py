@@ -21,7 +21,7 @@ from tests.serving_world import World
 def store(world: World, tmp_path: Path) -> ArtifactStore:
     """A copy of the world's store, to be damaged."""
     shutil.copytree(world.root / "store" / "builds", tmp_path / "store" / "builds")
-    return ArtifactStore.open(str(tmp_path / "store"), cache=tmp_path / "cache")
+    return ArtifactStore.create(str(tmp_path / "store"), cache=tmp_path / "cache")
 
 
 def host_on(store: ArtifactStore, build: BuildId, *, shard: int = 0) -> AnnHost:

@@ -27,14 +27,14 @@ import sys
 from pathlib import Path
 from retrieval.serving.users.store import UserStore
 from retrieval.v1 import user_pb2
-store = UserStore.open(Path(sys.argv[1]), gib=1, write=True)
+store = UserStore.create(Path(sys.argv[1]), gib=1)
 record = user_pb2.UserRecord(history=user_pb2.History(item_ids=["i1", "i2"], timestamps=[1, 2]))
 list(store.load([("a", record), ("b", record)]))
 """
 
 
 def test_a_reader_sees_what_another_process_writes(tmp_path: Path) -> None:
-    store = UserStore.open(tmp_path / "users", gib=1, write=True)
+    store = UserStore.create(tmp_path / "users", gib=1)
     fill(store, {"a": record("i1")})
     store.close()
     reader = UserStore.open(tmp_path / "users", gib=1)
@@ -47,7 +47,7 @@ def test_a_reader_sees_what_another_process_writes(tmp_path: Path) -> None:
 
 
 def test_ids_of_any_length_and_script(tmp_path: Path) -> None:
-    store = UserStore.open(tmp_path / "users", gib=1, write=True)
+    store = UserStore.create(tmp_path / "users", gib=1)
     ids = ["x" * 1024, "x" * 1023, "ü" * 300, "名前", "0", " "]
     fill(store, {name: record(f"i{n}") for n, name in enumerate(ids)})
     assert [store.get(name).history.item_ids[0] for name in ids] == [f"i{n}" for n in range(len(ids))]  # type: ignore[union-attr]
@@ -55,7 +55,7 @@ def test_ids_of_any_length_and_script(tmp_path: Path) -> None:
 
 
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:
-    store = UserStore.open(tmp_path / "users", gib=1, write=True)
+    store = UserStore.create(tmp_path / "users", gib=1)
     with store._environment.begin(write=True) as transaction:
         transaction.put(b"ua", b"\xff\xff\xff")
     with pytest.raises(ArtifactError, match="'a'"):
@@ -64,7 +64,7 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
 
 
 def test_users_who_are_gone_can_be_dropped(tmp_path: Path) -> None:
-    store = UserStore.open(tmp_path / "users", gib=1, write=True)
+    store = UserStore.create(tmp_path / "users", gib=1)
     fill(store, {"old": record("i1"), "stays": record("i1")})
     last = store.record("old").loaded_at  # type: ignore[union-attr]
     fill(store, {"stays": record("i2")})
@@ -75,8 +75,10 @@ def test_users_who_are_gone_can_be_dropped(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_no_store_is_named(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="retrieval users load"):
-        UserStore.open(tmp_path / "none")
+    for write in (False, True):
+        with pytest.raises(NotFoundError, match="retrieval upgrade"):
+            UserStore.open(tmp_path / "none", write=write)
+    assert list(tmp_path.iterdir()) == []  # not made in passing, to read or to write
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "data.mdb").write_bytes(b"not a database" * 1000)
     with pytest.raises(ArtifactError, match="bad"):
@@ -86,8 +88,8 @@ def test_a_folder_that_is_no_store_is_named(tmp_path: Path) -> None:
 def test_a_store_that_appears_later_is_found(tmp_path: Path) -> None:
     users = LazyUserStore(tmp_path / "users", gib=1, retry_s=0.0)
     assert users.get("a") is None
-    assert "retrieval users load" in users.error
-    store = UserStore.open(tmp_path / "users", gib=1, write=True)
+    assert "no user store" in users.error
+    store = UserStore.create(tmp_path / "users", gib=1)
     fill(store, {"a": record("i1")})
     store.close()
     assert users.get("a") is not None

@@ -23,7 +23,7 @@ USER = UserInput(at=1_700_000_000_000_000)
 def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[ArtifactStore, Answer]:
     """A store with two versions and a build of the first, and a right answer of it."""
     root = tmp_path_factory.mktemp("world")
-    store = ArtifactStore.open(str(root / "store"), cache=root / "cache")
+    store = ArtifactStore.create(str(root / "store"), cache=root / "cache")
     dataset = tiny_dataset(root / "workspace")
     for version in (1, 2):
         tiny_version(store, ModelVersion("demo", version), dataset, seed=version)
@@ -93,5 +93,5 @@ def test_a_merge_by_rank_is_checked_version_by_version(world: tuple[ArtifactStor
 
 
 def test_failed_requests_have_nothing_to_check(tmp_path: Path) -> None:
-    store = ArtifactStore.open(str(tmp_path), cache=tmp_path / "cache")
+    store = ArtifactStore.create(str(tmp_path), cache=tmp_path / "cache")
     assert count_mismatches([Answer(0.0, 1.0, "u1", 0, error="gone")], store, lambda _: USER) == 0

@@ -18,7 +18,7 @@ from retrieval.types import ModelVersion
 from retrieval.workflows.evaluation.evaluate import evaluate_version, newest_version, user_vectors, with_item_ids
 from retrieval.workflows.evaluation.user_inputs import inputs_at
 from retrieval.workflows.workspace import Workspace
-from tests.tiny import TINY_SETTINGS, Tiny, tiny_dataset, tiny_version
+from tests.tiny import TINY_SETTINGS, Tiny, make_workspace, tiny_dataset, tiny_version
 
 SETTINGS = (
     TINY_SETTINGS
@@ -34,8 +34,7 @@ VERSION = ModelVersion("demo", 1)
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, Dataset, Tiny]:
     root = tmp_path_factory.mktemp("workspace")
     dataset = tiny_dataset(root)
-    (root / "retrieval.toml").write_text(SETTINGS)
-    workspace = Workspace.open(root)
+    workspace = make_workspace(root, SETTINGS)
     return workspace, dataset, tiny_version(workspace.store(), VERSION, dataset)
 
 

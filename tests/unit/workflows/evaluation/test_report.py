@@ -28,7 +28,7 @@ from retrieval.workflows.evaluation.protocol_facts import warnings_about
 from retrieval.workflows.evaluation.provenance import Provenance, check_same_data, provenance_of
 from retrieval.workflows.evaluation.report import examine_version
 from retrieval.workflows.workspace import Workspace
-from tests.tiny import TINY_SETTINGS, tiny_version, write_tiny
+from tests.tiny import TINY_SETTINGS, make_workspace, tiny_version, write_tiny
 
 SETTINGS = (
     TINY_SETTINGS
@@ -61,8 +61,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, Dataset]:
     items = pq.read_table(path)
     titles = pa.array([f"{HOSTILE} {place}" for place in range(items.num_rows)])
     pq.write_table(items.set_column(items.column_names.index("title"), "title", titles), path)
-    (root / "retrieval.toml").write_text(SETTINGS)
-    workspace = Workspace.open(root)
+    workspace = make_workspace(root, SETTINGS)
     dataset = workspace.dataset(show=False)
     for version in (ONE, TWO):
         tiny_version(workspace.store(), version, dataset, seed=version.version)
@@ -159,7 +158,7 @@ def test_versions_of_other_data_are_refused() -> None:
 
 
 def test_the_learned_temperature_is_that_of_the_weights_kept(tmp_path: Path) -> None:
-    store = ArtifactStore.open(str(tmp_path / "store"), cache=tmp_path / "cache")
+    store = ArtifactStore.create(str(tmp_path / "store"), cache=tmp_path / "cache")
 
     def recorded(version: ModelVersion, loss: str) -> float | None:
         staged = store.staging()

@@ -16,7 +16,7 @@ from retrieval.workflows.evaluation.evaluate import item_vectors
 from retrieval.workflows.indexing.build import build_version_index
 from retrieval.workflows.training.train import train_version
 from retrieval.workflows.workspace import Workspace
-from tests.tiny import write_tiny
+from tests.tiny import make_workspace, write_tiny
 
 SETTINGS = """
 model.name = "demo"
@@ -54,8 +54,7 @@ min_recall = 0.0
 
 def test_items_are_indexed_as_they_were_known_then(tmp_path: Path) -> None:
     write_tiny(tmp_path)
-    (tmp_path / "retrieval.toml").write_text(SETTINGS)
-    workspace = Workspace.open(tmp_path)
+    workspace = make_workspace(tmp_path, SETTINGS)
     trained = train_version(workspace, show=False)
     assert trained.report is not None
     dataset = open_dataset(workspace.settings.data, tmp_path, show=False)

@@ -24,7 +24,7 @@ from retrieval.workflows.indexing import verify as verifying
 from retrieval.workflows.indexing.build import build_version_index
 from retrieval.workflows.indexing.verify import verify_version_index
 from retrieval.workflows.workspace import Workspace
-from tests.tiny import TINY_SETTINGS, tiny_dataset, tiny_version
+from tests.tiny import TINY_SETTINGS, make_workspace, tiny_dataset, tiny_version
 
 SETTINGS = (
     TINY_SETTINGS
@@ -55,8 +55,7 @@ def register(workspace: Workspace, dataset: Dataset, version: ModelVersion, seed
 @pytest.fixture
 def made(tmp_path: Path) -> tuple[Workspace, Dataset]:
     dataset = tiny_dataset(tmp_path)
-    (tmp_path / "retrieval.toml").write_text(SETTINGS)
-    workspace = Workspace.open(tmp_path)
+    workspace = make_workspace(tmp_path, SETTINGS)
     register(workspace, dataset, VERSION, seed=0)
     return workspace, dataset
 

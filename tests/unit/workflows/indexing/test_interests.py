@@ -14,8 +14,7 @@ from retrieval.workflows.evaluation.evaluate import evaluate_version, user_vecto
 from retrieval.workflows.indexing.build import build_version_index
 from retrieval.workflows.indexing.verify import verify_version_index
 from retrieval.workflows.training.train import train_version
-from retrieval.workflows.workspace import Workspace
-from tests.tiny import TINY_SETTINGS, tiny_dataset
+from tests.tiny import TINY_SETTINGS, make_workspace, tiny_dataset
 
 SETTINGS = (
     TINY_SETTINGS
@@ -39,8 +38,7 @@ threads = 1
 
 def test_trained_indexed_and_measured(tmp_path: Path) -> None:
     dataset = tiny_dataset(tmp_path)
-    (tmp_path / "retrieval.toml").write_text(SETTINGS)
-    workspace = Workspace.open(tmp_path)
+    workspace = make_workspace(tmp_path, SETTINGS)
     outcome = train_version(workspace, show=False)
     assert outcome.report is not None
     measured = evaluate_version(workspace, show=False)

@@ -19,7 +19,7 @@ from retrieval.workflows.evaluation.evaluate import evaluate_version
 from retrieval.workflows.training import train as training
 from retrieval.workflows.training.train import RUNS, train_version, version_inputs_hash
 from retrieval.workflows.workspace import Workspace
-from tests.tiny import TINY_SETTINGS, write_tiny
+from tests.tiny import TINY_SETTINGS, make_workspace, write_tiny
 
 SETTINGS = (
     TINY_SETTINGS
@@ -48,7 +48,7 @@ threads = 1
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     write_tiny(tmp_path)
-    (tmp_path / "retrieval.toml").write_text(SETTINGS)
+    make_workspace(tmp_path, SETTINGS)
     return tmp_path
 
 

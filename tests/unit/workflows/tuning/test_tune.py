@@ -21,7 +21,7 @@ from retrieval.workflows.tuning import tune as tuning
 from retrieval.workflows.tuning.search_space import parse_tries
 from retrieval.workflows.tuning.tune import TunePlan, tune
 from retrieval.workflows.workspace import Workspace
-from tests.tiny import write_tiny
+from tests.tiny import make_workspace, write_tiny
 
 SETTINGS = """
 model.name = "demo"
@@ -45,7 +45,7 @@ threads = 1
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     write_tiny(tmp_path, users=20, items=12, events=8)
-    (tmp_path / "retrieval.toml").write_text(SETTINGS)
+    make_workspace(tmp_path, SETTINGS)
     return tmp_path
 
 
