@@ -173,7 +173,7 @@ def test_what_is_not_there_or_not_expected_is_said(world: World) -> None:
 def test_losing_the_store_leaves_the_build_in_place(world: World, store: ArtifactStore, tmp_path: Path) -> None:
     host = host_on(store, world.builds[0])
     shutil.rmtree(tmp_path / "store")
-    with pytest.raises(NotFoundError):
+    with pytest.raises(UnavailableError, match="is missing"):
         host.load(world.builds[1])
     answer = host.search("demo", world.versions[0].space_id, vectors(), [Query(5, filter=AnyOf("colour", ("red",)))])
     assert len(answer.hits[0].item_ids) == 5
