@@ -10,7 +10,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +29,11 @@ class Section(BaseModel):
     """Base of every settings section: frozen, keyword-only, unknown keys refused, no silent conversions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+def is_empty(value: Collection[Any]) -> bool:
+    """Whether a setting holds nothing. Settings newer than the formats are not written down while unused."""
+    return not value
 
 
 SectionT = TypeVar("SectionT", bound=Section)

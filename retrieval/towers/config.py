@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from retrieval.config import Section
+from retrieval.config import Section, is_empty
+from retrieval.towers.encoders import ATTENTION, ENCODERS
 
 
 class TowerConfig(Section):
     """The shape of the two towers."""
 
     dim: int = Field(64, ge=4, le=1024, description="Width of the embeddings and of everything inside the towers.")
-    encoder: Literal["hstu", "transformer", "ligr", "mean"] = Field(
-        "hstu",
-        description="What reads the history: pointwise gated attention with position and time bias (hstu), a causal "
-        "transformer, the same with gated blocks (ligr), or the mean of its tokens (baseline).",
+    encoder: Annotated[str, ENCODERS] = Field("hstu", description=f"What reads the history. {ENCODERS.summaries()}.")
+    encoder_options: dict[str, Any] = Field(
+        {},
+        exclude_if=is_empty,
+        description="Options of an encoder that have no setting of their own; it is called with them.",
     )
     time_bias: bool = Field(
         True, description="Attention knows how long ago each event was; only where features.history.time is on."
@@ -52,6 +54,6 @@ class TowerConfig(Section):
 
     @model_validator(mode="after")
     def _heads_divide(self) -> TowerConfig:
-        if self.encoder != "mean" and self.dim % (2 * self.heads):
+        if ENCODERS.has(self.encoder, ATTENTION) and self.dim % (2 * self.heads):
             raise ValueError(f"dim {self.dim} / heads {self.heads} must be an even whole number")
         return self

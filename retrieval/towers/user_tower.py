@@ -14,7 +14,7 @@ from retrieval.features import FeatureInput, HistoryInputs
 from retrieval.towers.artifact import input_key
 from retrieval.towers.config import TowerConfig
 from retrieval.towers.embedding import FeatureSum
-from retrieval.towers.encoders import ENCODERS
+from retrieval.towers.encoders import make_encoder
 from retrieval.towers.item_tower import unit
 
 _INIT_STD = 0.02
@@ -37,7 +37,7 @@ class UserNetwork(nn.Module):
         if history.chunks:
             self.chunks = nn.Embedding(history.chunks, config.dim)
             nn.init.normal_(self.chunks.weight, std=_INIT_STD)
-        self.encoder = ENCODERS[config.encoder](config, config.time_bias and history.gaps_cardinality > 1)
+        self.encoder = make_encoder(config, time_bias=config.time_bias and history.gaps_cardinality > 1)
         side = {input_key(feature): feature for feature in (*profile, *context)}
         self.has_side = bool(side)
         if side:

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from retrieval.config import Section
+from retrieval.config import Section, is_empty
+from retrieval.training.losses import LOSSES, NEEDS_CORRECTION
+from retrieval.training.negatives import SOURCES
+from retrieval.training.popularity import ESTIMATORS, UNCORRECTED
+
+
+class MoreNegatives(Section):
+    """`[[training.negatives.more]]`: one more source of negatives."""
+
+    source: Annotated[str, SOURCES] = Field(description=f"Where they come from. {SOURCES.summaries()}.")
+    number: int = Field(ge=1, description="How many are drawn for a batch.")
+    options: dict[str, Any] = Field({}, description="Options of the source; it is called with them.")
 
 
 class NegativesConfig(Section):
@@ -16,10 +27,16 @@ class NegativesConfig(Section):
     uniform: int = Field(2048, ge=0, description="Items drawn uniformly from those seen in training (0: none).")
     memory: int = Field(0, ge=0, description="Positives of earlier batches, drawn from a memory of them (0: none).")
     memory_size: int = Field(16_384, ge=1, description="memory: how many positives of earlier batches are remembered.")
-    correction: Literal["counts", "streaming", "none"] = Field(
-        "counts",
-        description="Popularity correction (logQ): from counts in the training window, from a streaming estimate "
-        "(moving average of the gap between an item's appearances), or none (in-batch negatives then collapse).",
+    more: tuple[MoreNegatives, ...] = Field(
+        (), exclude_if=is_empty, description="Further sources of negatives, a table [[training.negatives.more]] each."
+    )
+    correction: Annotated[str, ESTIMATORS] = Field(
+        "counts", description=f"Popularity correction (logQ). {ESTIMATORS.summaries()}."
+    )
+    correction_options: dict[str, Any] = Field(
+        {},
+        exclude_if=is_empty,
+        description="Options of a correction that have no setting of their own; it is called with them.",
     )
     streaming_rate: float = Field(
         0.05, gt=0.0, le=1.0, description="streaming: weight of a new gap in the moving average (alpha)."
@@ -33,7 +50,8 @@ class NegativesConfig(Section):
 
     @model_validator(mode="after")
     def _some(self) -> NegativesConfig:
-        if self.in_batch + self.uniform + self.memory == 0:
+        numbers = [getattr(self, name, 0) for name in SOURCES.named] + [one.number for one in self.more]
+        if not any(numbers):
             raise ValueError("in_batch, uniform and memory are all 0: there is nothing to compare the positives with")
         if self.memory > self.memory_size:
             raise ValueError(
@@ -72,11 +90,11 @@ class TrainingConfig(Section):
     epochs: int = Field(16, ge=1, description="At most so many passes over the training events.")
     patience: int = Field(4, ge=1, description="Stop after so many validations without a better one.")
     validate_every: int = Field(2, ge=1, description="Epochs between two validations; the best checkpoint is kept.")
-    loss: Literal["sampled_softmax", "corrected_softmax", "logq_softmax", "full_softmax", "gbce"] = Field(
-        "sampled_softmax",
-        description="sampled_softmax: logQ on negatives, the positive as it is; corrected_softmax: the same, given "
-        "that negatives aren't the positive; logq_softmax: logQ on the positive too, as often published; full_softmax: "
-        "every item seen in training, for small corpora (negatives unused); gbce: generalised binary cross-entropy.",
+    loss: Annotated[str, LOSSES] = Field("sampled_softmax", description=f"What is minimised. {LOSSES.summaries()}.")
+    loss_options: dict[str, Any] = Field(
+        {},
+        exclude_if=is_empty,
+        description="Options of a loss that have no setting of their own; it is called with them.",
     )
     gbce_t: float = Field(
         0.75, ge=0.0, le=1.0, description="gbce: calibration; 0: plain binary cross-entropy, 1: overconfidence undone."
@@ -142,7 +160,8 @@ class TrainingConfig(Section):
 
     @model_validator(mode="after")
     def _loss_fits(self) -> TrainingConfig:
-        if self.loss in {"corrected_softmax", "logq_softmax"} and self.negatives.correction == "none":
+        uncorrected = ESTIMATORS.has(self.negatives.correction, UNCORRECTED)
+        if uncorrected and LOSSES.has(self.loss, NEEDS_CORRECTION):
             raise ValueError(
                 f'loss = "{self.loss}" is a way of correcting: it needs negatives.correction = "counts" or "streaming"'
             )

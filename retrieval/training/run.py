@@ -23,7 +23,7 @@ from retrieval.training.journal import Journal
 from retrieval.training.labels import Labels, target_actions
 from retrieval.training.optimiser import make_optimiser
 from retrieval.training.periods import PeriodShares
-from retrieval.training.popularity import count_items
+from retrieval.training.popularity.counts import count_items
 from retrieval.training.ranks import Ranks
 from retrieval.training.sequences import SequenceReader
 from retrieval.training.step import Objective, StepInputs

@@ -17,14 +17,18 @@ from retrieval.features import ITEM_ID, Features
 from retrieval.towers.offline import ItemInputs, SideInputs
 from retrieval.towers.older import with_chunks
 from retrieval.towers.pair import TowerPair
-from retrieval.training.config import NegativesConfig, TrainingConfig
+from retrieval.training.config import TrainingConfig
 from retrieval.training.labels import Labels
-from retrieval.training.losses import LOSSES, Comparison
+from retrieval.training.losses import EVERY_ITEM, LOSSES, make_loss
+from retrieval.training.losses.comparison import Comparison
 from retrieval.training.machine import tower_precision
-from retrieval.training.negatives import Candidates, NegativeSource, all_items, make_sources, mix
-from retrieval.training.negatives.base import Ints
+from retrieval.training.negatives import make_sources
+from retrieval.training.negatives.base import Ints, NegativeSource
+from retrieval.training.negatives.mixed import Candidates, all_items, mix
 from retrieval.training.periods import PeriodShares
-from retrieval.training.popularity import Counts, Popularity, Streaming
+from retrieval.training.popularity import ESTIMATORS, UNCORRECTED, make_popularity
+from retrieval.training.popularity.base import Popularity
+from retrieval.training.popularity.counts import Counts
 from retrieval.training.sequences import Batch
 
 _LEAST_WEIGHT = 1e-12  # a batch whose weights are all 0 adds nothing
@@ -49,16 +53,18 @@ class Objective:
     def __init__(self, config: TrainingConfig, inputs: StepInputs, device: torch.device) -> None:
         self._config = config
         negatives = config.negatives
-        counts = Counts(inputs.counts)
-        streaming = negatives.correction == "streaming" and config.loss != "full_softmax"
-        by_count = inputs.periods or counts
-        self._popularity: Popularity = _streaming(counts.seen, negatives) if streaming else by_count
-        self._loss = LOSSES[config.loss](config)
-        self._everything = all_items(counts.seen) if config.loss == "full_softmax" else None
-        self._sources = {} if self._everything else make_sources(self._popularity, negatives)
-        self._corrected = negatives.correction != "none" or self._everything is not None
+        seen = np.flatnonzero(inputs.counts)
+        every_item = LOSSES.has(config.loss, EVERY_ITEM)
+        self._loss = make_loss(config)
+        self._everything = all_items(seen) if every_item else None
+        self._popularity: Popularity = inputs.periods or Counts(inputs.counts)
+        self._sources: dict[str, NegativeSource] = {}
+        if not every_item:
+            self._popularity = make_popularity(negatives, inputs.counts, inputs.periods)
+            self._sources = make_sources(self._popularity, negatives)
+        self._corrected = every_item or not ESTIMATORS.has(negatives.correction, UNCORRECTED)
         self._inputs = inputs
-        self._seen = len(counts.seen)
+        self._seen = len(seen)
         self._device = device
         self._nearest: Tensor | None = None
 
@@ -196,9 +202,3 @@ class Objective:
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self._device)
-
-
-def _streaming(seen: Ints, config: NegativesConfig) -> Streaming:
-    return Streaming(
-        seen, alpha=config.streaming_rate, buckets=config.streaming_buckets, hashes=config.streaming_hashes
-    )

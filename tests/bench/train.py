@@ -39,8 +39,10 @@ from retrieval.towers.config import TowerConfig
 from retrieval.training.config import NegativesConfig, TrainingConfig
 from retrieval.training.epoch import plan_epoch, take_step
 from retrieval.training.machine import cpu_threads, limit_kernel_cache, matrix_precision
-from retrieval.training.negatives import InBatch, Uniform, mix
-from retrieval.training.popularity import Counts, count_items
+from retrieval.training.negatives.in_batch import InBatch
+from retrieval.training.negatives.mixed import mix
+from retrieval.training.negatives.uniform import Uniform
+from retrieval.training.popularity.counts import Counts, count_items
 from retrieval.training.run import TrainingInputs, prepare_run
 from tests.bench.peers import compare as peers
 from tests.bench.report import Row, bench_main

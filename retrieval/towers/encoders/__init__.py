@@ -1,21 +1,38 @@
-"""History encoders: one small file each, and the one dict that names them."""
+"""History encoders: one small file each, and one line each here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from retrieval.towers.config import TowerConfig
-from retrieval.towers.encoders.base import HistoryEncoder
-from retrieval.towers.encoders.hstu import HstuEncoder
-from retrieval.towers.encoders.mean import MeanEncoder
-from retrieval.towers.encoders.transformer import TransformerEncoder
+from retrieval.strategies import Strategies, Strategy
 
-ENCODERS: dict[str, Callable[[TowerConfig, bool], HistoryEncoder]] = {
-    "transformer": lambda config, clock: TransformerEncoder(config, time_bias=clock, gated=False),
-    "ligr": lambda config, clock: TransformerEncoder(config, time_bias=clock, gated=True),
-    "hstu": lambda config, clock: HstuEncoder(config.dim, config.blocks, config.heads, config.dropout, time_bias=clock),
-    "mean": lambda config, _: MeanEncoder(config.dim, config.expansion, config.dropout),
-}
-"""What `[towers] encoder` may be. Each is told whether times may bias its attention."""
+if TYPE_CHECKING:
+    from retrieval.towers.config import TowerConfig
+    from retrieval.towers.encoders.base import HistoryEncoder
 
-__all__ = ["ENCODERS", "HistoryEncoder"]
+_HERE = "retrieval.towers.encoders"
+ATTENTION = "attention"
+"""Trait: it has attention heads, so that the width must divide among them."""
+
+ENCODERS = Strategies(
+    setting="towers.encoder",
+    expects="a torch module called with (config, time_bias=…) and its options, as towers.encoders.base.HistoryEncoder",
+    named={
+        "hstu": Strategy(
+            f"{_HERE}.hstu:HstuEncoder", "pointwise gated attention with position and time bias", traits={ATTENTION}
+        ),
+        "transformer": Strategy(f"{_HERE}.transformer:transformer", "a causal transformer", traits={ATTENTION}),
+        "ligr": Strategy(f"{_HERE}.transformer:ligr", "the same with gated blocks", traits={ATTENTION}),
+        "mean": Strategy(f"{_HERE}.mean:MeanEncoder", "the mean of its tokens (baseline)"),
+    },
+    gives=("forward", "last", "parameters"),
+)
+
+
+def make_encoder(config: TowerConfig, *, time_bias: bool) -> HistoryEncoder:
+    """The encoder that the settings name, freshly initialised; `time_bias`: whether times may bias its attention.
+
+    Raises ConfigError where it can't be imported, or takes other arguments.
+    """
+    made: HistoryEncoder = ENCODERS.make(config.encoder, config, time_bias=time_bias, **config.encoder_options)
+    return made

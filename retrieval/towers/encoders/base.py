@@ -1,4 +1,8 @@
-"""What every history encoder offers."""
+"""What every history encoder offers.
+
+It is made by a call `(config, *, time_bias, **options)`: the settings of `[towers]`, whether times may bias attention,
+and what `towers.encoder_options` holds.
+"""
 
 from __future__ import annotations
 

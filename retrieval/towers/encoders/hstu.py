@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, silu
 
 from retrieval.towers.attention import causal_attention, last_attention
+from retrieval.towers.config import TowerConfig
 from retrieval.towers.dropout import Dropout
 from retrieval.towers.encoders.bias import RelativeBias, all_distances, last_distances
 
@@ -20,12 +21,14 @@ from retrieval.towers.encoders.bias import RelativeBias, all_distances, last_dis
 class HstuEncoder(nn.Module):
     """Stack of HSTU blocks with a final layer norm."""
 
-    def __init__(self, dim: int, blocks: int, heads: int, dropout: float, *, time_bias: bool) -> None:
+    def __init__(self, config: TowerConfig, *, time_bias: bool) -> None:
         super().__init__()
         self.time_bias = time_bias
-        self.drop = Dropout(dropout)
-        self.blocks = nn.ModuleList(HstuBlock(dim, heads, dropout, time_bias=time_bias) for _ in range(blocks))
-        self.norm = nn.LayerNorm(dim)
+        self.drop = Dropout(config.dropout)
+        self.blocks = nn.ModuleList(
+            HstuBlock(config.dim, config.heads, config.dropout, time_bias=time_bias) for _ in range(config.blocks)
+        )
+        self.norm = nn.LayerNorm(config.dim)
 
     def forward(self, tokens: Tensor, times: Tensor, asked: Tensor) -> Tensor:
         """tokens [B, L, D], times and asked int64 [B, L] -> states [B, L, D]."""

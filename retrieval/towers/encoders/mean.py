@@ -8,17 +8,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from retrieval.towers.config import TowerConfig
 from retrieval.towers.dropout import Dropout
 
 
 class MeanEncoder(nn.Module):
     """Order-blind history encoder."""
 
-    def __init__(self, dim: int, expansion: int, dropout: float) -> None:
+    def __init__(self, config: TowerConfig, *, time_bias: bool) -> None:  # noqa: ARG002  # blind to time
         super().__init__()
+        dim, wide = config.dim, config.expansion * config.dim
         self.norm = nn.LayerNorm(dim)
-        self.drop = Dropout(dropout)
-        self.mlp = nn.Sequential(nn.Linear(dim, expansion * dim), nn.GELU(), nn.Linear(expansion * dim, dim))
+        self.drop = Dropout(config.dropout)
+        self.mlp = nn.Sequential(nn.Linear(dim, wide), nn.GELU(), nn.Linear(wide, dim))
 
     def forward(self, tokens: Tensor, times: Tensor, asked: Tensor) -> Tensor:  # noqa: ARG002  # blind to time
         """tokens [B, L, D] -> states [B, L, D]: the running mean, through the MLP."""

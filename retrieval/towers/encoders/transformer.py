@@ -21,6 +21,16 @@ _ROTARY_BASE = 10_000.0
 Rotary = tuple[Tensor, Tensor]
 
 
+def transformer(config: TowerConfig, *, time_bias: bool) -> TransformerEncoder:
+    """A causal transformer: pre-norm blocks, rotary positions."""
+    return TransformerEncoder(config, time_bias=time_bias, gated=False)
+
+
+def ligr(config: TowerConfig, *, time_bias: bool) -> TransformerEncoder:
+    """A causal transformer of LiGR blocks: every branch gated, SwiGLU between them."""
+    return TransformerEncoder(config, time_bias=time_bias, gated=True)
+
+
 class TransformerEncoder(nn.Module):
     """Stack of causal self-attention blocks with a final layer norm."""
 

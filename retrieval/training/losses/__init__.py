@@ -1,28 +1,50 @@
-"""Losses: one small file each, and the one dict that names them. Every loss takes a `Comparison` and gives a scalar."""
+"""Losses: one small file each, and one line each here. Every loss takes a `Comparison` and gives a scalar."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+from retrieval.strategies import Strategies, Strategy
 
-from retrieval.training.config import TrainingConfig
-from retrieval.training.losses.comparison import Comparison
-from retrieval.training.losses.corrected_softmax import corrected_softmax
-from retrieval.training.losses.gbce import gbce
-from retrieval.training.losses.logq_softmax import logq_softmax
-from retrieval.training.losses.sampled_softmax import sampled_softmax
+if TYPE_CHECKING:
+    from retrieval.training.config import TrainingConfig
+    from retrieval.training.losses.comparison import Loss
 
-Loss = Callable[[Comparison], Tensor]
+_HERE = "retrieval.training.losses"
+SOFTMAX, NEEDS_CORRECTION, EVERY_ITEM = "softmax", "needs_correction", "every_item"
+"""Traits: its logits are those of a softmax over items; it is a way of correcting for popularity; its candidates are
+every item seen in training, each with probability 1."""
 
-LOSSES: dict[str, Callable[[TrainingConfig], Loss]] = {
-    "sampled_softmax": lambda _: sampled_softmax,
-    "corrected_softmax": lambda _: corrected_softmax,
-    "logq_softmax": lambda _: logq_softmax,
-    # the same sum; its candidates are every item, each with probability 1
-    "full_softmax": lambda _: sampled_softmax,
-    "gbce": lambda config: lambda c: gbce(c, config.gbce_t),
-}
-"""What `[training] loss` may be, each made from the settings."""
+LOSSES = Strategies(
+    setting="training.loss",
+    expects="a function of (Comparison) and its options that gives a scalar tensor, see training.losses.comparison",
+    named={
+        "sampled_softmax": Strategy(
+            f"{_HERE}.sampled_softmax:sampled_softmax", "logQ on negatives, the positive as it is", traits={SOFTMAX}
+        ),
+        "corrected_softmax": Strategy(
+            f"{_HERE}.corrected_softmax:corrected_softmax",
+            "the same, given that negatives aren't the positive",
+            traits={SOFTMAX, NEEDS_CORRECTION},
+        ),
+        "logq_softmax": Strategy(
+            f"{_HERE}.logq_softmax:logq_softmax",
+            "logQ on the positive too, as often published",
+            traits={SOFTMAX, NEEDS_CORRECTION},
+        ),
+        "full_softmax": Strategy(  # the same sum as sampled_softmax, over other candidates
+            f"{_HERE}.sampled_softmax:sampled_softmax",
+            "every item seen in training, for small corpora (negatives unused)",
+            traits={SOFTMAX, EVERY_ITEM},
+        ),
+        "gbce": Strategy(f"{_HERE}.gbce:gbce", "generalised binary cross-entropy", settings={"calibration": "gbce_t"}),
+    },
+)
 
-__all__ = ["LOSSES", "Comparison", "Loss", "corrected_softmax", "gbce", "logq_softmax", "sampled_softmax"]
+
+def make_loss(config: TrainingConfig) -> Loss:
+    """The loss that the settings name, with its options. Raises ConfigError where it can't be imported or called so."""
+    options = LOSSES.arguments(config.loss, config, config.loss_options)
+    found: Loss = LOSSES.to_call(config.loss, "comparison", **options)
+    return partial(found, **options) if options else found

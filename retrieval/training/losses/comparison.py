@@ -5,6 +5,7 @@ P positions, E interests, K negatives, D width.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -40,3 +41,7 @@ class Comparison:
     """Items there are to choose from."""
     corrected: bool
     """Whether `bias` corrects for popularity."""
+
+
+Loss = Callable[[Comparison], Tensor]
+"""Σ_p weights_p · loss_p over the positions of a comparison, a scalar that the towers' gradients come from."""

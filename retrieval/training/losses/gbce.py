@@ -28,14 +28,14 @@ from retrieval.training.losses.scores import add_gradients, rows_at_once, scores
 _CHUNK_ELEMENTS = 1 << 20
 
 
-def gbce(c: Comparison, t: float) -> Tensor:
-    """Σ_p weights_p · loss_p, a scalar; calibration t from 0 to 1. A hit is left out of the negatives."""
+def gbce(c: Comparison, calibration: float) -> Tensor:
+    """Σ_p weights_p · loss_p, a scalar; calibration is t, from 0 to 1. A hit is left out of the negatives."""
     alpha = min(c.draws / max(c.items - 1, 1), 1.0)
     number = alpha * (c.items - 1) if c.corrected else c.draws
     rates = c.bias.exp() * (alpha if c.corrected else 1.0)
     scale = c.weights / (number + 1.0)
     offset = -math.log(max(c.items - 1, 1))
-    own: Tensor = ((1.0 - t * (1.0 - alpha)) * softplus(-(c.positives + offset)) * scale).sum()
+    own: Tensor = ((1.0 - calibration * (1.0 - alpha)) * softplus(-(c.positives + offset)) * scale).sum()
     rest: Tensor = _Negatives.apply(c.users, c.negatives, rates, c.hits, scale, offset)  # type: ignore[no-untyped-call]
     return own + rest
 

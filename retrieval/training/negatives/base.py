@@ -1,4 +1,8 @@
-"""What every source of negatives offers."""
+"""What every source of negatives offers.
+
+It is made by a call `(popularity, number, **options)`: how often items are targets, how many it is to draw, and its
+options (of one in `[[training.negatives.more]]`, its `options`).
+"""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from retrieval.training.negatives.base import Floats, Ints, State, without_repeats
-from retrieval.training.popularity import Popularity
+from retrieval.training.popularity.base import Popularity
 
 
 class Memory:

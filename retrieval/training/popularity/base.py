@@ -1,4 +1,8 @@
-"""What the popularity correction needs to know."""
+"""What the popularity correction needs to know.
+
+An estimate is made by a call `(counts, **options)`: training targets of every catalogue item int64 [N], and what
+`training.negatives.correction_options` holds.
+"""
 
 from __future__ import annotations
 

@@ -24,6 +24,11 @@ _MULTIPLIERS = np.random.default_rng(0x5EED).integers(2**62, size=16, dtype=np.u
 MOST_HASHES = len(_MULTIPLIERS)
 
 
+def streaming(counts: Ints, *, alpha: float, buckets: int, hashes: int) -> Streaming:
+    """A moving average of the gap between an item's appearances, for the items that `counts` int64 [N] has seen."""
+    return Streaming(np.flatnonzero(counts), alpha=alpha, buckets=buckets, hashes=hashes)
+
+
 class Streaming:
     """Estimates of 1 / B; `buckets` is a power of two, `alpha` the weight of one new gap, `seen` int64 items."""
 

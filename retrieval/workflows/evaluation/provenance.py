@@ -10,10 +10,8 @@ from retrieval.errors import ConfigError, DataError
 from retrieval.storage import ArtifactStore, read_manifest
 from retrieval.towers.artifact import VERSION_KIND, version_key
 from retrieval.training.journal import METRICS, read_journal
+from retrieval.training.losses import LOSSES, SOFTMAX
 from retrieval.types import ModelVersion
-
-# losses whose logits are those of a softmax over items
-_SOFTMAX = ("sampled_softmax", "corrected_softmax", "logq_softmax", "full_softmax")
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ def provenance_of(store: ArtifactStore, version: ModelVersion) -> Provenance:
     folder = store.open_artifact(version_key(version), kind=VERSION_KIND)
     manifest = read_manifest(folder)
     found = Provenance(version, manifest.created, manifest.facts, None)
-    if found.setting("training", "loss") not in _SOFTMAX:
+    if not LOSSES.has(found.setting("training", "loss"), SOFTMAX):
         return found
     best = manifest.facts.get("training", {}).get("best_epoch")
     rows = [row for row in read_journal(folder / METRICS) if row.get("kind") == "train" and row.get("epoch") == best]

@@ -16,6 +16,7 @@ from pydantic_core import PydanticUndefined
 from retrieval.config import FILE_NAME, Section
 from retrieval.errors import ConflictError
 from retrieval.features.spec import SIDES, AnyFeature
+from retrieval.strategies import Strategies
 from retrieval.workflows.workspace.settings import Settings
 
 _WIDTH = 110
@@ -132,6 +133,8 @@ def _limits(field: FieldInfo) -> str:
     found = []
     if get_origin(field.annotation) is Literal:
         found.append(" or ".join(json.dumps(choice) for choice in get_args(field.annotation)))
+    named = (one.named for one in field.metadata if isinstance(one, Strategies))
+    found += [" or ".join(json.dumps(choice) for choice in (*names, "package.module:Name")) for names in named]
     signs = ((annotated_types.Ge, "ge", "≥"), (annotated_types.Gt, "gt", ">"))
     signs += ((annotated_types.Le, "le", "≤"), (annotated_types.Lt, "lt", "<"))  # type: ignore[assignment]
     for bound in field.metadata:

@@ -61,7 +61,7 @@ def user(events: int, changed: int | None = None) -> UserInput:
     return UserInput(History(items, ["click"] * events, AT - np.arange(events, 0, -1) * HOUR), {}, {}, AT)
 
 
-@pytest.mark.parametrize("encoder", sorted(ENCODERS))
+@pytest.mark.parametrize("encoder", sorted(ENCODERS.named))
 @pytest.mark.parametrize("older", [64, 500])
 def test_what_is_served_is_what_was_trained(dataset: Dataset, encoder: str, older: int, tmp_path: Path) -> None:
     own = ArtifactStore.create(str(tmp_path / "store"), cache=tmp_path / "cache")
@@ -100,7 +100,7 @@ def test_a_batch_of_mixed_lengths_gives_what_single_calls_give(tower: UserTower)
     np.testing.assert_allclose(tower.embed(users[:3]), singles[:3], rtol=0, atol=1e-6)  # none of whom has chunks
 
 
-@pytest.mark.parametrize("encoder", sorted(ENCODERS))
+@pytest.mark.parametrize("encoder", sorted(ENCODERS.named))
 def test_nothing_sees_what_comes_after_it(dataset: Dataset, encoder: str) -> None:
     """States up to a chunk stay when anything after that chunk changes, times included; the ones after it change."""
     from retrieval.data import leave_one_out

@@ -42,7 +42,7 @@ def user(events: int, **context: str) -> UserInput:
     return UserInput(history, {"country": "FR", "height": 180.0}, context, AT)
 
 
-@pytest.mark.parametrize("encoder", sorted(ENCODERS))
+@pytest.mark.parametrize("encoder", sorted(ENCODERS.named))
 def test_what_is_served_is_what_was_trained(
     store: ArtifactStore, dataset: Dataset, encoder: str, tmp_path: Path
 ) -> None:

@@ -13,9 +13,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from retrieval.training.losses import Comparison, Loss, corrected_softmax, logq_softmax, sampled_softmax
-from retrieval.training.negatives import Candidates, InBatch, Memory, NegativeSource, Uniform, mix
-from retrieval.training.popularity import Counts, Popularity, Streaming
+from retrieval.training.losses.comparison import Comparison, Loss
+from retrieval.training.losses.corrected_softmax import corrected_softmax
+from retrieval.training.losses.logq_softmax import logq_softmax
+from retrieval.training.losses.sampled_softmax import sampled_softmax
+from retrieval.training.negatives.base import NegativeSource
+from retrieval.training.negatives.in_batch import InBatch
+from retrieval.training.negatives.memory import Memory
+from retrieval.training.negatives.mixed import Candidates, mix
+from retrieval.training.negatives.uniform import Uniform
+from retrieval.training.popularity.base import Popularity
+from retrieval.training.popularity.counts import Counts
+from retrieval.training.popularity.streaming import Streaming
 
 N, D, P = 800, 24, 24
 COUNTS = np.maximum(1, 2000 / np.arange(1, N + 1) ** 0.8).astype(np.int64)

@@ -16,7 +16,8 @@ from retrieval.towers.pair import build_pair
 from retrieval.training.config import TargetsConfig, TrainingConfig
 from retrieval.training.journal import METRICS, read_journal
 from retrieval.training.loop import train
-from retrieval.training.losses import LOSSES, Comparison
+from retrieval.training.losses import LOSSES, make_loss
+from retrieval.training.losses.comparison import Comparison
 from tests.tiny import TINY_TOWERS
 
 P, E, K, D = 12, 3, 15, 5
@@ -69,14 +70,14 @@ def inputs() -> list[Tensor]:
     return [torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True) for shape in shapes]
 
 
-@pytest.mark.parametrize("name", sorted(LOSSES))
+@pytest.mark.parametrize("name", sorted(LOSSES.named))
 @pytest.mark.parametrize("elements", [1, 100, 1 << 20])  # several chunks and one
 def test_a_user_scores_by_the_nearest_vector(
     inputs: list[Tensor], name: str, elements: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for file in ("sampled_softmax", "gbce"):
         monkeypatch.setattr(sys.modules[f"retrieval.training.losses.{file}"], "_CHUNK_ELEMENTS", elements)
-    loss = LOSSES[name](TrainingConfig())
+    loss = make_loss(TrainingConfig(loss=name))
     found, want = loss(comparison(*inputs)), loss(with_one_vector(comparison(*inputs)))
     torch.testing.assert_close(found, want)
     for have, expected in zip(torch.autograd.grad(found, inputs), torch.autograd.grad(want, inputs), strict=True):
@@ -89,7 +90,7 @@ def test_only_the_nearest_vector_learns(inputs: list[Tensor]) -> None:
         users[:, 2] = -100 * users[:, 0]  # the farthest from some, the nearest to others
         users[0] = torch.stack([own[0] * 9, -own[0], own[0] * 0])
         negatives.copy_(own[0].expand(K, D) * torch.rand(K, 1, dtype=torch.float64))
-    loss = LOSSES["sampled_softmax"](TrainingConfig())(comparison(users, negatives, own))
+    loss = make_loss(TrainingConfig())(comparison(users, negatives, own))
     gradient = torch.autograd.grad(loss, users)[0][0].abs().sum(1)
     assert gradient[0] > 0
     assert gradient[1:].tolist() == [0, 0]

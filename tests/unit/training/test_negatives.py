@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 
 from retrieval.training.config import NegativesConfig
-from retrieval.training.negatives import SOURCES, InBatch, Memory, Uniform, all_items, make_sources, mix
-from retrieval.training.popularity import Counts
+from retrieval.training.negatives import SOURCES, make_sources
+from retrieval.training.negatives.in_batch import InBatch
+from retrieval.training.negatives.memory import Memory
+from retrieval.training.negatives.mixed import all_items, mix
+from retrieval.training.negatives.uniform import Uniform
+from retrieval.training.popularity.counts import Counts
 
 COUNTS = np.array([50, 0, 30, 15, 5, 0])
 POPULARITY = Counts(COUNTS)
@@ -136,7 +140,7 @@ def test_memory_alone_begins_with_no_negatives() -> None:
 
 
 def test_settings_name_every_source_and_need_one() -> None:
-    assert list(make_sources(POPULARITY, NegativesConfig(in_batch=1, uniform=2, memory=3))) == list(SOURCES)
+    assert list(make_sources(POPULARITY, NegativesConfig(in_batch=1, uniform=2, memory=3))) == list(SOURCES.named)
     assert list(make_sources(POPULARITY, NegativesConfig(in_batch=0))) == ["uniform"]
     with pytest.raises(ValueError, match="nothing to compare"):
         NegativesConfig(in_batch=0, uniform=0)

@@ -19,7 +19,7 @@ from retrieval.towers.pair import TowerPair, build_pair
 from retrieval.training.config import NegativesConfig, TrainingConfig
 from retrieval.training.labels import Labels, target_actions
 from retrieval.training.loop import train
-from retrieval.training.popularity import count_items
+from retrieval.training.popularity.counts import count_items
 from retrieval.training.sequences import Batch, SequenceReader, cut_windows
 from retrieval.training.step import Objective, StepInputs
 from tests.tiny import TINY_TOWERS

@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from retrieval.training.losses import Comparison, sampled_softmax
-from retrieval.training.negatives import Candidates, Uniform, all_items, mix
-from retrieval.training.popularity import Counts
+from retrieval.training.losses.comparison import Comparison
+from retrieval.training.losses.sampled_softmax import sampled_softmax
+from retrieval.training.negatives.mixed import Candidates, all_items, mix
+from retrieval.training.negatives.uniform import Uniform
+from retrieval.training.popularity.counts import Counts
 
 N, D, P = 30, 6, 40
 

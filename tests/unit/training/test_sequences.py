@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from retrieval.data import Dataset, Split
 from retrieval.features import Features, FeatureSpec, fit_features
-from retrieval.training.popularity import count_items
+from retrieval.training.popularity.counts import count_items
 from retrieval.training.sequences import SequenceReader, Windows, cut_windows, order_batches
 from tests.tiny import TINY_FEATURES
 

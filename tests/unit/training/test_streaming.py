@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from retrieval.errors import ArtifactError
-from retrieval.training.popularity import Streaming
+from retrieval.training.popularity.streaming import Streaming
 
 N = 50
 ITEMS = np.arange(N)
