@@ -5,17 +5,18 @@ The history of a target event is everything its user did before it, the events a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from retrieval.arrays import Mask, Rows
 from retrieval.data.config import DataConfig, parse_moment
-from retrieval.data.histories.histories import Histories, Rows
-from retrieval.data.reading.schema import Mask
+from retrieval.data.facts.ranges import row_blocks
+from retrieval.data.facts.training import training_users
+from retrieval.data.histories.histories import Histories
 from retrieval.errors import ConfigError, DataError
 
-_BLOCK_EVENTS = 1 << 22
 _HOUR_US = 3_600_000_000
 
 
@@ -59,7 +60,7 @@ def leave_one_out(histories: Histories, *, positive_actions: Sequence[str] = ())
     """
     train_end = np.array(histories.offsets[1:])
     valid, test = [], []
-    for first, last in _blocks(histories):
+    for first, last in row_blocks(histories.offsets):
         targets = np.flatnonzero(_is_target(histories, first, last, positive_actions))
         targets += histories.offsets[first]
         starts = np.searchsorted(targets, histories.offsets[first:last])
@@ -88,7 +89,7 @@ def by_time(
         raise ConfigError("data.split: valid_from, test_from and test_until must follow one another in time")
     train_end = np.empty(histories.users, np.int64)
     valid, test = [], []
-    for first, last in _blocks(histories):
+    for first, last in row_blocks(histories.offsets):
         start = histories.offsets[first]
         times = histories.timestamps[start : histories.offsets[last]]
         before = np.concatenate([[0], np.cumsum(times < valid_from_us)])
@@ -98,7 +99,7 @@ def by_time(
         valid.append(start + np.flatnonzero(target & (times >= valid_from_us) & (times < test_from_us)))
         test.append(start + np.flatnonzero(target & (times >= test_from_us) & (times < until)))
     split = Split("time", train_end, np.concatenate(valid), np.concatenate(test))
-    if not (train_end > histories.offsets[:-1]).any():
+    if not len(training_users(histories, train_end)):
         raise DataError(
             "data.split: no event lies before the validation window, so nothing is left to train on; "
             f"the events span {(histories.last_us - histories.first_us) / _HOUR_US:.1f} hours"
@@ -108,19 +109,9 @@ def by_time(
     return split
 
 
-def _blocks(histories: Histories) -> Iterator[tuple[int, int]]:
-    """Ranges of users with about four million events each, so that memory doesn't grow with the log."""
-    first = 0
-    while first < histories.users:
-        reach = histories.offsets[first] + _BLOCK_EVENTS
-        last = max(first + 1, int(np.searchsorted(histories.offsets, reach, side="right")) - 1)
-        yield first, min(last, histories.users)
-        first = last
-
-
 def _is_target(histories: Histories, first: int, last: int, positive_actions: Sequence[str]) -> Mask:
     rows = slice(int(histories.offsets[first]), int(histories.offsets[last]))
     if not positive_actions:
         return np.ones(rows.stop - rows.start, np.bool_)
-    wanted: Mask = histories.action_codes(positive_actions)[histories.actions[rows]]
-    return wanted
+    targets: Mask = histories.action_mask(positive_actions)[histories.actions[rows]]
+    return targets

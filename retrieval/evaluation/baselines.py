@@ -6,17 +6,18 @@ request) to a Scorer; one dict names them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.data.facts.ranges import concat_ranges, edges_of, row_blocks
+from retrieval.data.facts.training import item_counts, last_training_us
 from retrieval.data.histories.histories import Histories
 from retrieval.evaluation.config import BaselineName, EvaluationConfig
 from retrieval.evaluation.live import live_covisitation, popularity_last_day, popularity_last_hour
 from retrieval.evaluation.metrics import Ints
-from retrieval.evaluation.popularity import last_training_time, training_counts
 from retrieval.evaluation.ranking import Scorer, Scores, Task
 
 _DAY_US = 86_400_000_000
@@ -29,7 +30,7 @@ _PAIRS = 1 << 23
 
 def popularity(task: Task, train_end: Ints, config: EvaluationConfig) -> Scorer:  # noqa: ARG001  # all have these
     """Training events of an item."""
-    return _constant(training_counts(task.histories, train_end)[task.columns])
+    return _constant(item_counts(task.histories, train_end)[task.columns])
 
 
 def recent_popularity(task: Task, train_end: Ints, config: EvaluationConfig) -> Scorer:
@@ -48,9 +49,9 @@ def popularity_hour_at_cut(task: Task, train_end: Ints, config: EvaluationConfig
 
 
 def _trailing(task: Task, train_end: Ints, days: float) -> Scorer:
-    since = last_training_time(task.histories, train_end) - round(days * _DAY_US)
-    recent = training_counts(task.histories, train_end, since_us=since)[task.columns]
-    overall = training_counts(task.histories, train_end)[task.columns]
+    since = last_training_us(task.histories, train_end) - round(days * _DAY_US)
+    recent = item_counts(task.histories, train_end, since_us=since)[task.columns]
+    overall = item_counts(task.histories, train_end)[task.columns]
     # ordinal, since float32 has no room for two counts in one number
     order = np.unique(recent * (overall.max() + 1) + overall, return_inverse=True)[1]
     return _constant(order)
@@ -64,7 +65,7 @@ def covisitation(task: Task, train_end: Ints, config: EvaluationConfig) -> Score
     share of all training events.
     """
     graph = _followers(task.histories, train_end, config)
-    counts = training_counts(task.histories, train_end)
+    counts = item_counts(task.histories, train_end)
     prior = (_PRIOR * counts[task.columns] / max(1, counts.sum())).astype(np.float32)
 
     def score(part: slice) -> Scores:
@@ -108,20 +109,11 @@ def _followers(histories: Histories, train_end: Ints, config: EvaluationConfig) 
     counts = np.bincount(items, minlength=len(histories.item_ids))
     parts = [
         _strongest(*_pairs(items, users, first, last, config.covisitation_reach), last - first)
-        for first, last in _item_ranges(counts, _PAIRS // config.covisitation_reach)
+        # what bounds the pairs that are held at a time
+        for first, last in row_blocks(edges_of(counts), _PAIRS // config.covisitation_reach)
     ]
     lengths, followers, weights = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return _Followers(np.concatenate([[0], np.cumsum(lengths)]), followers, weights)
-
-
-def _item_ranges(counts: Ints, most: int) -> Iterator[tuple[int, int]]:
-    """Ranges of items with about `most` events each: what bounds the pairs that are held at a time."""
-    done = np.concatenate([[0], np.cumsum(counts)])
-    first = 0
-    while first < len(counts):
-        last = max(first + 1, int(np.searchsorted(done, done[first] + most, side="right")) - 1)
-        yield first, last
-        first = last
+    return _Followers(edges_of(lengths), followers, weights)
 
 
 def _pairs(
@@ -155,8 +147,7 @@ def _sampled_rows(histories: Histories, train_end: Ints, most: int) -> tuple[Int
         chosen[drawn] = True
         lengths = np.where(chosen, lengths, 0)
     users = np.repeat(np.arange(len(lengths)), lengths)
-    before = np.cumsum(lengths) - lengths
-    return np.arange(len(users)) + np.repeat(starts - before, lengths), users
+    return concat_ranges(starts, lengths), users
 
 
 def _strongest(
@@ -175,8 +166,7 @@ def _strongest(
 
 def _add_followers(task: Task, graph: _Followers, rows: Ints, out: Scores) -> None:
     """Add the followers of each target's last history items to its line of scores."""
-    users = np.searchsorted(task.histories.offsets, rows, side="right") - 1
-    starts = np.asarray(task.histories.offsets[users], np.int64)
+    starts = task.histories.first_rows_of(rows)
     width = out.shape[1]
     for place in range(1, _RECENT + 1):
         lines = np.flatnonzero(rows - place >= starts)
@@ -184,8 +174,7 @@ def _add_followers(task: Task, graph: _Followers, rows: Ints, out: Scores) -> No
             return
         recent = np.asarray(task.histories.items[rows[lines] - place], np.int64)
         lengths = graph.offsets[recent + 1] - graph.offsets[recent]
-        before = np.cumsum(lengths) - lengths
-        edges = np.arange(lengths.sum()) + np.repeat(graph.offsets[recent] - before, lengths)
+        edges = concat_ranges(graph.offsets[recent], lengths)
         columns = task.column_of[graph.items[edges]]
         kept = columns >= 0
         flat = (np.repeat(lines, lengths) * width + columns)[kept]

@@ -14,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from retrieval.data.facts.items import items_with_events
+from retrieval.data.facts.training import item_counts
 from retrieval.data.histories.histories import Histories
 from retrieval.errors import DataError
 from retrieval.evaluation.baselines import BASELINES
 from retrieval.evaluation.config import EvaluationConfig
 from retrieval.evaluation.metrics import UNREACHABLE, Ints, exposure_metrics, rank_metrics, standard_errors
-from retrieval.evaluation.popularity import training_counts
 from retrieval.evaluation.ranking import Observer, Ranking, Scorer, Task, make_task, rank_targets
 from retrieval.evaluation.report import EvaluationReport, Evidence, ModelScores, SliceScores
 from retrieval.evaluation.slices import Slice, SliceSources, column_slices, standard_slices
@@ -76,7 +77,7 @@ def evaluate_vectors(
     columns = (column_slices(sources, column, config.slice_values) for column in config.slices)
     slices = tuple(each for each in chain(standard_slices(sources), *columns) if each.members.any())
     scorer = inner_products(task, vectors, item_vectors, config.reindex_minutes)
-    counts = training_counts(histories, train_end)[task.columns]
+    counts = item_counts(histories, train_end)[task.columns]
     with track("evaluation", len(task.targets), unit="targets", show=show) as tracker:
         ranking = rank_targets(task, scorer, config.ks, tracker=tracker, observe=observe)
     others = _baselines(task, train_end, config, show=show)
@@ -109,7 +110,7 @@ def evaluate_baselines(
     """Measure the baselines of `config` alone, under the protocol of `evaluate_vectors`."""
     started = time.monotonic()
     task = _task(histories, targets[_spaced(targets, config.max_targets)], candidates, config)
-    counts = training_counts(histories, train_end)[task.columns]
+    counts = item_counts(histories, train_end)[task.columns]
     others = _baselines(task, train_end, config, show=show)
     return EvaluationReport(
         split=split,
@@ -151,19 +152,11 @@ def hit_rate_and_ndcg(
     return rank_metrics(ranking.ranks, [k])
 
 
-def engaged_items(histories: Histories) -> npt.NDArray[np.bool_]:
-    """Items with any event at all, bool [N]."""
-    engaged = np.zeros(len(histories.item_ids), np.bool_)
-    for start in range(0, len(histories.items), 1 << 22):
-        engaged[histories.items[start : start + (1 << 22)]] = True
-    return engaged
-
-
 def candidate_items(histories: Histories, config: EvaluationConfig) -> npt.NDArray[np.bool_]:
     """The items that `config.candidates` ranks, bool [N]."""
     if config.candidates == "catalog":
         return np.ones(len(histories.item_ids), np.bool_)
-    return engaged_items(histories)
+    return items_with_events(histories)
 
 
 def _task(histories: Histories, targets: Ints, candidates: npt.NDArray[np.bool_], config: EvaluationConfig) -> Task:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.data.histories.histories import Histories
+from retrieval.data.facts.ranges import concat_ranges, event_blocks
 from retrieval.evaluation.config import EvaluationConfig
 from retrieval.evaluation.metrics import Ints
 from retrieval.evaluation.ranking import Scorer, Scores, Task
@@ -22,7 +22,6 @@ _PAIRS_FROM = 2 * _DAY_US
 _NEWEST_PAIRS = 5_000
 _RECENT = 5
 _PRIOR = np.float32(0.01)
-_EVENTS = 1 << 22
 # a count that breaks ties is worth less than one event, and float32 has room for it beside the counts where ties are
 _TIE = np.float32(2.0**-16)
 
@@ -94,8 +93,7 @@ def _live_popularity(task: Task, window_us: int) -> Scorer:
 def _log(task: Task, since_us: int, until_us: int) -> _Log:
     histories = task.histories
     times, columns = [], []
-    for start in range(0, len(histories.items), _EVENTS):
-        rows = slice(start, start + _EVENTS)
+    for rows in event_blocks(histories):
         at = np.asarray(histories.timestamps[rows])
         kept = np.flatnonzero((at >= since_us) & (at < until_us))
         found = task.column_of[histories.items[rows][kept]]
@@ -131,7 +129,7 @@ def _pairs(task: Task, reach: int) -> _Pairs:
     since, until = int(asked.min()) - _PAIRS_FROM, int(asked.max())
     found = [
         _followers(task, rows, distance, since, until)
-        for rows in _blocks(task.histories)
+        for rows in event_blocks(task.histories)
         for distance in range(1, reach + 1)
     ]
     items, columns, times, weights = (np.concatenate(column) for column in zip(*found, strict=True))
@@ -141,17 +139,15 @@ def _pairs(task: Task, reach: int) -> _Pairs:
     return _Pairs(ordered, keys[order], columns[order], weights[order].astype(np.float32))
 
 
-def _blocks(histories: Histories) -> list[tuple[int, int]]:
-    """First and last row (exclusive) of blocks that end anywhere: pairs may reach into the next one."""
-    return [(start, min(start + _EVENTS, len(histories.items))) for start in range(0, len(histories.items), _EVENTS)]
-
-
 def _followers(
-    task: Task, block: tuple[int, int], distance: int, since: int, until: int
+    task: Task, block: slice, distance: int, since: int, until: int
 ) -> tuple[Ints, Ints, Ints, npt.NDArray[np.float64]]:
-    """Item, follower's column, time and weight of the pairs so many events apart whose first lies in the block."""
+    """Item, follower's column, time and weight of the pairs so many events apart whose first lies in the block.
+
+    Their second may lie in the next block.
+    """
     histories = task.histories
-    later = np.arange(block[0] + distance, min(block[1] + distance, len(histories.items)))
+    later = np.arange(block.start + distance, min(block.stop + distance, histories.events))
     at = np.asarray(histories.timestamps[later])
     later = later[(at >= since) & (at < until)]
     later = later[histories.users_of(later) == histories.users_of(later - distance)]
@@ -163,7 +159,7 @@ def _followers(
 
 def _add_pairs(task: Task, pairs: _Pairs, rows: Ints, out: Scores) -> None:
     histories, width = task.histories, out.shape[1]
-    begins = np.asarray(histories.offsets[histories.users_of(rows)], np.int64)
+    begins = histories.first_rows_of(rows)
     until = np.asarray(histories.timestamps[rows])
     flat = out.reshape(-1)
     for place in range(1, _RECENT + 1):
@@ -171,7 +167,7 @@ def _add_pairs(task: Task, pairs: _Pairs, rows: Ints, out: Scores) -> None:
         recent = np.asarray(histories.items[rows[lines] - place], np.int64)
         starts, ends = pairs.ranges(recent, until[lines])
         lengths = ends - starts
-        edges = np.arange(lengths.sum()) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
+        edges = concat_ranges(starts, lengths)
         owner = np.repeat(np.arange(len(lines)), lengths)
         weights = pairs.weights[edges]
         totals = np.bincount(owner, weights, len(lines)).astype(np.float32)

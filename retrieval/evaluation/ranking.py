@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.data.facts.items import first_event_times
+from retrieval.data.facts.ranges import concat_ranges
 from retrieval.data.histories.histories import Histories
 from retrieval.errors import DataError
 from retrieval.evaluation.metrics import UNREACHABLE, Ints
@@ -21,8 +23,6 @@ Scores = npt.NDArray[np.float32]
 Scorer = Callable[[slice], Scores]
 """Scores float32 [B, C], writable and the caller's own, of the targets at these positions."""
 
-NEVER = np.iinfo(np.int64).max
-"""Time of the first event of an item that has none."""
 _HISTORY_EVENTS = 1 << 23
 
 
@@ -78,7 +78,7 @@ def make_task(
     columns = np.flatnonzero(candidates)
     column_of = np.full(len(candidates), -1, np.int64)
     column_of[columns] = np.arange(len(columns))
-    known_from = first_times(histories)[columns] if only_known else None
+    known_from = first_event_times(histories)[columns] if only_known else None
     return Task(histories, targets, columns, column_of, filter_seen, known_from, block_mb)
 
 
@@ -116,19 +116,10 @@ def masked_scores(task: Task, scorer: Scorer) -> Iterator[tuple[slice, Scores]]:
         yield part, scores
 
 
-def first_times(histories: Histories) -> Ints:
-    """Time of each item's first event in µs, int64 [N]; NEVER where it has none."""
-    first = np.full(len(histories.item_ids), NEVER)
-    for start in range(0, len(histories.items), 1 << 22):
-        rows = slice(start, start + (1 << 22))
-        np.minimum.at(first, histories.items[rows], histories.timestamps[rows])
-    return first
-
-
 def _blocks(task: Task) -> Iterator[slice]:
     """Positions of targets, so many at a time as the memory for scores and for the histories to filter allows."""
     most = max(1, task.block_mb * (1 << 20) // (4 * len(task.columns)))
-    lengths = np.cumsum(task.targets - _starts(task.histories, task.targets))
+    lengths = np.cumsum(task.targets - task.histories.first_rows_of(task.targets))
     first = 0
     while first < len(task.targets):
         last = min(first + most, len(task.targets))
@@ -140,21 +131,14 @@ def _blocks(task: Task) -> Iterator[slice]:
         first = last
 
 
-def _starts(histories: Histories, rows: Ints) -> Ints:
-    users = np.searchsorted(histories.offsets, rows, side="right") - 1
-    return np.asarray(histories.offsets[users], np.int64)
-
-
 def _mask(task: Task, part: slice, scores: Scores) -> None:
     """Set what must not be recommended to −∞."""
     rows = task.targets[part]
     if task.filter_seen:
-        starts = _starts(task.histories, rows)
+        starts = task.histories.first_rows_of(rows)
         lengths = rows - starts
         lines = np.repeat(np.arange(len(rows)), lengths)
-        before = np.cumsum(lengths) - lengths
-        events = np.arange(len(lines)) + np.repeat(starts - before, lengths)
-        columns = task.column_of[task.histories.items[events]]
+        columns = task.column_of[task.histories.items[concat_ranges(starts, lengths)]]
         kept = columns >= 0
         scores[lines[kept], columns[kept]] = -np.inf
     if task.known_from is not None:

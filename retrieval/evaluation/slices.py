@@ -10,10 +10,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from retrieval.data.facts.training import item_counts
 from retrieval.data.histories.histories import Histories
 from retrieval.errors import ConfigError
 from retrieval.evaluation.metrics import Ints
-from retrieval.evaluation.popularity import training_counts
 
 Mask = npt.NDArray[np.bool_]
 
@@ -44,12 +44,11 @@ class SliceSources:
 def standard_slices(sources: SliceSources) -> Iterator[Slice]:
     """New and known users, new and known items (by training events), and history lengths."""
     histories, targets = sources.histories, sources.targets
-    users = _users(sources)
-    starts = np.asarray(histories.offsets[users], np.int64)
-    new_user = np.asarray(sources.train_end)[users] <= starts
+    starts = histories.first_rows_of(targets)
+    new_user = np.asarray(sources.train_end)[histories.users_of(targets)] <= starts
     yield Slice("user", "new", new_user)
     yield Slice("user", "known", ~new_user)
-    new_item = training_counts(histories, sources.train_end)[histories.items[targets]] == 0
+    new_item = item_counts(histories, sources.train_end)[histories.items[targets]] == 0
     yield Slice("item", "new", new_item)
     yield Slice("item", "known", ~new_item)
     lengths = targets - starts
@@ -79,10 +78,6 @@ def column_slices(sources: SliceSources, column: str, values: int) -> Iterator[S
     yield from _of_values(label, array.cast(pa.large_string()), np.arange(len(array)), len(array), values)
 
 
-def _users(sources: SliceSources) -> Ints:
-    return np.searchsorted(sources.histories.offsets, sources.targets, side="right") - 1
-
-
 def _columns(sources: SliceSources) -> dict[str, list[str]]:
     return {
         "user": [] if sources.users is None else sources.users.column_names,
@@ -109,7 +104,8 @@ def _values(sources: SliceSources, side: str, name: str) -> pa.Array:
         return sources.histories.context[name].take(sources.targets)
     table = sources.users if side == "user" else sources.items
     assert table is not None
-    rows = _users(sources) if side == "user" else np.asarray(sources.histories.items[sources.targets], np.int64)
+    histories, targets = sources.histories, sources.targets
+    rows = histories.users_of(targets) if side == "user" else np.asarray(histories.items[targets], np.int64)
     taken = table.column(name).take(pa.array(rows))
     return taken.combine_chunks() if isinstance(taken, pa.ChunkedArray) else taken
 

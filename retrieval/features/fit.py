@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from retrieval.data.splits import Split
 
 _ROWS = 1 << 16
-_EVENTS = 1 << 20
 
 
 def fit_features(spec: FeatureSpec, dataset: Dataset, split: Split) -> Features:
@@ -40,12 +39,14 @@ def fit_features(spec: FeatureSpec, dataset: Dataset, split: Split) -> Features:
 
     Raises DataError where there is no training event, or a declared column is missing or of a wrong type.
     """
+    from retrieval.data.facts.training import action_counts, item_counts, training_users
+
     histories = dataset.histories
-    item_counts, action_counts = _training_counts(histories, split.train_end)
-    if not item_counts.any():
+    counts = item_counts(histories, split.train_end)
+    if not counts.any():
         raise DataError("there are no training events: nothing can be learned from this split")
-    users = np.flatnonzero(split.train_end > histories.offsets[:-1])
-    items = np.flatnonzero(item_counts)
+    users = training_users(histories, split.train_end)
+    items = np.flatnonzero(counts)
     sources: dict[Side, Callable[[AnyFeature], Iterator[Column]]] = {
         "user": lambda made: _table_blocks(made, "user", table=dataset.users, ids=histories.user_ids, rows=users),
         "item": lambda made: _table_blocks(made, "item", table=dataset.items, ids=histories.item_ids, rows=items),
@@ -56,39 +57,15 @@ def fit_features(spec: FeatureSpec, dataset: Dataset, split: Split) -> Features:
         fitted: list[Transform] = []
         for declaration in spec.declared(side):
             if side == "item" and isinstance(declaration, IdFeature) and declaration.name == ITEM_ID:
-                vocabulary = _item_vocabulary(declaration, histories.item_ids, item_counts)
+                vocabulary = _item_vocabulary(declaration, histories.item_ids, counts)
                 fitted.append(KINDS["id"](declaration, vocabulary))
             else:
                 fitted.append(KINDS[declaration.kind].fit(declaration, sources[side](declaration)))
         transforms[side] = tuple(fitted)
     counter = Counter()
-    counter.add({name: int(n) for name, n in zip(histories.action_names, action_counts, strict=True)})
+    actions = action_counts(histories, split.train_end).tolist()
+    counter.add(dict(zip(histories.action_names, actions, strict=True)))
     return Features(spec, transforms, counter.vocabulary(min_count=1, max_size=None, oov_buckets=1))
-
-
-def training_blocks(histories: Histories, train_end: npt.NDArray[np.int64]) -> Iterator[Ints]:
-    """Global rows of the training events, in order, about a million at a time."""
-    starts = np.asarray(histories.offsets[:-1], np.int64)
-    lengths = np.asarray(train_end, np.int64) - starts
-    edges = np.concatenate([[0], np.cumsum(lengths)])
-    first = 0
-    while first < len(starts):
-        last = max(first + 1, int(np.searchsorted(edges, edges[first] + _EVENTS, side="right")) - 1)
-        here = lengths[first:last]
-        before = np.repeat(starts[first:last] - (edges[first:last] - edges[first]), here)
-        if len(before):
-            yield before + np.arange(len(before))
-        first = last
-
-
-def _training_counts(histories: Histories, train_end: npt.NDArray[np.int64]) -> tuple[Ints, Ints]:
-    items = np.zeros(len(histories.item_ids), np.int64)
-    actions = np.zeros(len(histories.action_names), np.int64)
-    for rows in training_blocks(histories, train_end):
-        items += np.bincount(histories.items[rows], minlength=len(items))
-        if len(actions):
-            actions += np.bincount(histories.actions[rows], minlength=len(actions))
-    return items, actions
 
 
 def _item_vocabulary(declaration: IdFeature, ids: pa.Array, counts: Ints) -> Vocabulary:
@@ -126,6 +103,8 @@ def _context_blocks(made: AnyFeature, histories: Histories, train_end: npt.NDArr
             f"features.context: {made.name!r} reads column {made.source!r}, but events carry {known}; "
             "name it in data.context_columns"
         )
+    from retrieval.data.facts.training import training_rows
+
     column = histories.context[made.source]
-    for rows in training_blocks(histories, train_end):
+    for rows in training_rows(histories, train_end):
         yield Column.of(made.name, column.take(rows), len(rows))

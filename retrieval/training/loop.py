@@ -21,10 +21,10 @@ from retrieval.training.journal import CURVES, draw_curves
 from retrieval.training.machine import cpu_threads, limit_kernel_cache, matrix_precision, return_memory
 from retrieval.training.processes import processes_of
 from retrieval.training.ranks import Ranks
-from retrieval.training.run import HOW_IT_IS_RUN, Run, TrainingInputs, prepare_run, training_time
+from retrieval.training.run import HOW_IT_IS_RUN, Run, TrainingInputs, prepare_run
 from retrieval.training.validation import Validate, end_epoch
 
-__all__ = ["HOW_IT_IS_RUN", "TrainResult", "Validate", "train", "training_time"]
+__all__ = ["HOW_IT_IS_RUN", "TrainResult", "Validate", "train"]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval.data import Activity, Histories
-from retrieval.features.fit import training_blocks
+from retrieval.data.facts.training import training_rows
 from retrieval.training.popularity.base import Floats, State
 from retrieval.training.sequences import Windows, order_batches
 
@@ -28,10 +28,10 @@ def cut_periods(
     longest = max(1, size // 2)
     parts = [
         _segments(histories, rows, period_us, offset_us=offset_us, since_us=since_us, longest=longest)
-        for rows in training_blocks(histories, train_end)
+        for rows in training_rows(histories, train_end)
     ]
     user, fresh, stop, period = (np.concatenate(part) for part in zip(*parts, strict=True))
-    start = np.maximum(histories.offsets[user], stop - size)
+    start = histories.newest_before(stop, size, user)
     return Windows(user, start, stop, start == histories.offsets[user], fresh, offset_us + period * period_us)
 
 

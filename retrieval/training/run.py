@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from retrieval.data import Dataset, Histories, Split, item_activity
+from retrieval.data.facts.training import item_counts, last_training_us
 from retrieval.errors import ConfigError, DataError
 from retrieval.features import Features
 from retrieval.towers.config import TowerConfig
@@ -23,7 +24,6 @@ from retrieval.training.journal import Journal
 from retrieval.training.labels import Labels, target_actions
 from retrieval.training.optimiser import make_optimiser
 from retrieval.training.periods import PeriodShares
-from retrieval.training.popularity.counts import count_items
 from retrieval.training.ranks import Ranks
 from retrieval.training.sequences import SequenceReader
 from retrieval.training.step import Objective, StepInputs
@@ -96,13 +96,13 @@ def prepare_run(inputs: TrainingInputs, device: torch.device, ranks: Ranks | Non
     _check_moving(config, features)
     histories = inputs.dataset.histories
     wanted = target_actions(histories, inputs.positive_actions, config.action_weights)
-    counts = count_items(histories, inputs.split, wanted)
+    counts = item_counts(histories, inputs.split.train_end, actions=wanted)
     if np.count_nonzero(counts) < 2:
         raise DataError(
             f"training needs events of at least 2 different items, found {np.count_nonzero(counts)}; "
             "check the split and data.positive_actions"
         )
-    newest = training_time(inputs.dataset, inputs.split)
+    newest = last_training_us(histories, inputs.split.train_end)
     periods = None
     if config.windows == "by_time":
         period_us = round(config.period_minutes * _MINUTE_US)
@@ -121,7 +121,7 @@ def prepare_run(inputs: TrainingInputs, device: torch.device, ranks: Ranks | Non
     objective = Objective(config, given, device)
     later = None
     if config.targets.method == "window":
-        later = WindowTargets(histories, histories.action_codes(wanted), inputs.split.train_end, config.targets)
+        later = WindowTargets(histories, histories.action_mask(wanted), inputs.split.train_end, config.targets)
     signature = _signature(inputs)
     inputs.run_dir.mkdir(parents=True, exist_ok=True)
     found = load_checkpoint(inputs.run_dir, pair, optimiser, signature, mean, objective=objective)
@@ -154,13 +154,6 @@ def _check_moving(config: TrainingConfig, features: Features) -> None:
             f"features.item: {', '.join(moving)} move with time, so training must see them as of each example's: set "
             f'training.windows = "by_time" (it is "{config.windows}")'
         )
-
-
-def training_time(dataset: Dataset, split: Split) -> int:
-    """Time of the newest training event in µs: what item features are seen as of."""
-    histories = dataset.histories
-    ends = split.train_end[split.train_end > histories.offsets[:-1]]
-    return int(histories.timestamps[ends - 1].max()) if len(ends) else 0
 
 
 def _signature(inputs: TrainingInputs) -> str:

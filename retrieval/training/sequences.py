@@ -160,7 +160,7 @@ class SequenceReader:
     ) -> None:
         self._histories = histories
         self._later = later
-        self._positive = histories.action_codes(positive_actions)
+        self._positive = histories.action_mask(positive_actions)
         self._features = features
         self._history_inputs = features.history_inputs()
         self._item_codes, self._action_codes = features.history_codes(histories)
@@ -209,9 +209,7 @@ class SequenceReader:
 
     def _oldest(self, windows: Windows, chosen: Ints | slice = slice(None)) -> Ints:
         """Rows of the first events that windows see in chunks."""
-        begin = np.asarray(self._histories.offsets)[windows.user[chosen]]
-        oldest: Ints = np.maximum(begin, windows.start[chosen] - self._older)
-        return oldest
+        return self._histories.newest_before(windows.start[chosen], self._older, windows.user[chosen])
 
     def _with_older(self, batch: Batch, windows: Windows, chosen: Ints) -> Batch:
         """The batch with the events before its windows, in chunks."""

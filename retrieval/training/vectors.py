@@ -26,8 +26,7 @@ class PairVectors:
     """Vectors of a pair of towers; the pair changes from call to call, the inputs don't."""
 
     def __init__(self, dataset: Dataset, features: Features, items: ItemInputs) -> None:
-        self._offsets = np.asarray(dataset.histories.offsets)
-        self._users_of = dataset.histories.users_of
+        self._histories = dataset.histories
         self._reader = SequenceReader(dataset.histories, features)
         self._sides = SideInputs(dataset, features)
         self._items = items
@@ -48,7 +47,7 @@ class PairVectors:
         """Embeddings float32 [n, D] of the users of some event rows, each as of its event; of E interests [n, E, D]."""
         E = pair.config.interests
         vectors = np.empty((len(rows), pair.dim) if E == 1 else (len(rows), E, pair.dim), np.float32)
-        before = rows - self._offsets[self._users_of(rows)]
+        before = rows - self._histories.first_rows_of(rows)
         order = np.argsort(before, kind="stable")  # histories of about one length together: little padding
         with torch.no_grad():
             table = self._token_table(pair)
@@ -63,15 +62,14 @@ class PairVectors:
         return pair.token_table(encoded)
 
     def _embed(self, pair: TowerPair, table: torch.Tensor, rows: Ints) -> Vectors:
-        users = self._users_of(rows)
-        begin = self._offsets[users]
-        start = np.maximum(begin, rows - self._length)
+        users = self._histories.users_of(rows)
+        start = self._histories.newest_before(rows, self._length, users)
         windows = Windows(users, start, rows + 1, np.ones(len(rows), np.bool_))
         batch = self._reader.read(windows, np.arange(len(rows)))
         codes = (torch.from_numpy(part).to(table.device) for part in (batch.items, batch.actions, batch.gaps))
         ahead = 0 if batch.older is None else batch.older.ahead(len(rows))
         lengths = torch.from_numpy(rows + 1 - start + ahead).to(table.device)
-        previous = np.where(rows > begin, rows - 1, -1)
+        previous = np.where(rows > start, rows - 1, -1)
         side = self._sides.read(users, np.arange(len(rows)), rows, previous)
         moved = {name: values.to(table.device) for name, values in side.items()}
         clock = (torch.from_numpy(part).to(table.device) for part in (batch.times, batch.asked))

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval.data import Histories
+from retrieval.data.facts.ranges import concat_ranges
 from retrieval.training.config import TargetsConfig
 
 Ints = npt.NDArray[np.int64]
@@ -48,7 +49,7 @@ class WindowTargets:
         begin = following[first]
         sizes = np.maximum.reduceat(stop, first) - begin
         base = np.cumsum(sizes) - sizes
-        rows = np.repeat(begin - base, sizes) + np.arange(int(sizes.sum()))
+        rows = concat_ranges(begin, sizes)
         marked = self._positive[self._histories.actions[rows]]
         before, rows = np.concatenate([[0], np.cumsum(marked)]), rows[marked]
         low, high = before[(base - begin)[at] + following], before[(base - begin)[at] + stop]

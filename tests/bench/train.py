@@ -34,6 +34,7 @@ import torch
 from torch import Tensor, nn
 
 from retrieval.data import DataConfig, Dataset, Split, leave_one_out, open_dataset
+from retrieval.data.facts.training import item_counts
 from retrieval.features import Features, FeatureSpec, HistorySpec, fit_features
 from retrieval.towers.config import TowerConfig
 from retrieval.training.config import NegativesConfig, TrainingConfig
@@ -42,7 +43,7 @@ from retrieval.training.machine import cpu_threads, limit_kernel_cache, matrix_p
 from retrieval.training.negatives.in_batch import InBatch
 from retrieval.training.negatives.mixed import mix
 from retrieval.training.negatives.uniform import Uniform
-from retrieval.training.popularity.counts import Counts, count_items
+from retrieval.training.popularity.counts import Counts
 from retrieval.training.run import TrainingInputs, prepare_run
 from tests.bench.peers import compare as peers
 from tests.bench.report import Row, bench_main
@@ -102,7 +103,7 @@ def plain_steps(dataset: Dataset, split: Split, features: Features, users_at_onc
     known = features.history_inputs()
     model = PlainModel(known.items_cardinality).train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=0.001, weight_decay=0.01)
-    counts = Counts(count_items(histories, split))
+    counts = Counts(item_counts(histories, split.train_end))
     sources = [InBatch(counts, IN_BATCH), Uniform(counts, UNIFORM)]
     rng = np.random.default_rng(0)
 

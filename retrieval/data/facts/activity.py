@@ -13,11 +13,11 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 import numpy as np
-import numpy.typing as npt
 
+from retrieval.arrays import Ints
+from retrieval.data.facts.ranges import edges_of, event_blocks, row_blocks
 from retrieval.data.histories.histories import Histories
 
-Ints = npt.NDArray[np.int64]
 _EVENTS_AT_ONCE = 1 << 22
 _BIN_US = 1_000_000
 
@@ -66,9 +66,9 @@ def item_activity(histories: Histories) -> Activity:
     """The activity of a log, built beside its histories on first use and mapped from then on."""
     path = histories.path.with_name(f"{histories.path.name}.activity.npy")
     counts = np.zeros(len(histories.item_ids), np.int64)
-    for rows in _blocks(histories):
+    for rows in event_blocks(histories, _EVENTS_AT_ONCE):
         counts += np.bincount(histories.items[rows], minlength=len(counts))
-    offsets = np.concatenate([[0], np.cumsum(counts)])
+    offsets = edges_of(counts)
     times = _mapped(path, len(histories.items))
     if times is None:
         _write(path, histories, offsets)
@@ -92,7 +92,7 @@ def _write(path: Path, histories: Histories, offsets: Ints) -> None:
     try:
         out = np.lib.format.open_memmap(partial_path, mode="w+", dtype=np.int64, shape=(len(histories.items),))
         fill = offsets[:-1].copy()
-        for rows in _blocks(histories):
+        for rows in event_blocks(histories, _EVENTS_AT_ONCE):
             items = np.asarray(histories.items[rows], np.int64)
             order = np.argsort(items, kind="stable")
             ordered = items[order]
@@ -107,26 +107,18 @@ def _write(path: Path, histories: Histories, offsets: Ints) -> None:
 
 
 def _sort_within(times: Ints, offsets: Ints) -> None:
-    first = 0
-    while first < len(offsets) - 1:
-        until = np.searchsorted(offsets, offsets[first] + _EVENTS_AT_ONCE, side="right") - 1
-        last = max(first + 1, int(until))
+    for first, last in row_blocks(offsets, _EVENTS_AT_ONCE):
         part = slice(int(offsets[first]), int(offsets[last]))
         item = np.repeat(np.arange(first, last), np.diff(offsets[first : last + 1]))
         block = np.array(times[part])
         times[part] = block[np.lexsort((block, item))]
-        first = last
 
 
 def _totals(histories: Histories) -> tuple[Ints, Ints]:
     """Seconds in which something happened, and running counts of events."""
     seconds, counts = np.zeros(0, np.int64), np.zeros(0, np.int64)
-    for rows in _blocks(histories):
+    for rows in event_blocks(histories, _EVENTS_AT_ONCE):
         here, times = np.unique(np.asarray(histories.timestamps[rows]) // _BIN_US, return_counts=True)
         seconds, place = np.unique(np.concatenate([seconds, here]), return_inverse=True)
         counts = np.bincount(place, np.concatenate([counts, times]), minlength=len(seconds)).astype(np.int64)
-    return seconds * _BIN_US, np.concatenate([[0], np.cumsum(counts)])
-
-
-def _blocks(histories: Histories) -> list[slice]:
-    return [slice(start, start + _EVENTS_AT_ONCE) for start in range(0, len(histories.items), _EVENTS_AT_ONCE)]
+    return seconds * _BIN_US, edges_of(counts)

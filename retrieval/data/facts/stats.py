@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from retrieval.data.dataset import Dataset
+from retrieval.data.facts.ranges import row_blocks
 from retrieval.data.histories.histories import Histories
 from retrieval.data.reading.schema import plain
 
-_BLOCK = 1 << 22
 _SHOWN_VALUES = 5
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -99,10 +99,7 @@ def _count(histories: Histories) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, 
     per_item = np.zeros(len(histories.item_ids), np.int64)
     actions = np.zeros(len(histories.action_names), np.int64)
     repeats = 0
-    first = 0
-    while first < histories.users:
-        reach = histories.offsets[first] + _BLOCK
-        last = max(first + 1, int(np.searchsorted(histories.offsets, reach, side="right")) - 1)
+    for first, last in row_blocks(histories.offsets):
         rows = slice(int(histories.offsets[first]), int(histories.offsets[last]))
         items = np.asarray(histories.items[rows], np.int64)
         users = np.repeat(np.arange(last - first), np.diff(histories.offsets[first : last + 1]))
@@ -110,7 +107,6 @@ def _count(histories: Histories) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, 
         actions += np.bincount(histories.actions[rows], minlength=len(actions))
         pairs = np.sort(users * len(per_item) + items)
         repeats += int((pairs[1:] == pairs[:-1]).sum())
-        first = last
     return per_item, actions, repeats
 
 

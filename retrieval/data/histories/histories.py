@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from retrieval.arrays import Mask, Rows
 from retrieval.data.reading.schema import ContextKind
 from retrieval.errors import ArtifactError
 from retrieval.storage import read_manifest, verify
@@ -24,8 +25,6 @@ NO_ACTION = "event"
 """The one action of events that have no action column."""
 UNKNOWN_ACTION = "unknown"
 """The action of events whose action is empty."""
-
-Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,19 @@ class Histories:
         found: Rows = np.searchsorted(self.offsets, rows, side="right") - 1
         return found
 
-    def action_codes(self, names: Sequence[str]) -> npt.NDArray[np.bool_]:
+    def first_rows_of(self, rows: Rows) -> Rows:
+        """The row of its user's first event, for each of the given events. int64 [n]."""
+        return np.asarray(self.offsets, np.int64)[self.users_of(rows)]
+
+    def newest_before(self, rows: Rows, count: int, users: Rows | None = None) -> Rows:
+        """The row where the newest `count` events of its user before each given row begin. int64 [n].
+
+        A row may be one past its user's last event; then `users` int64 [n] says whose it is.
+        """
+        begins = self.first_rows_of(rows) if users is None else np.asarray(self.offsets)[users]
+        return np.maximum(begins, rows - count)
+
+    def action_mask(self, names: Sequence[str]) -> Mask:
         """Which actions are among `names`, bool [A]; all of them where `names` is empty."""
         return np.array([not names or name in names for name in self.action_names], np.bool_)
 

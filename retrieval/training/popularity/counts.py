@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-import numpy.typing as npt
 
-from retrieval.data import Histories, Split
-from retrieval.features.fit import training_blocks
 from retrieval.training.popularity.base import Floats, Ints, State
 
 
@@ -38,16 +33,3 @@ class Counts:
 
     def restore(self, state: State) -> None:
         """Nothing."""
-
-
-def count_items(histories: Histories, split: Split, positive_actions: Sequence[str] = ()) -> npt.NDArray[np.int64]:
-    """Training targets per catalogue item, int64 [N]; streams over the histories.
-
-    With `positive_actions`, only events with one of them are targets.
-    """
-    positive = histories.action_codes(positive_actions)
-    counts = np.zeros(len(histories.item_ids), np.int64)
-    for rows in training_blocks(histories, split.train_end):
-        targets = rows if positive.all() else rows[positive[histories.actions[rows]]]
-        counts += np.bincount(histories.items[targets], minlength=len(counts))
-    return counts

@@ -13,10 +13,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from retrieval.data import Dataset, Split, make_split, open_dataset
+from retrieval.data.facts.training import last_training_us
 from retrieval.errors import NotFoundError
 from retrieval.evaluation import EvaluationConfig, EvaluationReport, candidate_items, evaluate_vectors
 from retrieval.evaluation.evaluate import ItemVectors
-from retrieval.evaluation.popularity import last_training_time
 from retrieval.evaluation.ranking import Observer
 from retrieval.features import ITEM_ID
 from retrieval.towers.runtime import UserTower, load_user_tower
@@ -122,7 +122,7 @@ def user_vectors(dataset: Dataset, tower: UserTower, rows: npt.NDArray[np.int64]
     vectors = np.empty((len(rows), *tower.shape), np.float32)
     histories = dataset.histories
     # histories of about one length together, so that little is padding
-    order = np.argsort(rows - histories.offsets[histories.users_of(rows)], kind="stable")
+    order = np.argsort(rows - histories.first_rows_of(rows), kind="stable")
     for start in range(0, len(order), _USERS_AT_ONCE):
         chosen = order[start : start + _USERS_AT_ONCE]
         vectors[chosen] = tower.embed(inputs_at(dataset, tower.features, rows[chosen]))
@@ -145,7 +145,7 @@ def item_vectors(workspace: Workspace, version: ModelVersion, dataset: Dataset, 
 
     if workspace.settings.evaluation.reindex_minutes:
         return seen_at
-    return seen_at(last_training_time(dataset.histories, split.train_end))
+    return seen_at(last_training_us(dataset.histories, split.train_end))
 
 
 def with_item_ids(dataset: Dataset) -> pa.Table:

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.data.facts.training import item_counts, last_training_us
 from retrieval.errors import ConfigError, DataError
 from retrieval.evaluation import EvaluationReport, candidate_items
 from retrieval.evaluation.calibration import BestScores, Calibration, fit_temperature
 from retrieval.evaluation.certainty import Comparison, compare, hit_curves, model_intervals, slice_intervals
 from retrieval.evaluation.evaluate import ItemVectors, by_time, inner_products
 from retrieval.evaluation.neighbours import Neighbourhood, example_items, neighbourhoods
-from retrieval.evaluation.popularity import last_training_time, training_counts
 from retrieval.evaluation.ranking import make_task
 from retrieval.evaluation.report import Evidence, ModelScores
 from retrieval.evaluation.reports.findings import Findings, slice_metrics
@@ -158,8 +158,8 @@ def _neighbours(
     setup: EvaluationSetup, evidence: Evidence, items: ItemVectors, asked: list[tuple[int, str]]
 ) -> tuple[Neighbourhood, ...]:
     histories, train_end = setup.dataset.histories, setup.split.train_end
-    vectors = items(last_training_time(histories, train_end)) if callable(items) else items
-    counts = training_counts(histories, train_end)
+    vectors = items(last_training_us(histories, train_end)) if callable(items) else items
+    counts = item_counts(histories, train_end)
     chosen = asked or example_items(evidence.counts, evidence.columns)
     return neighbourhoods(vectors, chosen, counts, evidence.columns)
 

@@ -22,7 +22,7 @@ def inputs_at(dataset: Dataset, features: Features, rows: Rows) -> list[UserInpu
     users = histories.users_of(rows)
     profiles = profiles_of(dataset, features, users)
     contexts = _contexts(dataset, features, rows)
-    starts = np.maximum(histories.offsets[users], rows - features.spec.history.events)
+    starts = histories.newest_before(rows, features.spec.history.events, users)
     names = np.array(histories.action_names, object)
     ids = histories.item_ids
     found = []

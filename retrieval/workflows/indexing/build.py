@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from retrieval.data import Dataset, Histories, make_split, open_dataset
+from retrieval.data import Dataset, make_split, open_dataset
 from retrieval.data.config import parse_moment
+from retrieval.data.facts.items import NEVER, first_event_times, items_active_between
 from retrieval.errors import ArtifactError, ConfigError, GateError, NotFoundError
-from retrieval.evaluation.ranking import NEVER, first_times
 from retrieval.features import Features
 from retrieval.index.build import BuildReport, build_index
 from retrieval.index.config import IndexConfig
@@ -30,7 +30,6 @@ from retrieval.workflows.workspace import Workspace
 
 Floats = npt.NDArray[np.float32]
 _DAY_US = 86_400_000_000
-_EVENT_BLOCK = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,24 +131,13 @@ def _corpus(dataset: Dataset, features: Features, config: IndexConfig) -> Corpus
     items = catalog_at(with_item_ids(dataset), histories, features, at_us)
     kept = np.ones(items.num_rows, np.bool_)
     if config.as_of:
-        first = first_times(histories)
+        first = first_event_times(histories)
         kept = (first < at_us) | (first == NEVER)
     if config.active_days is not None:
-        kept &= _active(histories, config.active_days, at_us)
+        kept &= items_active_between(histories, at_us - int(config.active_days * _DAY_US), at_us)
     # the id under its own name, and what is known of an item's events: nobody filters on them
     hidden = [*dataset.items.column_names[:1], *(set(items.column_names) - set(dataset.items.column_names) - {ITEM_ID})]
     return make_corpus(items.filter(pa.array(kept)), config, snapshot=dataset.snapshot, at_us=at_us, hidden=hidden)
-
-
-def _active(histories: Histories, days: float, at_us: int) -> npt.NDArray[np.bool_]:
-    """bool [N]: items with an event in the `days` days before a moment (or in it)."""
-    active = np.zeros(len(histories.item_ids), dtype=np.bool_)
-    since = at_us - int(days * _DAY_US)
-    for start in range(0, histories.events, _EVENT_BLOCK):
-        part = slice(start, start + _EVENT_BLOCK)
-        times = histories.timestamps[part]
-        active[histories.items[part][(times >= since) & (times <= at_us)]] = True
-    return active
 
 
 def _queries(workspace: Workspace, dataset: Dataset, tower: UserTower, config: IndexConfig) -> Floats | None:

@@ -18,6 +18,7 @@ import numpy as np
 
 import retrieval
 from retrieval.data import Dataset, Split, make_split, open_dataset
+from retrieval.data.facts.training import last_training_rows, last_training_us
 from retrieval.errors import ArtifactError
 from retrieval.evaluation import EvaluationReport, candidate_items, evaluate_vectors, hit_rate_and_ndcg
 from retrieval.evaluation.config import EvaluationConfig
@@ -31,7 +32,7 @@ from retrieval.towers.pair import TowerPair
 from retrieval.towers.runtime import UserTower
 from retrieval.training.export import export_version
 from retrieval.training.journal import CURVES, METRICS
-from retrieval.training.loop import HOW_IT_IS_RUN, TrainResult, Validate, train, training_time
+from retrieval.training.loop import HOW_IT_IS_RUN, TrainResult, Validate, train
 from retrieval.training.vectors import PairVectors
 from retrieval.types import ModelVersion
 from retrieval.workflows.evaluation.user_inputs import inputs_at
@@ -128,7 +129,7 @@ class Training:
 
     def items(self) -> ItemInputs:
         """What the item tower reads of every item, as of the newest training event."""
-        return item_inputs(self.dataset, self.features, training_time(self.dataset, self.split))
+        return item_inputs(self.dataset, self.features, last_training_us(self.dataset.histories, self.split.train_end))
 
     def train(self, run_dir: Path, *, show: bool, watch: Watch | None = None) -> TrainResult:
         """Train, going on with what an interrupted run left in `run_dir`; `watch` is told every validation's metrics.
@@ -212,8 +213,8 @@ class Training:
 
     def _check_export(self, tower: UserTower, pair: TowerPair) -> None:
         """What is served must be what was trained: the same users, through both. Raises ArtifactError."""
-        ends = self.dataset.histories.offsets[1:]
-        rows = np.unique(ends[ends > self.dataset.histories.offsets[:-1]] - 1)[:_GOLDEN_USERS]
+        histories = self.dataset.histories
+        rows = last_training_rows(histories, histories.offsets[1:])[:_GOLDEN_USERS]
         trained = PairVectors(self.dataset, self.features, self.items()).users(pair, rows)
         served = tower.embed(inputs_at(self.dataset, self.features, rows))
         off = float(np.abs(trained - served).max())

@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from retrieval.data.config import parse_moment
-from retrieval.evaluation.evaluate import engaged_items
-from retrieval.evaluation.ranking import first_times
+from retrieval.data.facts.items import first_event_times, items_with_events
 from retrieval.towers.runtime import load_user_tower
 from retrieval.types import ModelVersion
 from retrieval.workflows.evaluation.evaluate import item_vectors, user_vectors
@@ -43,7 +42,7 @@ def main() -> None:
     cut = parse_moment(workspace.settings.data.split.test_from)
     encoded = item_vectors(workspace, version, dataset, split)
     items = encoded(cut) if callable(encoded) else encoded
-    known = engaged_items(dataset.histories) & (first_times(dataset.histories) < cut)
+    known = items_with_events(dataset.histories) & (first_event_times(dataset.histories) < cut)
     tower = load_user_tower(workspace.store(), version, threads=0)
     users = user_vectors(dataset, tower, spaced(split.test, QUERIES))
     given.work.mkdir(parents=True, exist_ok=True)

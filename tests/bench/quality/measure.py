@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval.data import Dataset, Split, by_time
+from retrieval.data.facts.training import item_counts
 from retrieval.evaluation import EvaluationReport
 from retrieval.evaluation.evaluate import ItemVectors
-from retrieval.evaluation.popularity import training_counts
 from retrieval.towers.runtime import UserTower
 from retrieval.workflows.evaluation.evaluate import evaluate_towers
 from retrieval.workflows.workspace import Workspace
@@ -35,7 +35,7 @@ def measure(
 
     report = evaluated(targets)
     rows = _rows(report, "model", data.ks) + _rows(report, "baseline", data.ks)
-    counts = training_counts(dataset.histories, split.train_end)
+    counts = item_counts(dataset.histories, split.train_end)
     new = targets[counts[dataset.histories.items[targets]] == 0]
     if data.cold_start and len(new):
         share = {"share": round(len(new) / len(targets), 4)}

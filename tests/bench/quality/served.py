@@ -13,9 +13,8 @@ import numpy.typing as npt
 
 from retrieval.data import Dataset, Split
 from retrieval.data.config import parse_moment
+from retrieval.data.facts.items import first_event_times, items_with_events
 from retrieval.evaluation import evaluate_vectors
-from retrieval.evaluation.evaluate import engaged_items
-from retrieval.evaluation.ranking import first_times
 from retrieval.towers.runtime import UserTower
 from retrieval.types import ModelVersion
 from retrieval.workflows.evaluation.evaluate import item_vectors, user_vectors
@@ -46,9 +45,9 @@ def serve_and_measure(
     here = _with_index(workspace, settings)
     built = build_version_index(here, version, show=job.show).build
     rows = spaced(_targets(dataset, split, as_of), min(job.most, _MOST))
-    candidates = engaged_items(dataset.histories)
+    candidates = items_with_events(dataset.histories)
     if as_of:
-        candidates &= first_times(dataset.histories) < parse_moment(as_of)
+        candidates &= first_event_times(dataset.histories) < parse_moment(as_of)
     assert built.items == candidates.sum(), "exact search ranks what the index holds"
     vectors = item_vectors(here, version, dataset, split)
     exact = evaluate_vectors(

@@ -21,6 +21,7 @@ from retrieval.data import (
     make_split,
     splits,
 )
+from retrieval.data.facts.ranges import row_blocks
 from retrieval.errors import ConfigError, DataError
 
 Event = tuple[int, int, str]
@@ -62,7 +63,7 @@ def test_leave_one_out(
 ) -> None:
     histories = histories_of(tmp_path_factory.mktemp("loo"), events)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(splits, "_BLOCK_EVENTS", 7)
+        patch.setattr(splits, "row_blocks", lambda offsets: row_blocks(offsets, 7))
         split = leave_one_out(histories, positive_actions=positive)
     check_no_leak(histories, split)
     ends, valid, test = [], [], []
@@ -86,7 +87,7 @@ def test_by_time(tmp_path_factory: pytest.TempPathFactory, events: list[Event], 
     times = histories.timestamps
     saved = np.array([name == "save" for name in histories.action_names])[histories.actions]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(splits, "_BLOCK_EVENTS", 5)
+        patch.setattr(splits, "row_blocks", lambda offsets: row_blocks(offsets, 5))
         if not (times < valid_from).any() or not (saved & (times >= test_from) & (times < until)).any():
             with pytest.raises(DataError, match=r"data\.split"):
                 by_time(histories, valid_from, test_from, until, positive_actions=["save"])

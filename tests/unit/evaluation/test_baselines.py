@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from retrieval.data.facts.training import item_counts, last_training_us
 from retrieval.data.splits import leave_one_out
 from retrieval.evaluation import EvaluationConfig, baselines, candidate_items, evaluate_baselines
 from retrieval.evaluation.baselines import BASELINES
-from retrieval.evaluation.popularity import last_training_time, training_counts
 from retrieval.evaluation.ranking import make_task
 
 DAY = 86_400_000_000
@@ -30,8 +30,8 @@ def test_recent_popularity_orders_by_the_last_days_then_by_all(make_histories: A
     histories = make_histories([[0, 0, 1, 2, 3, 2]], 5, times=times)
     (line,) = scores_of("recent_popularity", histories, [5], [5], recent_days=1.0)
     assert np.argsort(-line, kind="stable").tolist() == [2, 3, 0, 1, 4]
-    assert last_training_time(histories, np.array([5])) == 10 * DAY
-    assert training_counts(histories, np.array([5]), since_us=10 * DAY).tolist() == [0, 0, 1, 1, 0]
+    assert last_training_us(histories, np.array([5])) == 10 * DAY
+    assert item_counts(histories, np.array([5]), since_us=10 * DAY).tolist() == [0, 0, 1, 1, 0]
 
 
 def slow_covisitation(histories: Any, train_end: Any, row: int, reach: int) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from retrieval.data.facts.ranges import event_blocks
 from retrieval.evaluation import EvaluationConfig, live
 from retrieval.evaluation.baselines import BASELINES
 from retrieval.evaluation.ranking import make_task
@@ -74,7 +75,7 @@ def slow_covisitation(histories: Any, row: int, reach: int, newest: int) -> Any:
 @pytest.mark.parametrize("seed", range(3))
 def test_live_covisitation_is_the_slow_one(make_histories: Any, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     monkeypatch.setattr(live, "_PAIRS_FROM", 10**15)
-    monkeypatch.setattr(live, "_EVENTS", 7)
+    monkeypatch.setattr(live, "event_blocks", lambda log: event_blocks(log, 7))
     histories = world(make_histories, seed)
     targets = np.arange(len(histories.items))
     every = np.ones(8, np.bool_)

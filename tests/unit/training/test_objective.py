@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from retrieval.data import Dataset, Split
+from retrieval.data.facts.training import item_counts
 from retrieval.errors import ArtifactError
 from retrieval.features import Features
 from retrieval.towers.config import TowerConfig
@@ -19,7 +20,6 @@ from retrieval.towers.pair import TowerPair, build_pair
 from retrieval.training.config import NegativesConfig, TrainingConfig
 from retrieval.training.labels import Labels, target_actions
 from retrieval.training.loop import train
-from retrieval.training.popularity.counts import count_items
 from retrieval.training.sequences import Batch, SequenceReader, cut_windows
 from retrieval.training.step import Objective, StepInputs
 from tests.tiny import TINY_TOWERS
@@ -44,7 +44,7 @@ class World:
             item_inputs(self.dataset, self.features, histories.last_us),
             SideInputs(self.dataset, self.features),
             self.features,
-            count_items(histories, self.split, wanted),
+            item_counts(histories, self.split.train_end, actions=wanted),
             Labels(histories, config.action_weights, config.sample_weight_column),
         )
         return Objective(config, inputs, torch.device("cpu"))

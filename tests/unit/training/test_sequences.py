@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.data import Dataset, Split
+from retrieval.data.facts.training import item_counts
 from retrieval.features import Features, FeatureSpec, fit_features
-from retrieval.training.popularity.counts import count_items
 from retrieval.training.sequences import SequenceReader, Windows, cut_windows, order_batches
 from tests.tiny import TINY_FEATURES
 
@@ -103,8 +103,8 @@ def test_counts_are_those_of_the_training_window(dataset: Dataset, split: Split)
         for row in range(histories.offsets[user], end):
             want[histories.items[row]] += 1
             saves[histories.items[row]] += histories.action_names[histories.actions[row]] == "save"
-    assert count_items(histories, split).tolist() == want.tolist()
-    assert count_items(histories, split, ("save",)).tolist() == saves.tolist()
+    assert item_counts(histories, split.train_end).tolist() == want.tolist()
+    assert item_counts(histories, split.train_end, actions=("save",)).tolist() == saves.tolist()
 
 
 def test_windows_of_nobody() -> None:

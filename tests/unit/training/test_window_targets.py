@@ -35,7 +35,7 @@ def read(
     windows = cut_windows(
         np.asarray(histories.offsets), split.train_end, size, np.random.default_rng(0), everything=True
     )
-    later = WindowTargets(histories, histories.action_codes(actions), split.train_end, config)
+    later = WindowTargets(histories, histories.action_mask(actions), split.train_end, config)
     return SequenceReader(histories, features, actions, later).read(windows, np.arange(len(windows)), (seed,))
 
 

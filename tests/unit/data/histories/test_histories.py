@@ -106,7 +106,7 @@ def test_context_and_actions(tmp_path: Path) -> None:
     histories = build_histories(config, tmp_path, tmp_path / "h", show=False)
     rows = np.arange(3)
     assert [histories.action_names[code] for code in histories.actions] == ["click", "unknown", "save"]
-    assert histories.action_codes(["click", "save"]).tolist() == [True, True, False]
+    assert histories.action_mask(["click", "save"]).tolist() == [True, True, False]
     assert histories.context["device"].take(rows).to_pylist() == ["phone", None, "tv"]
     assert histories.context["count"].take(rows).to_pylist() == [7, None, 5]
     assert histories.context["share"].take(rows).to_pylist() == [0.25, None, 0.5]

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from retrieval.data import open_dataset
-from retrieval.evaluation.ranking import first_times
+from retrieval.data.facts.items import first_event_times
 from retrieval.index.shard import open_shard
 from retrieval.types import BuildId
 from retrieval.workflows.evaluation.evaluate import item_vectors
@@ -59,7 +59,7 @@ def test_items_are_indexed_as_they_were_known_then(tmp_path: Path) -> None:
     assert trained.report is not None
     dataset = open_dataset(workspace.settings.data, tmp_path, show=False)
     histories = dataset.histories
-    first = first_times(histories)
+    first = first_event_times(histories)
     moments = np.unique(first[first < np.iinfo(np.int64).max])
     at_us = int(moments[len(moments) // 2]) // 1_000_000 * 1_000_000
     as_of = datetime.fromtimestamp(at_us / 1e6, UTC).isoformat()
