@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install --quiet
 requirements = $(BIN)/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb")); print(*$(1), sep="\n")'
 CXX_FILES = $(wildcard $(addprefix retrieval/index/native/*/,*.cpp *.h *.inl) tests/native/*.cpp tests/native/*.h)
 
-.PHONY: install demo test test-slow lint format docs docs-serve clean
+.PHONY: install demo test test-slow test-gpu lint format docs docs-serve clean
 
 # Always asked, at once when nothing changed: which C++ sources and protos are newer than what was made of them
 install: $(STAMP)
@@ -59,6 +59,11 @@ test: lint
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+# What CUDA computes beside what the CPU does, and how fast; a minute or eight. With the Python and the torch that are
+# here: nothing is set up. Packages that lie elsewhere come in by PYTHONPATH; without a card it says so and passes
+test-gpu:
+	@PYTHONPATH=.$${PYTHONPATH:+:$$PYTHONPATH} $(PYTHON) -m tests.gpu --json gpu-report.json $(ARGS)
 
 clean:
 	rm -rf $(VENV) demo-workspace .mypy_cache .ruff_cache .pytest_cache build retrieval/v1 retrieval/index/_native*.so

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -22,8 +23,9 @@ from retrieval.features import Features, FeatureSpec, fit_features
 from retrieval.storage import ArtifactStore, Manifest
 from retrieval.towers.config import TowerConfig
 from retrieval.types import ModelVersion, SpaceId
-from retrieval.workflows.workspace import Workspace
-from retrieval.workflows.workspace.upgrade import upgrade_workspace
+
+if TYPE_CHECKING:
+    from retrieval.workflows.workspace import Workspace
 
 START_US = 1_700_000_000_000_000
 HOUR_US = 3_600_000_000
@@ -79,6 +81,10 @@ class Tiny:
 
 def make_workspace(root: Path, settings: str = TINY_SETTINGS) -> Workspace:
     """A workspace with these settings, its registry and stores made and empty."""
+    # here, so that towers and training can be tested where no registry can be had
+    from retrieval.workflows.workspace import Workspace
+    from retrieval.workflows.workspace.upgrade import upgrade_workspace
+
     (root / "retrieval.toml").write_text(settings, encoding="utf-8")
     workspace = Workspace.open(root)
     upgrade_workspace(workspace)
