@@ -93,7 +93,7 @@ class Fuzz {
   std::vector<uint64_t> boundaries(uint64_t now) const {
     // clang-format off
     return {0, 1, 2, 3, now + 1, now - 1, 2 * now, now / 2, 0x7fffffff, 0x80000000, 0xffffffff, 0x100000000,
-            kMostRows, kMostRows + 1, kMostLevels, kMostLevels + 1, 65536, 65537, 256, 257, ~uint64_t{0},
+            kMaxRows, kMaxRows + 1, kMaxLevels, kMaxLevels + 1, 65536, 65537, 256, 257, ~uint64_t{0},
             index_.count, index_.count - 1, uint64_t{1} << 63};
     // clang-format on
   }
@@ -117,7 +117,7 @@ class Fuzz {
       if (file.view().levels == 0) return;
       searches_.run(searcher, 1);
       tally_.searched++;
-    } catch (const Damaged&) {
+    } catch (const DamagedError&) {
       tally_.refused++;
     }
   }

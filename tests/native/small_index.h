@@ -10,7 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "build/leaves.h"
+#include "build/build_graph.h"
+#include "build/leaf_tuning.h"
 #include "file/hnsw_file.h"
 #include "file/index_file.h"
 #include "graph/graph.h"
@@ -62,7 +63,7 @@ struct SmallIndex {
         length += vectors.back() * vectors.back();
       }
       for (uint32_t d = 0; d < dim; d++) vectors[start + d] /= static_cast<float>(std::sqrt(length));
-      // some rows are twins of earlier ones
+      // Some rows are duplicates of earlier ones
       if (row >= 16 && row % 10 == 0) std::copy_n(vectors.data() + size_t{row % 3} * dim, dim, vectors.data() + start);
     }
   }
@@ -78,7 +79,7 @@ struct SmallIndex {
         leaves.starts.push_back(std::min(end, count));
       }
     }
-    BuiltGraph graph = build_graph(vectors.data(), count, dim, leaves, {m, kEffort, 1.1f, 1, threads}, {});
+    Graph graph = build_graph(vectors.data(), count, dim, leaves, {m, kEffort, 1.1f, 1, threads}, {});
     write_hnsw(hnsw, graph.view(), m, vectors.data(), kEffort);
     tune_leaves(graph, vectors.data(), kEffort, 1, threads);
     if (leafy != (graph.rows_per_effort > 0)) throw std::logic_error("leaves where none were meant, or none");

@@ -39,27 +39,27 @@ def run(*command: str | Path, timeout: float = 600) -> str:
     return done.stdout
 
 
-def counts(told: str) -> dict[str, int]:
-    words = told.split()
+def counts(said: str) -> dict[str, int]:
+    words = said.split()
     return {name: int(number) for name, number in zip(words[::2], words[1::2], strict=True)}
 
 
 @pytest.mark.timeout(900)
 def test_no_damaged_file_gets_past_the_reader_or_harms_a_search() -> None:
-    told = counts(run(sanitized("address,undefined", "damaged_files"), "2000"))
-    assert told["files"] >= 10_000
-    assert told["refused"] + told["searched"] == told["files"]
-    assert told["searched"] > 0
+    said = counts(run(sanitized("address,undefined", "damaged_files"), "2000"))
+    assert said["files"] >= 10_000
+    assert said["refused"] + said["searched"] == said["files"]
+    assert said["searched"] > 0
 
 
 @pytest.mark.timeout(900)
-def test_sifting_keeps_the_best_rows_with_every_instruction_set() -> None:
-    told = counts(run(sanitized("address,undefined", "kept_rows"), "300"))
-    assert told["tried"] >= 900
+def test_scans_keep_the_best_rows_with_every_instruction_set() -> None:
+    said = counts(run(sanitized("address,undefined", "scanned_rows"), "300"))
+    assert said["tried"] >= 900
 
 
 @pytest.mark.timeout(900)
 def test_searches_while_indexes_are_swapped_do_not_race() -> None:
-    told = counts(run(sanitized("thread", "searches_and_swaps"), "20"))
-    assert (told["swaps"], told["wrong"]) == (20, 0)
-    assert told["asked"] > 0
+    said = counts(run(sanitized("thread", "searches_and_swaps"), "20"))
+    assert (said["swaps"], said["wrong"]) == (20, 0)
+    assert said["asked"] > 0

@@ -36,24 +36,24 @@ def leafy(tmp_path_factory: pytest.TempPathFactory) -> tuple[np.ndarray, _native
 
 
 @pytest.fixture(scope="module")
-def twins(tmp_path_factory: pytest.TempPathFactory) -> tuple[np.ndarray, _native.Index]:
+def duplicates(tmp_path_factory: pytest.TempPathFactory) -> tuple[np.ndarray, _native.Index]:
     """A third of the vectors are equal to others, as those of new items with the same features are; many nearly so."""
     made = clustered(N, D)
     made[::3] = made[np.random.default_rng(1).choice(5, N // 3)]
     made[1::9] += np.random.default_rng(2).normal(size=made[1::9].shape).astype(np.float32) * 1e-4
     made /= np.linalg.norm(made, axis=1, keepdims=True)
-    return made, build(tmp_path_factory.mktemp("twins"), made).open()
+    return made, build(tmp_path_factory.mktemp("duplicates"), made).open()
 
 
-@pytest.fixture(scope="module", params=["links", "leaves", "twins"])
+@pytest.fixture(scope="module", params=["links", "leaves", "duplicates"])
 def either(
     request: pytest.FixtureRequest,
     vectors: np.ndarray,
     index: _native.Index,
     leafy: tuple[np.ndarray, _native.Index],
-    twins: tuple[np.ndarray, _native.Index],
+    duplicates: tuple[np.ndarray, _native.Index],
 ) -> tuple[np.ndarray, _native.Index]:
-    return {"links": (vectors, index), "leaves": leafy, "twins": twins}[request.param]
+    return {"links": (vectors, index), "leaves": leafy, "duplicates": duplicates}[request.param]
 
 
 @settings(max_examples=40, deadline=None)

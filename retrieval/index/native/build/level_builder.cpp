@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "runtime/random.h"
-#include "runtime/workers.h"
+#include "runtime/thread_pool.h"
 #include "search/walk_memory.h"
 
 namespace retrieval {
@@ -21,33 +21,23 @@ bool contains(const std::vector<uint32_t>& rows, uint32_t row) {
 
 }  // namespace
 
-// One thread's memory; `row` of the candidates, which are scored, is an ordinal of the level.
-struct LevelBuilder::Scratch {
-  WalkMemory walk;
-  std::vector<ScoredRow> candidates;
-
-  Scratch(uint32_t count, uint32_t stride) : walk(count, stride) {}
-};
-
-LevelBuilder::LevelBuilder(const float* vectors, BuiltGraph& graph, uint32_t at, const GraphSettings& settings)
-    : vectors_(vectors), graph_(graph), at_(at), level_(graph.level[at]), settings_(settings),
+LevelBuilder::LevelBuilder(const float* vectors, Graph& graph, uint32_t at, const BuildSettings& settings)
+    : vectors_(vectors), graph_(graph), at_(at), level_(graph.levels[at]), settings_(settings),
       count_(static_cast<uint32_t>(level_.rows.size())), sizes_(count_, 0) {}
 
-LevelBuilder::~LevelBuilder() = default;
-
-void LevelBuilder::link_all(const Progress& progress, NearRows* near) {
-  const uint32_t top = static_cast<uint32_t>(graph_.level.size()) - 1;
+void LevelBuilder::link_all(const Progress& progress, LeafNeighbours* leaves) {
+  const uint32_t top = static_cast<uint32_t>(graph_.levels.size()) - 1;
   uint32_t linked = 0;
   for (uint32_t highest = top + 1; highest-- > at_;) {
     std::vector<uint32_t> nodes = nodes_of(highest);
     if (at_ == top) graph_.entry = nodes.front();
     const GraphView seen = view(highest);
-    NearRows* const finder = highest == at_ && at_ < top ? near : nullptr;
-    // the very first is there for the others to find
+    LeafNeighbours* const finder = highest == at_ && at_ < top ? leaves : nullptr;
+    // The very first is there for the others to find
     for (size_t start = linked == 0 ? 1 : 0; start < nodes.size();) {
       const double most = std::max(1.0, std::min((linked + start) * kBatchShare, count_ * kLargestBatch));
       const size_t n = std::min(nodes.size() - start, finder != nullptr ? kNearBatch : static_cast<size_t>(most));
-      // in the order of the rows: those near each other meet the same others, while these are in the cache
+      // In the order of the rows: those near each other meet the same others, while these are in the cache
       const auto batch = nodes.begin() + static_cast<std::ptrdiff_t>(start);
       std::sort(batch, batch + static_cast<std::ptrdiff_t>(n));
       link(seen, nodes.data() + start, static_cast<uint32_t>(n), finder);
@@ -61,7 +51,7 @@ void LevelBuilder::link_all(const Progress& progress, NearRows* near) {
 void LevelBuilder::reach_all() {
   std::vector<bool> reached(count_, false);
   uint32_t entry = graph_.entry;
-  for (size_t l = graph_.level.size(); l-- > 1;) entry = graph_.level[l].below[entry];
+  for (size_t l = graph_.levels.size(); l-- > 1;) entry = graph_.levels[l].below[entry];
   follow(entry, reached);
   Scratch scratch(count_, graph_.stride);
   const GraphView whole = graph_.view();
@@ -102,17 +92,17 @@ uint32_t LevelBuilder::replace_last(uint32_t from, uint32_t to) {
   return before == to ? kNone : before;
 }
 
-// Nodes of this level whose highest level is `highest`, without those that have an earlier twin, shuffled: rows often
+// Nodes of this level whose highest level is `highest`, without duplicates, shuffled: rows often
 // come sorted by something that makes neighbours alike, and a graph that grew one region at a time finds less.
 std::vector<uint32_t> LevelBuilder::nodes_of(uint32_t highest) const {
-  const std::vector<uint32_t>& rows = graph_.level[highest].rows;
+  const std::vector<uint32_t>& rows = graph_.levels[highest].rows;
   std::vector<uint32_t> nodes;
   for (uint32_t row : rows) {
-    const bool higher = highest + 1 < graph_.level.size() && contains(graph_.level[highest + 1].rows, row);
-    if (!higher && graph_.firsts[row] == row) nodes.push_back(level_.place(row));
+    const bool higher = highest + 1 < graph_.levels.size() && contains(graph_.levels[highest + 1].rows, row);
+    if (!higher && !graph_.is_duplicate(row)) nodes.push_back(level_.ordinal_of(row));
   }
   std::sort(nodes.begin(), nodes.end(), [this](uint32_t a, uint32_t b) {
-    return drawn(settings_.seed, level_.rows[a]) < drawn(settings_.seed, level_.rows[b]);
+    return random_bits(settings_.seed, level_.rows[a]) < random_bits(settings_.seed, level_.rows[b]);
   });
   return nodes;
 }
@@ -124,9 +114,9 @@ GraphView LevelBuilder::view(uint32_t highest) {
   part.level[0] = whole.level[at_];
   part.levels = 1 + whole.levels - (highest + 1);
   for (uint32_t l = 1; l < part.levels; l++) part.level[l] = whole.level[highest + l];
-  const std::vector<uint32_t>& rows = graph_.level[part.levels > 1 ? highest + 1 : whole.levels - 1].rows;
+  const std::vector<uint32_t>& rows = graph_.levels[part.levels > 1 ? highest + 1 : whole.levels - 1].rows;
   down_.clear();
-  for (uint32_t row : rows) down_.push_back(level_.place(row));
+  for (uint32_t row : rows) down_.push_back(level_.ordinal_of(row));
   if (part.levels > 1) {
     part.level[1].below = down_.data();
   } else {
@@ -135,35 +125,22 @@ GraphView LevelBuilder::view(uint32_t highest) {
   return part;
 }
 
-std::unique_ptr<LevelBuilder::Scratch> LevelBuilder::borrow() {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (idle_.empty()) return std::make_unique<Scratch>(count_, graph_.stride);
-  std::unique_ptr<Scratch> one = std::move(idle_.back());
-  idle_.pop_back();
-  return one;
-}
-
-void LevelBuilder::give_back(std::unique_ptr<Scratch> one) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  idle_.push_back(std::move(one));
-}
-
 // Links `n` nodes; by walks none of them finds another of the batch.
-void LevelBuilder::link(const GraphView& now, const uint32_t* nodes, uint32_t n, NearRows* near) {
+void LevelBuilder::link(const GraphView& now, const uint32_t* nodes, uint32_t n, LeafNeighbours* leaves) {
   std::vector<std::vector<uint32_t>> chosen(n);
   const size_t pieces = (size_t{n} + kNodesAtOnce - 1) / kNodesAtOnce;
-  Workers::shared().run(pieces, settings_.threads, [&](size_t piece) {
-    std::unique_ptr<Scratch> scratch = borrow();
+  ThreadPool::shared().run(pieces, settings_.threads, [&](size_t piece) {
+    auto lease = scratch_.lease(count_, graph_.stride);
+    Scratch& scratch = *lease;
     const uint32_t end = std::min<uint32_t>(n, static_cast<uint32_t>(piece + 1) * kNodesAtOnce);
     for (uint32_t i = static_cast<uint32_t>(piece) * kNodesAtOnce; i < end; i++) {
-      if (near != nullptr) {
-        near_candidates(*near, nodes[i], *scratch);
+      if (leaves != nullptr) {
+        leaf_candidates(*leaves, nodes[i], scratch);
       } else {
-        walk_for_candidates(now, nodes[i], *scratch);
+        walk_for_candidates(now, nodes[i], scratch);
       }
-      select(scratch->candidates, level_.degree, chosen[i]);
+      select(scratch.candidates, chosen[i]);
     }
-    give_back(std::move(scratch));
   });
   for (uint32_t i = 0; i < n; i++) {
     sizes_[nodes[i]] = static_cast<uint32_t>(chosen[i].size());
@@ -175,22 +152,22 @@ void LevelBuilder::link(const GraphView& now, const uint32_t* nodes, uint32_t n,
 
 // Candidates best first.
 void LevelBuilder::walk_for_candidates(const GraphView& now, uint32_t node, Scratch& scratch) {
-  const QueryCode query = scratch.walk.encoded(vector(node), graph_.dim, graph_.scales.data());
-  WalkTerms terms;
-  terms.wanted = settings_.effort;
-  WalkScratch lent = scratch.walk.walk(terms.wanted);
-  const WalkOutcome out = kernels_.walk(now, query, terms, lent);
+  const QueryCode query = scratch.encoder.encode(vector(node), graph_.dim, graph_.scales.data());
+  WalkOptions options;
+  options.ef = settings_.ef_construction;
+  WalkScratch memory = scratch.walk.walk(options.ef);
+  const WalkResult found = kernels_.walk(now, query, options, memory);
   scratch.candidates.clear();
-  for (uint32_t j = 0; j < out.found; j++) {
-    const uint32_t other = pool_row(lent.pool[j]);
+  for (uint32_t j = 0; j < found.found; j++) {
+    const uint32_t other = pool_row(memory.pool[j]);
     scratch.candidates.push_back({similarity(vector(node), vector(other)), other});
   }
-  std::sort(scratch.candidates.begin(), scratch.candidates.end(), goes_before);
+  std::sort(scratch.candidates.begin(), scratch.candidates.end(), ranks_before);
 }
 
 // Those that have linked back to the node already are candidates, too.
-void LevelBuilder::near_candidates(NearRows& near, uint32_t node, Scratch& scratch) {
-  near.find(vector(node), node, scratch.candidates);
+void LevelBuilder::leaf_candidates(LeafNeighbours& leaves, uint32_t node, Scratch& scratch) {
+  leaves.find(vector(node), node, scratch.candidates);
   const size_t found = scratch.candidates.size();
   for (uint32_t j = 0; j < sizes_[node]; j++) {
     const uint32_t other = links_of(node)[j];
@@ -199,25 +176,25 @@ void LevelBuilder::near_candidates(NearRows& near, uint32_t node, Scratch& scrat
         std::any_of(scratch.candidates.begin(), end, [other](const ScoredRow& one) { return one.row == other; });
     if (!known) scratch.candidates.push_back({similarity(vector(node), vector(other)), other});
   }
-  std::sort(scratch.candidates.begin(), scratch.candidates.end(), goes_before);
+  std::sort(scratch.candidates.begin(), scratch.candidates.end(), ranks_before);
 }
 
-// Keeps a candidate unless one that was kept is nearer to it than the node is, by more than alpha allows
+// Selects a candidate unless one that was selected is nearer to it than the node is, by more than alpha allows
 // (Malkov & Yashunin, algorithm 4; alpha: Subramanya et al., algorithm 2).
-void LevelBuilder::select(const std::vector<ScoredRow>& candidates, uint32_t most, std::vector<uint32_t>& kept) const {
-  kept.clear();
+void LevelBuilder::select(const std::vector<ScoredRow>& candidates, std::vector<uint32_t>& selected) const {
+  selected.clear();
   for (const ScoredRow& one : candidates) {
-    if (kept.size() >= most) break;
+    if (selected.size() >= level_.degree) break;
     const float* v = vector(one.row);
     const float reach = 1.0f - one.score;
     bool alone = true;
-    for (uint32_t other : kept) {
+    for (uint32_t other : selected) {
       if (settings_.alpha * (1.0f - similarity(v, vector(other))) < reach) {
         alone = false;
         break;
       }
     }
-    if (alone) kept.push_back(one.row);
+    if (alone) selected.push_back(one.row);
   }
 }
 
@@ -235,32 +212,33 @@ void LevelBuilder::link_back(const uint32_t* nodes, const std::vector<std::vecto
   starts.push_back(back.size());
   const size_t targets = starts.size() - 1;
   const size_t pieces = (targets + kNodesAtOnce - 1) / kNodesAtOnce;
-  Workers::shared().run(pieces, settings_.threads, [&](size_t piece) {
+  ThreadPool::shared().run(pieces, settings_.threads, [&](size_t piece) {
     std::vector<ScoredRow> candidates;
-    std::vector<uint32_t> kept;
+    std::vector<uint32_t> selected;
     for (size_t t = piece * kNodesAtOnce; t < std::min(targets, (piece + 1) * kNodesAtOnce); t++) {
-      add_back(back, starts[t], starts[t + 1], candidates, kept);
+      add_back(back, starts[t], starts[t + 1], candidates, selected);
     }
   });
 }
 
 void LevelBuilder::add_back(const Back& back, size_t first, size_t last, std::vector<ScoredRow>& candidates,
-                            std::vector<uint32_t>& kept) {
+                            std::vector<uint32_t>& selected) {
   const uint32_t node = back[first].first;
   uint32_t* const links = links_of(node);
-  kept.assign(links, links + sizes_[node]);
+  selected.assign(links, links + sizes_[node]);
   for (size_t j = first; j < last; j++) {
-    if (std::find(kept.begin(), kept.end(), back[j].second) == kept.end()) kept.push_back(back[j].second);
+    if (std::find(selected.begin(), selected.end(), back[j].second) == selected.end())
+      selected.push_back(back[j].second);
   }
-  if (kept.size() > level_.degree) {
+  if (selected.size() > level_.degree) {
     candidates.clear();
-    for (uint32_t other : kept) candidates.push_back({similarity(vector(node), vector(other)), other});
-    std::sort(candidates.begin(), candidates.end(), goes_before);
-    select(candidates, level_.degree, kept);
+    for (uint32_t other : selected) candidates.push_back({similarity(vector(node), vector(other)), other});
+    std::sort(candidates.begin(), candidates.end(), ranks_before);
+    select(candidates, selected);
   }
-  sizes_[node] = static_cast<uint32_t>(kept.size());
-  std::copy(kept.begin(), kept.end(), links);
-  std::fill(links + kept.size(), links + level_.degree, kNone);
+  sizes_[node] = static_cast<uint32_t>(selected.size());
+  std::copy(selected.begin(), selected.end(), links);
+  std::fill(links + selected.size(), links + level_.degree, kNone);
 }
 
 }  // namespace retrieval

@@ -10,7 +10,7 @@ namespace retrieval {
 // A file mapped read-only: its pages are shared by all processes that map it, and read when first touched.
 class MappedFile {
  public:
-  explicit MappedFile(const std::string& path);  // throws Unreachable
+  explicit MappedFile(const std::string& path);  // throws UnreachableError
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;
   ~MappedFile();
@@ -23,7 +23,7 @@ class MappedFile {
   size_t size_ = 0;
 };
 
-// Writes a new file; close() flushes it to the disk. All throw Unreachable.
+// Writes a new file; close() flushes it to the disk. All throw UnreachableError.
 class NewFile {
  public:
   explicit NewFile(const std::string& path);
@@ -42,10 +42,7 @@ class NewFile {
   size_t position_ = 0;
 };
 
-// Replaces the first bytes of a file and flushes it to the disk. Throws Unreachable.
+// Replaces the first bytes of a file and flushes it to the disk. Throws UnreachableError.
 void set_start(const std::string& path, const void* data, size_t bytes);
-
-// 64-bit checksum of a block of bytes; one changed bit changes it.
-uint64_t checksum(const uint8_t* data, size_t bytes, uint64_t seed);
 
 }  // namespace retrieval

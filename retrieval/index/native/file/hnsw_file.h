@@ -9,7 +9,8 @@
 
 namespace retrieval {
 
-// `vectors` [count * dim] are those that the graph was built from, `effort` is ef_construction. Throws Unreachable.
+// `vectors` [count * dim] are those that the graph was built from, `effort` is ef_construction. Throws
+// UnreachableError.
 void write_hnsw(const std::string& path, const GraphView& graph, uint32_t m, const float* vectors, uint32_t effort);
 
 }  // namespace retrieval

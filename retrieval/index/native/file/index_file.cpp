@@ -8,8 +8,9 @@
 #include <vector>
 
 #include "graph/codes.h"
+#include "runtime/checksum.h"
 #include "runtime/errors.h"
-#include "runtime/workers.h"
+#include "runtime/thread_pool.h"
 
 static_assert(std::endian::native == std::endian::little, "files are mapped as they are");
 
@@ -21,12 +22,12 @@ constexpr uint32_t kVersion = 3;
 constexpr char kMagic[8] = {'R', 'T', 'V', 'L', 'W', 'A', 'L', 'K'};
 constexpr size_t kSummedAtOnce = 1 << 20;
 constexpr uint32_t kCheckedAtOnce = 4096;  // rows; a multiple of a block's
-constexpr uint32_t kMostRowsPerEffort = 1 << 16;
+constexpr uint32_t kMaxRowsPerEffort = 1 << 16;
 
 struct Header {
   char magic[8];
   uint32_t version, count, dim, m, levels, entry;
-  uint32_t nodes[kMostLevels];
+  uint32_t nodes[kMaxLevels];
   uint32_t leaves, rows_per_effort;
   uint64_t file_bytes;
   uint64_t body_checksum;
@@ -36,7 +37,7 @@ static_assert(sizeof(Header) <= kPage);
 
 struct Sections {
   size_t scales, leaf_centres, leaf_starts, leaf_blocks, rest, end;
-  size_t codes[kMostLevels], links[kMostLevels], below[kMostLevels];
+  size_t codes[kMaxLevels], links[kMaxLevels], below[kMaxLevels];
 };
 
 size_t degree_of(const Header& header, uint32_t l) {
@@ -70,7 +71,7 @@ Sections sections_of(const Header& header) {
 uint64_t body_checksum(const uint8_t* data, size_t bytes, unsigned threads) {
   const size_t blocks = (bytes - kPage + kSummedAtOnce - 1) / kSummedAtOnce;
   std::vector<uint64_t> sums(blocks);
-  Workers::shared().run(blocks, threads, [&](size_t block) {
+  ThreadPool::shared().run(blocks, threads, [&](size_t block) {
     const size_t start = kPage + block * kSummedAtOnce;
     sums[block] = checksum(data + start, std::min(kSummedAtOnce, bytes - start), block);
   });
@@ -85,7 +86,7 @@ uint64_t page_checksum(const Header& header) {
 }
 
 Header sealed(Header header, const uint8_t* file, size_t bytes) {
-  header.body_checksum = body_checksum(file, bytes, Workers::cores());
+  header.body_checksum = body_checksum(file, bytes, ThreadPool::cores());
   header.header_checksum = page_checksum(header);
   return header;
 }
@@ -94,18 +95,18 @@ std::string text(uint64_t number) { return std::to_string(number); }
 
 }  // namespace
 
-void write_index(const std::string& path, const BuiltGraph& graph) {
+void write_index(const std::string& path, const Graph& graph) {
   Header header{};
   std::memcpy(header.magic, kMagic, sizeof kMagic);
   header.version = kVersion;
   header.count = graph.count;
   header.dim = graph.dim;
   header.m = graph.m;
-  header.leaves = static_cast<uint32_t>(graph.leaf_starts.size() - 1);
+  header.leaves = graph.leaves();
   header.rows_per_effort = graph.rows_per_effort;
-  header.levels = header.leaves > 0 ? 1 : static_cast<uint32_t>(graph.level.size());
+  header.levels = header.leaves > 0 ? 1 : static_cast<uint32_t>(graph.levels.size());
   header.entry = header.leaves > 0 ? 0 : graph.entry;
-  for (uint32_t l = 0; l < header.levels; l++) header.nodes[l] = static_cast<uint32_t>(graph.level[l].rows.size());
+  for (uint32_t l = 0; l < header.levels; l++) header.nodes[l] = static_cast<uint32_t>(graph.levels[l].rows.size());
   const Sections at = sections_of(header);
   header.file_bytes = at.end;
   {
@@ -115,7 +116,7 @@ void write_index(const std::string& path, const BuiltGraph& graph) {
     std::copy(graph.scales.begin(), graph.scales.end(), scales.begin());
     out.write(scales.data(), scales.size() * sizeof(float));
     for (uint32_t l = 0; l < header.levels; l++) {
-      const BuiltLevel& level = graph.level[l];
+      const GraphLevel& level = graph.levels[l];
       out.pad_to(at.codes[l]);
       out.write(level.codes.data(), level.codes.size());
       out.pad_to(at.links[l]);
@@ -137,7 +138,8 @@ void write_index(const std::string& path, const BuiltGraph& graph) {
   }
   {
     const MappedFile written(path);
-    if (written.size() != at.end) throw Unreachable(path + ": " + text(written.size()) + " bytes of " + text(at.end));
+    if (written.size() != at.end)
+      throw UnreachableError(path + ": " + text(written.size()) + " bytes of " + text(at.end));
     header = sealed(header, written.data(), written.size());
   }
   set_start(path, &header, sizeof header);
@@ -151,32 +153,33 @@ void seal(uint8_t* file, size_t bytes) {
 }
 
 IndexFile::IndexFile(const std::string& path) : path_(path), file_(path) {
-  if (file_.size() < kPage) throw Damaged(path + ": " + text(file_.size()) + " bytes, too few for a header: truncated");
+  if (file_.size() < kPage)
+    throw DamagedError(path + ": " + text(file_.size()) + " bytes, too few for a header: truncated");
   Header header;
   std::memcpy(&header, file_.data(), sizeof header);
-  if (std::memcmp(header.magic, kMagic, sizeof kMagic) != 0) throw Damaged(path + ": not a file of this kind");
+  if (std::memcmp(header.magic, kMagic, sizeof kMagic) != 0) throw DamagedError(path + ": not a file of this kind");
   if (header.version != kVersion) {
-    throw Damaged(path + ": format " + text(header.version) + ", this program reads " + text(kVersion));
+    throw DamagedError(path + ": format " + text(header.version) + ", this program reads " + text(kVersion));
   }
   bool zeros = true;
   for (size_t j = sizeof header; j < kPage; j++) zeros = zeros && file_.data()[j] == 0;
-  if (header.header_checksum != page_checksum(header) || !zeros) throw Damaged(path + ": its header is damaged");
+  if (header.header_checksum != page_checksum(header) || !zeros) throw DamagedError(path + ": its header is damaged");
   const bool possible =
-      header.count <= kMostRows && header.dim >= 1 && header.dim <= 65536 && header.m >= 2 && header.m <= 256 &&
-      header.levels <= kMostLevels && (header.levels > 0) == (header.count > 0) && header.leaves <= header.count &&
-      header.rows_per_effort <= kMostRowsPerEffort && (header.leaves > 0) == (header.rows_per_effort > 0) &&
+      header.count <= kMaxRows && header.dim >= 1 && header.dim <= 65536 && header.m >= 2 && header.m <= 256 &&
+      header.levels <= kMaxLevels && (header.levels > 0) == (header.count > 0) && header.leaves <= header.count &&
+      header.rows_per_effort <= kMaxRowsPerEffort && (header.leaves > 0) == (header.rows_per_effort > 0) &&
       (header.leaves == 0 || header.levels == 1) &&
       (header.levels == 0 || (header.nodes[0] == header.count && header.entry < header.nodes[header.levels - 1]));
-  if (!possible) throw Damaged(path + ": its header is impossible: damaged");
+  if (!possible) throw DamagedError(path + ": its header is impossible: damaged");
   for (uint32_t l = 1; l < header.levels; l++) {
     if (header.nodes[l] == 0 || header.nodes[l] > header.nodes[l - 1]) {
-      throw Damaged(path + ": level " + text(l) + " has " + text(header.nodes[l]) + " nodes, the one below it " +
-                    text(header.nodes[l - 1]) + ": damaged");
+      throw DamagedError(path + ": level " + text(l) + " has " + text(header.nodes[l]) + " nodes, the one below it " +
+                         text(header.nodes[l - 1]) + ": damaged");
     }
   }
   const Sections at = sections_of(header);
   if (file_.size() != at.end || header.file_bytes != at.end) {
-    throw Damaged(path + ": " + text(file_.size()) + " bytes, expected " + text(at.end) + ": damaged");
+    throw DamagedError(path + ": " + text(file_.size()) + " bytes, expected " + text(at.end) + ": damaged");
   }
   const uint8_t* const data = file_.data();
   m_ = header.m;
@@ -201,12 +204,12 @@ void IndexFile::verify(const float* vectors, unsigned threads) const {
   Header header;
   std::memcpy(&header, file_.data(), sizeof header);
   if (body_checksum(file_.data(), file_.size(), threads) != header.body_checksum) {
-    throw Damaged(path_ + ": its checksum is not the recorded one: damaged");
+    throw DamagedError(path_ + ": its checksum is not the recorded one: damaged");
   }
   for (uint32_t d = 0; d < view_.stride; d++) {
     const float scale = view_.scales[d];
     if (!std::isfinite(scale) || scale < 0 || (d >= view_.dim && scale != 0)) {
-      throw Damaged(path_ + ": the scale of coordinate " + text(d) + " is impossible: damaged");
+      throw DamagedError(path_ + ": the scale of coordinate " + text(d) + " is impossible: damaged");
     }
   }
   for (uint32_t l = 0; l < view_.levels; l++) check_level(l, threads);
@@ -217,7 +220,7 @@ void IndexFile::verify(const float* vectors, unsigned threads) const {
 void IndexFile::check_level(uint32_t l, unsigned threads) const {
   const Level& level = view_.level[l];
   std::atomic<uint64_t> wrong{level.count};
-  Workers::shared().run((level.count + kCheckedAtOnce - 1) / kCheckedAtOnce, threads, [&](size_t block) {
+  ThreadPool::shared().run((level.count + kCheckedAtOnce - 1) / kCheckedAtOnce, threads, [&](size_t block) {
     const uint32_t first = static_cast<uint32_t>(block) * kCheckedAtOnce;
     const uint32_t last = std::min(level.count, first + kCheckedAtOnce);
     for (uint32_t node = first; node < last; node++) {
@@ -239,8 +242,8 @@ void IndexFile::check_level(uint32_t l, unsigned threads) const {
     }
   });
   if (wrong.load() < level.count) {
-    throw Damaged(path_ + ": node " + text(wrong.load()) + " of level " + text(l) +
-                  " has links or codes that are impossible: damaged");
+    throw DamagedError(path_ + ": node " + text(wrong.load()) + " of level " + text(l) +
+                       " has links or codes that are impossible: damaged");
   }
 }
 
@@ -250,7 +253,7 @@ void IndexFile::check_leaves() const {
   for (uint32_t l = 0; l < leaves.count; l++) sound = sound && leaves.starts[l] <= leaves.starts[l + 1];
   const uint32_t count = view_.levels > 0 ? view_.level[0].count : 0;
   if (!sound || (leaves.count > 0 && leaves.starts[leaves.count] != count)) {
-    throw Damaged(path_ + ": its leaves do not cover the rows: damaged");
+    throw DamagedError(path_ + ": its leaves do not cover the rows: damaged");
   }
 }
 
@@ -258,7 +261,7 @@ void IndexFile::check_codes(const float* vectors, unsigned threads) const {
   if (view_.levels == 0) return;
   const uint32_t count = view_.level[0].count, stride = view_.stride;
   std::atomic<bool> sound{true};
-  Workers::shared().run((count + kCheckedAtOnce - 1) / kCheckedAtOnce, threads, [&](size_t block) {
+  ThreadPool::shared().run((count + kCheckedAtOnce - 1) / kCheckedAtOnce, threads, [&](size_t block) {
     const uint32_t first = static_cast<uint32_t>(block) * kCheckedAtOnce;
     const uint32_t n = std::min(count, first + kCheckedAtOnce) - first;
     const uint8_t* high = view_.level[0].codes + size_t{stride} * first;
@@ -284,7 +287,7 @@ void IndexFile::check_codes(const float* vectors, unsigned threads) const {
     }
     if (!right) sound = false;
   });
-  if (!sound) throw Damaged(path_ + ": its codes are not those of the vectors: damaged or swapped");
+  if (!sound) throw DamagedError(path_ + ": its codes are not those of the vectors: damaged or swapped");
 }
 
 }  // namespace retrieval

@@ -20,14 +20,15 @@
 
 namespace retrieval {
 
-void write_index(const std::string& path, const BuiltGraph& graph);
+void write_index(const std::string& path, const Graph& graph);
 
 // Sets the checksums of an index file in memory, of a header's 4096 bytes at least, to what its content has now.
 void seal(uint8_t* file, size_t bytes);
 
 class IndexFile {
  public:
-  // Maps the file and checks its header and size: milliseconds, whatever the count. Throws Damaged, Unreachable.
+  // Maps the file and checks its header and size: milliseconds, whatever the count. Throws DamagedError or
+  // UnreachableError.
   explicit IndexFile(const std::string& path);
 
   const GraphView& view() const { return view_; }
@@ -35,7 +36,7 @@ class IndexFile {
   size_t bytes() const { return file_.size(); }
 
   // Checks all that a search would follow, the checksum of every byte and, where `vectors` [count * dim] are given,
-  // that the codes are theirs. Throws Damaged.
+  // that the codes are theirs. Throws DamagedError.
   void verify(const float* vectors, unsigned threads) const;
 
  private:

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "file/files.h"
+#include "runtime/checksum.h"
 #include "runtime/errors.h"
 
 namespace retrieval {
@@ -69,20 +69,20 @@ void ItemIds::find(const std::string_view* ids, size_t n, std::vector<uint32_t>&
 void ItemIds::verify(const std::string& texts_path, const std::string& lookup_path) const {
   for (uint32_t row = 0; row < texts_.count; row++) {
     if (texts_.holds(row)) continue;
-    throw Damaged(texts_path + ": the id of row " + std::to_string(row) + " is out of bounds: damaged");
+    throw DamagedError(texts_path + ": the id of row " + std::to_string(row) + " is out of bounds: damaged");
   }
   std::vector<bool> seen(texts_.count);
   for (uint32_t p = 0; p < texts_.count; p++) {
     const uint32_t row = rows_[p];
     const bool sorted = p == 0 || hashes_[p - 1] < hashes_[p] || (hashes_[p - 1] == hashes_[p] && rows_[p - 1] < row);
     if (!sorted || row >= texts_.count || seen[row] || id_hash(texts_.at(row)) != hashes_[p]) {
-      throw Damaged(lookup_path + ": entry " + std::to_string(p) + " does not fit " + texts_path +
-                    ": damaged or swapped");
+      throw DamagedError(lookup_path + ": entry " + std::to_string(p) + " does not fit " + texts_path +
+                         ": damaged or swapped");
     }
     seen[row] = true;
     for (uint32_t q = p; q > 0 && hashes_[q - 1] == hashes_[p]; q--) {
       if (texts_.at(rows_[q - 1]) != texts_.at(row)) continue;
-      throw Damaged(texts_path + ": item '" + std::string(texts_.at(row)) + "' stands twice: damaged");
+      throw DamagedError(texts_path + ": item '" + std::string(texts_.at(row)) + "' stands twice: damaged");
     }
   }
 }

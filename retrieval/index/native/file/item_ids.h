@@ -41,7 +41,7 @@ class ItemIds {
   void find(const std::string_view* ids, size_t n, std::vector<uint32_t>& found) const;
 
   // Checks that every text lies within the bytes, that the lookup is sorted by hash, then row, that every row stands
-  // in it once and with the hash of its id, and that no id stands twice. Throws Damaged: `texts_path` and
+  // in it once and with the hash of its id, and that no id stands twice. Throws DamagedError: `texts_path` and
   // `lookup_path` name the files.
   void verify(const std::string& texts_path, const std::string& lookup_path) const;
 

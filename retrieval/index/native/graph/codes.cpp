@@ -3,8 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/kernels.h"
-#include "runtime/workers.h"
+#include "runtime/thread_pool.h"
 
 namespace retrieval {
 namespace {
@@ -17,7 +16,7 @@ constexpr uint32_t kBlock = 8192;
 std::vector<float> scales_of(const float* vectors, uint32_t count, uint32_t dim, unsigned threads) {
   const uint32_t blocks = (count + kBlock - 1) / kBlock;
   std::vector<std::vector<float>> largest(blocks, std::vector<float>(dim, 0.0f));
-  Workers::shared().run(blocks, threads, [&](size_t block) {
+  ThreadPool::shared().run(blocks, threads, [&](size_t block) {
     const uint32_t end = std::min<uint32_t>(count, static_cast<uint32_t>(block + 1) * kBlock);
     float* found = largest[block].data();
     for (uint32_t row = static_cast<uint32_t>(block) * kBlock; row < end; row++) {
@@ -65,7 +64,18 @@ void into_blocks(const uint8_t* codes, uint32_t count, uint32_t stride, uint8_t*
   }
 }
 
-QueryCode encode_query(const float* query, uint32_t dim, const float* scales, int8_t* code, float* scaled) {
+AlignedVector<uint8_t> encoded_blocks(const float* vectors, uint32_t count, uint32_t dim, const float* scales) {
+  const uint32_t stride = stride_of(dim);
+  std::vector<uint8_t> high(size_t{stride} * count), low(high.size());
+  encode(vectors, 0, count, dim, scales, high.data(), low.data());
+  AlignedVector<uint8_t> blocks(block_bytes(count, stride));
+  into_blocks(high.data(), count, stride, blocks.data());
+  return blocks;
+}
+
+QueryCode QueryEncoder::encode(const float* query, uint32_t dim, const float* scales) {
+  int8_t* const code = code_.data();
+  float* const scaled = scaled_.data();
   const uint32_t stride = stride_of(dim);
   float largest = 0.0f;
   for (uint32_t d = 0; d < dim; d++) {

@@ -6,9 +6,9 @@
 
 namespace retrieval {
 
-constexpr uint32_t kNone = 0xffffffffu;   // ends a list of links
-constexpr uint32_t kMostRows = 1u << 30;  // a pool entry packs a row into 30 bits
-constexpr uint32_t kMostLevels = 32;
+constexpr uint32_t kNone = 0xffffffffu;  // ends a list of links
+constexpr uint32_t kMaxRows = 1u << 30;  // a pool entry packs a row into 30 bits
+constexpr uint32_t kMaxLevels = 32;
 constexpr uint32_t kBlockRows = 16;
 
 // Coordinates are 16-bit fixed point, x[d] = scale[d] * v[d], in two planes: the high byte (+128, so that it is
@@ -40,9 +40,9 @@ struct Leaves {
 };
 
 struct GraphView {
-  Level level[kMostLevels];  // 0 holds every row, ordinal = row; the only one, without links, where there are leaves
-  uint32_t levels = 0;       // how many of them there are; 0 in an empty graph
-  uint32_t entry = 0;        // ordinal in the highest
+  Level level[kMaxLevels];  // 0 holds every row, ordinal = row; the only one, without links, where there are leaves
+  uint32_t levels = 0;      // how many of them there are; 0 in an empty graph
+  uint32_t entry = 0;       // ordinal in the highest
   uint32_t dim = 0;
   uint32_t stride = 0;            // dim rounded up to a multiple of 64
   const uint8_t* rest = nullptr;  // [count * stride] low bytes of level 0
@@ -55,43 +55,6 @@ struct QueryCode {
   const int8_t* code = nullptr;
   const float* scaled = nullptr;
   float squares = 0.0f;  // of `code`, summed up
-};
-
-// Which rows may be answered. Bit r of `allowed` is row r (nullptr: all), those of `excluded` are taken away. Its
-// functions are always inlined: a copy that files share might be compiled for instructions that this processor lacks.
-struct Eligible {
-  const uint64_t* allowed = nullptr;
-  const uint64_t* excluded = nullptr;
-
-  // Bits of word `at` that lie among the rows [begin, end).
-  [[gnu::always_inline]] uint64_t word(uint32_t at, uint32_t begin, uint32_t end) const {
-    uint64_t found = allowed != nullptr ? allowed[at] : ~uint64_t{0};
-    if (excluded != nullptr) found &= ~excluded[at];
-    if (at == begin / 64) found &= ~uint64_t{0} << (begin % 64);
-    if (at == end / 64) found &= (uint64_t{1} << (end % 64)) - 1;
-    return found;
-  }
-  // The first word from `at` on that has allowed rows, `last` if none before that has.
-  [[gnu::always_inline]] uint32_t next(uint32_t at, uint32_t last) const {
-    if (allowed == nullptr) return at;
-    while (at < last && allowed[at] == 0) {
-      constexpr uint32_t kAtOnce = 8;
-      uint64_t some = 0;
-      if (at % kAtOnce == 0 && at + kAtOnce <= last) {
-        for (uint32_t w = 0; w < kAtOnce; w++) some |= allowed[at + w];
-        at += some == 0 ? kAtOnce : 1;
-      } else {
-        at++;
-      }
-    }
-    return at;
-  }
-  [[gnu::always_inline]] bool any() const { return allowed != nullptr || excluded != nullptr; }
-  [[gnu::always_inline]] bool operator()(uint32_t row) const {
-    const uint64_t bit = uint64_t{1} << (row & 63);
-    if (allowed != nullptr && !(allowed[row >> 6] & bit)) return false;
-    return excluded == nullptr || !(excluded[row >> 6] & bit);
-  }
 };
 
 static inline uint32_t stride_of(uint32_t dim) { return (dim + 63) / 64 * 64; }

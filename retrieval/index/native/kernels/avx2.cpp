@@ -2,6 +2,7 @@
 #include <immintrin.h>
 
 #include "kernels/kernels.h"
+#include "runtime/clock.h"
 
 namespace retrieval {
 namespace {
@@ -79,7 +80,7 @@ struct Isa {
     }
   }
 
-  static float finish(const uint8_t* high, const uint8_t* low, const float* scaled, uint32_t stride) {
+  static float rescore(const uint8_t* high, const uint8_t* low, const float* scaled, uint32_t stride) {
     __m256 sums[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
     const __m256i middle = _mm256_set1_epi32(32768);
     for (uint32_t d = 0; d < stride; d += 16) {
@@ -116,6 +117,6 @@ struct Isa {
 
 }  // namespace
 
-const Kernels kAvx2{"avx2", walk, sift, settle, nearest, finish, Isa::dot, dots};
+const Kernels kAvx2{"avx2", walk, scan, trim, nearest, rescore, Isa::dot, dots};
 
 }  // namespace retrieval

@@ -5,6 +5,7 @@
 #include <immintrin.h>
 
 #include "kernels/kernels.h"
+#include "runtime/clock.h"
 
 namespace retrieval {
 namespace {
@@ -78,7 +79,7 @@ struct Isa {
     return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
   }
 
-  static float finish(const uint8_t* high, const uint8_t* low, const float* scaled, uint32_t stride) {
+  static float rescore(const uint8_t* high, const uint8_t* low, const float* scaled, uint32_t stride) {
     __m512 sums[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
     const __m512i middle = _mm512_set1_epi32(32768);
     for (uint32_t d = 0; d < stride; d += 32) {
@@ -120,6 +121,6 @@ struct Isa {
 
 }  // namespace
 
-const Kernels kAvx512{"avx512", walk, sift, settle, nearest, finish, Isa::dot, dots};
+const Kernels kAvx512{"avx512", walk, scan, trim, nearest, rescore, Isa::dot, dots};
 
 }  // namespace retrieval

@@ -1,6 +1,5 @@
 #include "kernels/kernels.h"
 
-#include <chrono>
 #include <cstring>
 
 namespace retrieval {
@@ -28,11 +27,6 @@ bool runs_here(const Kernels& one) {
 }
 
 }  // namespace
-
-int64_t now_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
 
 const Kernels* kernels_named(const char* name) {
   for (const Kernels* one : kAll) {

@@ -8,16 +8,15 @@
 // Isa::pack(scores, rows, bits, to_scores, to_rows)  scores and rows [16] to the front, those with a bit; `to` has room
 //                                                    for all sixteen, and may be where they are or before
 // Isa::bounds(scores, n, step, low, high)            least and greatest [16] of `n` times sixteen, `step` apart, n > 0
-// Isa::finish(high, low, scaled, stride)             inner product of one row's 16-bit coordinates
+// Isa::rescore(high, low, scaled, stride)            inner product of one row's 16-bit coordinates
 // Isa::dot(a, b, dim)                                inner product of two float32 vectors
 
 inline void prefetch(const void* where) { __builtin_prefetch(where, 0, 3); }
 
-#include "kernels/kept.inl"
-#include "kernels/sift.inl"
+#include "kernels/scan.inl"
 #include "kernels/walk.inl"
 
-void finish(const GraphView& graph, const QueryCode& query, const uint32_t* rows, uint32_t n, float* scores) {
+void rescore(const GraphView& graph, const QueryCode& query, const uint32_t* rows, uint32_t n, float* scores) {
   const uint8_t* high = graph.level[0].codes;
   for (uint32_t j = 0; j < n; j++) {
     for (uint32_t b = 0; b < graph.stride; b += 64) {
@@ -27,7 +26,7 @@ void finish(const GraphView& graph, const QueryCode& query, const uint32_t* rows
   }
   for (uint32_t j = 0; j < n; j++) {
     const size_t at = size_t{graph.stride} * rows[j];
-    scores[j] = Isa::finish(high + at, graph.rest + at, query.scaled, graph.stride);
+    scores[j] = Isa::rescore(high + at, graph.rest + at, query.scaled, graph.stride);
   }
 }
 

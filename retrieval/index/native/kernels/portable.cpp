@@ -1,6 +1,7 @@
 // Plain C++, for processors without the others' instructions; compilers make vector code of most of it.
 
 #include "kernels/kernels.h"
+#include "runtime/clock.h"
 
 namespace retrieval {
 namespace {
@@ -50,7 +51,7 @@ struct Isa {
     }
   }
 
-  static float finish(const uint8_t* high, const uint8_t* low, const float* scaled, uint32_t stride) {
+  static float rescore(const uint8_t* high, const uint8_t* low, const float* scaled, uint32_t stride) {
     float sums[16] = {};
     for (uint32_t d = 0; d < stride; d += 16) {
       for (uint32_t x = 0; x < 16; x++) {
@@ -83,6 +84,6 @@ struct Isa {
 
 }  // namespace
 
-const Kernels kPortable{"portable", walk, sift, settle, nearest, finish, Isa::dot, dots};
+const Kernels kPortable{"portable", walk, scan, trim, nearest, rescore, Isa::dot, dots};
 
 }  // namespace retrieval

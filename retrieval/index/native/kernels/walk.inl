@@ -1,10 +1,12 @@
-// The walk over a graph, part of kernels.inl: best first, with a few expansions under way at a time.
+// The walk over a graph, part of kernels.inl: best first (Malkov & Yashunin, algorithm 2), but with a few expansions
+// under way at a time, so that the codes of one are fetched while those of another are compared.
 
 constexpr uint32_t kDepth = 3;        // expansions under way at a time: the memory's latency is spent on other rows
 constexpr uint32_t kWidest = 512;     // links of a node at most; what one expansion can bring
 constexpr uint32_t kClockEvery = 32;  // expansions between two looks at the clock
 
-// First place in the descending pool[0, size) whose entry is smaller; no branch that the processor could guess wrong.
+// The first place in the descending pool[0, size) whose entry is smaller, found without a branch that the processor
+// could mispredict.
 inline uint32_t place_of(const uint64_t* pool, uint32_t size, uint64_t entry) {
   if (size == 0) return 0;
   const uint64_t* at = pool;
@@ -44,13 +46,13 @@ inline uint32_t descend(const Level& level, uint32_t at, uint32_t stride, const 
   return level.below[at];
 }
 
-// What a walk keeps, in order. With a filter, rows that may not be answered lead on to others, but only `wanted` that
-// may count, and `capacity` of any kind are kept.
+// The candidate list of a walk, best first. With a filter, rows that may not be answered are held too, since they lead
+// on to others: at most `ef` that may be answered, and `capacity` of any kind.
 template <bool kFiltered>
-class Pool {
+class CandidateList {
  public:
-  Pool(const Level& base, const WalkTerms& terms, WalkScratch& scratch)
-      : base_(base), terms_(terms), pool_(scratch.pool), capacity_(kFiltered ? terms.capacity : terms.wanted) {}
+  CandidateList(const Level& base, const WalkOptions& options, WalkScratch& scratch)
+      : base_(base), options_(options), pool_(scratch.pool), capacity_(kFiltered ? options.capacity : options.ef) {}
 
   // The best row whose links were not followed yet; false where all were.
   bool pop(uint32_t& row) {
@@ -77,12 +79,12 @@ class Pool {
   uint32_t eligible() const { return kFiltered ? eligible_ : size_; }
 
  private:
-  bool full() const { return size_ == capacity_ || (kFiltered && eligible_ == terms_.wanted); }
+  bool full() const { return size_ == capacity_ || (kFiltered && eligible_ == options_.ef); }
 
   void put(int32_t score, uint32_t row) {
     uint64_t made = pool_entry(score, row, false);
     if (full() && made < pool_[size_ - 1]) return;
-    const bool may = kFiltered ? terms_.eligible(row) : true;
+    const bool may = kFiltered ? options_.eligible(row) : true;
     made |= may ? kEligible : 0;
     const char* links = reinterpret_cast<const char*>(base_.links + size_t{base_.degree} * row);
     prefetch(links);
@@ -95,8 +97,8 @@ class Pool {
     if (place < at_) at_ = place;
     if (!kFiltered) return;
     eligible_ += may;
-    // behind the last row that counts nothing is of use
-    while (eligible_ > terms_.wanted || (eligible_ == terms_.wanted && !(pool_[size_ - 1] & kEligible))) drop_last();
+    // what comes after the last eligible row is of no use
+    while (eligible_ > options_.ef || (eligible_ == options_.ef && !(pool_[size_ - 1] & kEligible))) drop_last();
     if (at_ > size_) at_ = size_;
   }
 
@@ -106,7 +108,7 @@ class Pool {
   }
 
   const Level& base_;
-  const WalkTerms& terms_;
+  const WalkOptions& options_;
   uint64_t* const pool_;
   const uint32_t capacity_;
   uint32_t size_ = 0, eligible_ = 0, at_ = 0;
@@ -156,7 +158,7 @@ class Expansions {
 
   // Compares the rows of the oldest expansion with the query and offers them to the pool.
   template <bool kFiltered>
-  void compare(Pool<kFiltered>& pool) {
+  void compare(CandidateList<kFiltered>& pool) {
     uint32_t* const rows = rows_[head_];
     const uint32_t n = n_[head_];
     head_ = (head_ + 1) % kDepth;
@@ -197,25 +199,25 @@ class Expansions {
   alignas(64) uint32_t rows_[kDepth][kWidest + 4];
 };
 
-inline bool spent(const WalkTerms& terms, const WalkOutcome& out) {
-  if (terms.visits != 0 && out.visits >= terms.visits) return true;
-  return terms.deadline_ns != 0 && out.expanded % kClockEvery == 0 && now_ns() >= terms.deadline_ns;
+inline bool spent(const WalkOptions& options, const WalkResult& out) {
+  if (options.max_visits != 0 && out.visits >= options.max_visits) return true;
+  return options.deadline_ns != 0 && out.expanded % kClockEvery == 0 && now_ns() >= options.deadline_ns;
 }
 
 template <bool kFiltered>
-WalkOutcome walk_from(const GraphView& graph, const QueryCode& query, const WalkTerms& terms, WalkScratch& scratch) {
-  WalkOutcome out;
+WalkResult walk_from(const GraphView& graph, const QueryCode& query, const WalkOptions& options, WalkScratch& scratch) {
+  WalkResult out;
   uint32_t row = graph.entry;
   for (uint32_t l = graph.levels - 1; l > 0; l--) {
     row = descend(graph.level[l], row, graph.stride, query.code, out.visits);
   }
-  Pool<kFiltered> pool(graph.level[0], terms, scratch);
+  CandidateList<kFiltered> pool(graph.level[0], options, scratch);
   Expansions expansions(graph, query, scratch);
   expansions.enter(row);
   while (!expansions.none()) {
     expansions.compare(pool);
     while (!expansions.all() && !out.truncated && pool.pop(row)) {
-      out.truncated = spent(terms, out);
+      out.truncated = spent(options, out);
       if (out.truncated) break;
       out.visits += expansions.follow(row);
       out.expanded++;
@@ -227,8 +229,8 @@ WalkOutcome walk_from(const GraphView& graph, const QueryCode& query, const Walk
   return out;
 }
 
-WalkOutcome walk(const GraphView& graph, const QueryCode& query, const WalkTerms& terms, WalkScratch& scratch) {
-  if (graph.levels == 0 || terms.wanted == 0) return {};
-  return terms.eligible.any() ? walk_from<true>(graph, query, terms, scratch)
-                              : walk_from<false>(graph, query, terms, scratch);
+WalkResult walk(const GraphView& graph, const QueryCode& query, const WalkOptions& options, WalkScratch& scratch) {
+  if (graph.levels == 0 || options.ef == 0) return {};
+  return options.eligible.any() ? walk_from<true>(graph, query, options, scratch)
+                                : walk_from<false>(graph, query, options, scratch);
 }

@@ -15,7 +15,7 @@ namespace retrieval {
 namespace {
 
 Texts texts_of(Vector<int32_t> ends, Vector<uint8_t> text) {
-  require(ends.shape(0) >= 1 && ends.shape(0) - 1 <= kMostRows, "one end more than texts is needed, and not too many");
+  require(ends.shape(0) >= 1 && ends.shape(0) - 1 <= kMaxRows, "one end more than texts is needed, and not too many");
   return {ends.data(), reinterpret_cast<const char*>(text.data()), text.shape(0),
           static_cast<uint32_t>(ends.shape(0) - 1)};
 }

@@ -11,13 +11,16 @@
 #include <algorithm>
 #include <optional>
 
-#include "build/leaves.h"
+#include "build/build_graph.h"
+#include "build/clustering.h"
+#include "build/leaf_tuning.h"
 #include "file/hnsw_file.h"
 #include "file/index_file.h"
 #include "graph/graph.h"
 #include "kernels/kernels.h"
 #include "runtime/errors.h"
-#include "runtime/workers.h"
+#include "runtime/thread_pool.h"
+#include "search/exact_search.h"
 #include "search/searcher.h"
 
 using namespace nanobind::literals;
@@ -29,7 +32,7 @@ using Bits = std::vector<std::optional<Vector<uint64_t>>>;
 template <class T>
 using Column = std::optional<Vector<T>>;  // one number for each query, or none at all
 
-unsigned threads_of(unsigned asked) { return asked == 0 ? Workers::cores() : asked; }
+unsigned threads_of(unsigned asked) { return asked == 0 ? ThreadPool::cores() : asked; }
 
 // The terms of a batch, column by column.
 struct Batch {
@@ -133,7 +136,7 @@ class Index {
 
   nb::tuple costs() const {
     const Costs costs = searcher_.costs();
-    return nb::make_tuple(costs.expanded, costs.scanned, costs.gathered, costs.ranked, costs.sifted);
+    return nb::make_tuple(costs.expand_node, costs.scan_row, costs.gather_row, costs.rank_leaf, costs.leaf_row);
   }
 
   nb::tuple search(Matrix<float> queries, Vector<uint32_t> k, Vector<uint32_t> effort, Bits allowed,
@@ -162,7 +165,7 @@ class Index {
 nb::tuple search_vectors(Matrix<float> vectors, Matrix<float> queries, Vector<uint32_t> k, Bits allowed,
                          Vector<uint32_t> excluded, Vector<uint64_t> excluded_until, Column<uint32_t> allowed_count,
                          Column<uint64_t> visits, Column<int64_t> time_ns, unsigned threads) {
-  require(vectors.shape(0) <= kMostRows && vectors.shape(1) >= 1, "too many vectors, or none of a dimension");
+  require(vectors.shape(0) <= kMaxRows && vectors.shape(1) >= 1, "too many vectors, or none of a dimension");
   const Batch batch{queries,        k,      k,       std::move(allowed), allowed_count, excluded,
                     excluded_until, visits, time_ns, Plan::kNothing};
   const uint32_t count = static_cast<uint32_t>(vectors.shape(0)), dim = static_cast<uint32_t>(vectors.shape(1));
@@ -178,7 +181,7 @@ nb::tuple search_vectors(Matrix<float> vectors, Matrix<float> queries, Vector<ui
 
 // Order of the rows, starts of the leaves, their centres.
 nb::tuple arranged(Matrix<float> vectors, uint64_t seed, unsigned threads) {
-  require(vectors.shape(0) <= kMostRows && vectors.shape(1) >= 1, "too many vectors, or none of a dimension");
+  require(vectors.shape(0) <= kMaxRows && vectors.shape(1) >= 1, "too many vectors, or none of a dimension");
   const uint32_t count = static_cast<uint32_t>(vectors.shape(0)), dim = static_cast<uint32_t>(vectors.shape(1));
   Arrangement made;
   {
@@ -191,7 +194,7 @@ nb::tuple arranged(Matrix<float> vectors, uint64_t seed, unsigned threads) {
 void build(Matrix<float> vectors, const std::string& index_path, const std::string& hnsw_path, uint32_t m,
            uint32_t effort, float alpha, uint64_t seed, unsigned threads, Vector<uint32_t> starts,
            Vector<float> centres, uint32_t search_effort, std::optional<nb::callable> progress) {
-  require(vectors.shape(0) <= kMostRows, "too many vectors for one index");
+  require(vectors.shape(0) <= kMaxRows, "too many vectors for one index");
   require(m >= 2 && m <= 256 && effort >= 1 && effort < (1u << 20) && alpha >= 1.0f && alpha <= 4.0f,
           "m, effort or alpha out of range");
   const uint32_t count = static_cast<uint32_t>(vectors.shape(0)), dim = static_cast<uint32_t>(vectors.shape(1));
@@ -203,15 +206,15 @@ void build(Matrix<float> vectors, const std::string& index_path, const std::stri
   LeafOrder order;
   if (leaves > 0) order.starts.assign(starts.data(), starts.data() + starts.shape(0));
   order.centres.assign(centres.data(), centres.data() + centres.shape(0));
-  const GraphSettings settings{m, effort, alpha, seed, threads_of(threads)};
+  const BuildSettings settings{m, effort, alpha, seed, threads_of(threads)};
   const float* const data = vectors.data();
   const nb::gil_scoped_release free;
-  const Progress told = [&progress](uint32_t done) {
+  const Progress report = [&progress](uint32_t done) {
     const nb::gil_scoped_acquire held;
     if (PyErr_CheckSignals() != 0) throw nb::python_error();
     if (progress) (*progress)(done);
   };
-  BuiltGraph graph = build_graph(data, count, dim, order, settings, told);
+  Graph graph = build_graph(data, count, dim, order, settings, report);
   tune_leaves(graph, data, search_effort, seed, settings.threads);
   write_index(index_path, graph);
   write_hnsw(hnsw_path, graph.view(), graph.m, data, effort);
@@ -220,8 +223,8 @@ void build(Matrix<float> vectors, const std::string& index_path, const std::stri
 }  // namespace
 
 NB_MODULE(_native, module) {
-  nb::exception<Damaged>(module, "DamagedError", PyExc_ValueError);
-  nb::exception<Unreachable>(module, "UnreachableError", PyExc_OSError);
+  nb::exception<DamagedError>(module, "DamagedError", PyExc_ValueError);
+  nb::exception<UnreachableError>(module, "UnreachableError", PyExc_OSError);
 
   module.def("instruction_sets", [] {
     std::vector<std::string> names;

@@ -8,23 +8,23 @@
 namespace retrieval {
 
 template <class T>
-struct LineAllocator {
+struct AlignedAllocator {
   using value_type = T;
   static constexpr std::align_val_t kAlignment{4096};
 
-  LineAllocator() = default;
+  AlignedAllocator() = default;
   template <class U>
-  LineAllocator(const LineAllocator<U>&) {}
+  AlignedAllocator(const AlignedAllocator<U>&) {}
 
   T* allocate(size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), kAlignment)); }
   void deallocate(T* memory, size_t) { ::operator delete(memory, kAlignment); }
   template <class U>
-  bool operator==(const LineAllocator<U>&) const {
+  bool operator==(const AlignedAllocator<U>&) const {
     return true;
   }
 };
 
 template <class T>
-using Lines = std::vector<T, LineAllocator<T>>;
+using AlignedVector = std::vector<T, AlignedAllocator<T>>;
 
 }  // namespace retrieval

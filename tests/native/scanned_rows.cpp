@@ -1,7 +1,7 @@
-// Sifting random rows, with each instruction set: what it keeps are the best of the rows that may be answered, as many
-// as are wanted or that the margin lets in, whatever order they come in, and however many are equal.
+// Quantised scans of random rows, with each instruction set: what the list keeps are the best of the rows that may be
+// answered, k of them or as many as the margin lets in, whatever order they come in, and however many are equal.
 //
-//   kept_rows [rounds] [seed]
+//   scanned_rows [rounds] [seed]
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -12,25 +12,25 @@
 #include "graph/codes.h"
 #include "kernels/kernels.h"
 #include "runtime/aligned.h"
-#include "search/scratch.h"
+#include "search/search_scratch.h"
 
 using namespace retrieval;
 
 namespace {
 
 struct Case {
-  uint32_t count, stride, wanted, most;
+  uint32_t count, stride, k, max_size;
   int32_t margin;
-  Lines<uint8_t> codes, blocks;
-  Lines<int8_t> query;
+  AlignedVector<uint8_t> codes, blocks;
+  AlignedVector<int8_t> query;
   std::vector<uint64_t> allowed;
 
   Case(std::mt19937_64& random) {
     const auto below = [&random](uint64_t n) { return static_cast<uint32_t>(random() % n); };
     count = 1 + below(below(2) == 0 ? 100 : 6000);
     stride = 64 * (1 + below(3));
-    wanted = 1 + below(below(2) == 0 ? 20 : 400);
-    most = wanted + below(3) * wanted;
+    k = 1 + below(below(2) == 0 ? 20 : 400);
+    max_size = k + below(3) * k;
     margin = below(2) == 0 ? 0 : static_cast<int32_t>(below(4000));
     const uint32_t values = below(2) == 0 ? 256 : 2;  // few make many rows equal
     codes.resize(size_t{count} * stride, 128);
@@ -58,26 +58,26 @@ struct Case {
 
 bool right(const Case& one, const CodedRows& rows, const Kernels& kernels, const std::vector<int32_t>& best,
            uint32_t begin, uint32_t end) {
-  KeptMemory memory;
-  Kept kept = memory.begin(one.wanted, one.margin, one.most);
+  TopListMemory memory;
+  TopList top = memory.begin(one.k, one.margin, one.max_size);
   QueryCode query;
   query.code = one.query.data();
-  kernels.sift(rows, one.stride, query, Eligible{one.allowed.data(), nullptr}, begin, end, kept);
-  kernels.settle(kept);
-  std::vector<uint32_t> found(kept.rows, kept.rows + kept.size);
+  kernels.scan(rows, one.stride, query, Eligible{one.allowed.data(), nullptr}, begin, end, top);
+  kernels.trim(top);
+  std::vector<uint32_t> found(top.rows, top.rows + top.size);
   std::sort(found.begin(), found.end());
   if (std::adjacent_find(found.begin(), found.end()) != found.end()) return false;
-  std::vector<int32_t> scores(kept.scores, kept.scores + kept.size);
-  for (uint32_t i = 0; i < kept.size; i++) {
-    const uint32_t row = kept.rows[i];
+  std::vector<int32_t> scores(top.scores, top.scores + top.size);
+  for (uint32_t i = 0; i < top.size; i++) {
+    const uint32_t row = top.rows[i];
     if (row < begin || row >= end || !Eligible{one.allowed.data(), nullptr}(row) || one.score(row) != scores[i])
       return false;
   }
   std::sort(scores.begin(), scores.end(), std::greater<>());
   if (scores.size() > best.size() || !std::equal(scores.begin(), scores.end(), best.begin())) return false;
-  if (scores.size() < std::min<size_t>(one.wanted, best.size())) return false;
-  if (scores.size() == best.size() || scores.size() >= one.most) return true;
-  return best[scores.size()] < best[one.wanted - 1] - one.margin;  // the best that was left out
+  if (scores.size() < std::min<size_t>(one.k, best.size())) return false;
+  if (scores.size() == best.size() || scores.size() >= one.max_size) return true;
+  return best[scores.size()] < best[one.k - 1] - one.margin;  // the best that was left out
 }
 
 }  // namespace

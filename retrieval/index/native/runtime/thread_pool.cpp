@@ -1,11 +1,11 @@
-#include "runtime/workers.h"
+#include "runtime/thread_pool.h"
 
 #include <algorithm>
 #include <exception>
 
 namespace retrieval {
 
-struct Workers::Job {
+struct ThreadPool::Job {
   const std::function<void(size_t)>* work;
   size_t pieces;
   std::atomic<size_t> next{0};
@@ -28,15 +28,15 @@ struct Workers::Job {
   }
 };
 
-unsigned Workers::cores() { return std::max(1u, std::thread::hardware_concurrency()); }
+unsigned ThreadPool::cores() { return std::max(1u, std::thread::hardware_concurrency()); }
 
-Workers& Workers::shared() {
+ThreadPool& ThreadPool::shared() {
   // Never destroyed: threads of an ending process may still be waiting in it
-  static Workers* const all = new Workers;
+  static ThreadPool* const all = new ThreadPool;
   return *all;
 }
 
-Workers::~Workers() {
+ThreadPool::~ThreadPool() {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     stopping_ = true;
@@ -45,12 +45,12 @@ Workers::~Workers() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-void Workers::grow(unsigned threads) {
+void ThreadPool::grow(unsigned threads) {
   const std::lock_guard<std::mutex> lock(mutex_);
   while (threads_.size() < threads) threads_.emplace_back([this] { serve(); });
 }
 
-void Workers::serve() {
+void ThreadPool::serve() {
   std::unique_lock<std::mutex> lock(mutex_);
   for (;;) {
     wake_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
@@ -65,7 +65,7 @@ void Workers::serve() {
   }
 }
 
-void Workers::run(size_t pieces, unsigned threads, const std::function<void(size_t)>& work) {
+void ThreadPool::run(size_t pieces, unsigned threads, const std::function<void(size_t)>& work) {
   const unsigned others =
       static_cast<unsigned>(std::min<size_t>(threads, pieces)) - (pieces > 0 && threads > 0 ? 1 : 0);
   if (others == 0 || pieces <= 1) {

@@ -12,16 +12,16 @@ struct ScoredRow {
   uint32_t row;
 };
 
-inline bool goes_before(const ScoredRow& a, const ScoredRow& b) {
+inline bool ranks_before(const ScoredRow& a, const ScoredRow& b) {
   return a.score != b.score ? a.score > b.score : a.row < b.row;
 }
 
 // Orders rows by descending score, equal ones by row. Scores go to buckets of equal width first, about one row to each;
 // what is left to do in a bucket is little, and no comparison has to be guessed.
-class BestFirst {
+class BucketSort {
  public:
   // `rows` [n] in, the same rows out, the first `wanted` of them in order. No score may be NaN.
-  void order(std::vector<ScoredRow>& rows, size_t wanted) {
+  void sort(std::vector<ScoredRow>& rows, size_t wanted) {
     const size_t n = rows.size();
     if (n < 2) return;
     float least = rows[0].score, most = rows[0].score;
@@ -49,13 +49,13 @@ class BestFirst {
   void sort_few(size_t start, size_t end) {
     if (end - start > kFew) {
       std::sort(sorted_.begin() + static_cast<std::ptrdiff_t>(start),
-                sorted_.begin() + static_cast<std::ptrdiff_t>(end), goes_before);
+                sorted_.begin() + static_cast<std::ptrdiff_t>(end), ranks_before);
       return;
     }
     for (size_t i = start + 1; i < end; i++) {
       const ScoredRow one = sorted_[i];
       size_t j = i;
-      for (; j > start && goes_before(one, sorted_[j - 1]); j--) sorted_[j] = sorted_[j - 1];
+      for (; j > start && ranks_before(one, sorted_[j - 1]); j--) sorted_[j] = sorted_[j - 1];
       sorted_[j] = one;
     }
   }

@@ -12,16 +12,16 @@
 
 namespace retrieval {
 
-class Workers {
+class ThreadPool {
  public:
-  ~Workers();
+  ~ThreadPool();
 
   // Calls work(piece) for every piece of [0, pieces), on at most `threads` threads, the caller's being one of them.
   // Returns when all are done; throws what a piece threw. Several callers may run at a time.
   void run(size_t pieces, unsigned threads, const std::function<void(size_t)>& work);
 
   static unsigned cores();
-  static Workers& shared();
+  static ThreadPool& shared();
 
  private:
   struct Job;

@@ -1,12 +1,15 @@
-// Exact search: inner products with every row that may be answered, in blocks that stay in the cache for a whole batch.
-// Budgets are looked at between blocks.
-#include <algorithm>
-#include <chrono>
-#include <cmath>
-#include <limits>
+// Blocks of rows stay in the cache while all queries of a piece of work are compared with them. Budgets are looked at
+// between blocks.
+#include "search/exact_search.h"
 
-#include "runtime/workers.h"
-#include "search/searcher.h"
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "graph/eligible.h"
+#include "runtime/clock.h"
+#include "runtime/thread_pool.h"
+#include "search/bucket_sort.h"
 
 namespace retrieval {
 namespace {
@@ -14,51 +17,47 @@ namespace {
 constexpr uint32_t kBlockBytes = 256 << 10;
 constexpr size_t kQueriesAtOnce = 32;  // of one piece of work
 
-using Scored = std::pair<float, uint32_t>;  // score, row
-
-bool better(const Scored& a, const Scored& b) { return a.first != b.first ? a.first > b.first : a.second < b.second; }
-
-// The best k so far as a heap whose top is the worst of them.
-class Best {
+// The best k rows so far, as a heap whose top is the worst of them.
+class TopHeap {
  public:
-  explicit Best(uint32_t k) : k_(k) { heap_.reserve(k); }
+  explicit TopHeap(uint32_t k) : k_(k) { heap_.reserve(k); }
 
   void offer(float score, uint32_t row) {
-    if (!(score >= worst_)) return;  // NaN never counts
-    const Scored made{score, row};
+    if (!(score >= threshold_)) return;  // NaN never counts
+    const ScoredRow scored{score, row};
     if (heap_.size() == k_) {
-      if (!better(made, heap_.front())) return;
-      std::pop_heap(heap_.begin(), heap_.end(), better);
+      if (!ranks_before(scored, heap_.front())) return;
+      std::pop_heap(heap_.begin(), heap_.end(), ranks_before);
       heap_.pop_back();
     }
-    heap_.push_back(made);
-    std::push_heap(heap_.begin(), heap_.end(), better);
-    if (heap_.size() == k_) worst_ = heap_.front().first;
+    heap_.push_back(scored);
+    std::push_heap(heap_.begin(), heap_.end(), ranks_before);
+    if (heap_.size() == k_) threshold_ = heap_.front().score;
   }
 
-  // Consecutive rows; most of them are further away than what is kept, and are passed sixteen at a time.
+  // Consecutive rows. Most of them miss the threshold, and are passed sixteen at a time.
   void offer_all(const float* scores, uint32_t n, uint32_t first) {
     uint32_t i = 0;
     for (; i + 16 <= n; i += 16) {
       uint32_t near = 0;
-      for (uint32_t x = 0; x < 16; x++) near |= static_cast<uint32_t>(scores[i + x] >= worst_);
+      for (uint32_t x = 0; x < 16; x++) near |= static_cast<uint32_t>(scores[i + x] >= threshold_);
       for (uint32_t x = 0; near != 0 && x < 16; x++) offer(scores[i + x], first + i + x);
     }
     for (; i < n; i++) offer(scores[i], first + i);
   }
 
-  void into(Answer& answer) {
-    std::sort_heap(heap_.begin(), heap_.end(), better);
-    for (const Scored& one : heap_) {
-      answer.scores.push_back(one.first);
-      answer.rows.push_back(one.second);
+  void move_to(Answer& answer) {
+    std::sort_heap(heap_.begin(), heap_.end(), ranks_before);
+    for (const ScoredRow& one : heap_) {
+      answer.scores.push_back(one.score);
+      answer.rows.push_back(one.row);
     }
   }
 
  private:
   const uint32_t k_;
-  float worst_ = -std::numeric_limits<float>::infinity();
-  std::vector<Scored> heap_;
+  float threshold_ = -std::numeric_limits<float>::infinity();
+  std::vector<ScoredRow> heap_;
 };
 
 struct Vectors {
@@ -68,7 +67,7 @@ struct Vectors {
 };
 
 void offer_block(const Vectors& vectors, const Ask& ask, const uint64_t* excluded, uint32_t begin, uint32_t end,
-                 const Kernels& kernels, std::vector<float>& scores, Best& best) {
+                 const Kernels& kernels, std::vector<float>& scores, TopHeap& best) {
   const Eligible eligible{ask.allowed, excluded};
   const bool sparse = ask.allowed != nullptr && ask.allowed_count < vectors.count / 4;
   if (!sparse) kernels.dots(ask.query, vectors.row(begin), end - begin, vectors.dim, scores.data());
@@ -94,10 +93,10 @@ bool spent(const Ask& ask, int64_t started, const Answer& answer) {
 void search_some(const Vectors& vectors, const Ask* asks, size_t n, Answer* answers, const Kernels& kernels) {
   const int64_t started = now_ns();
   const bool counted = std::any_of(asks, asks + n, [](const Ask& ask) { return ask.visits > 0; });
-  // a multiple of 64, so that blocks begin at words of the bit sets
+  // A multiple of 64, so that blocks begin at words of the bit sets
   const uint32_t step = counted ? 64 : std::max<uint32_t>(64, kBlockBytes / (vectors.dim * sizeof(float)) / 64 * 64);
   std::vector<float> scores(step);
-  std::vector<Best> best;
+  std::vector<TopHeap> best;
   std::vector<std::vector<uint64_t>> excluded(n);
   for (size_t i = 0; i < n; i++) {
     answers[i] = Answer{};
@@ -113,7 +112,7 @@ void search_some(const Vectors& vectors, const Ask* asks, size_t n, Answer* answ
       if (asks[i].k == 0 || answers[i].truncated) continue;
       const uint64_t* const without = excluded[i].empty() ? nullptr : excluded[i].data();
       if (limited(asks[i])) {
-        const uint32_t rows = eligible_between({asks[i].allowed, without}, begin, end);
+        const uint32_t rows = count_eligible({asks[i].allowed, without}, begin, end);
         if (rows == 0) continue;
         answers[i].truncated = spent(asks[i], started, answers[i]);
         if (answers[i].truncated) continue;
@@ -125,7 +124,7 @@ void search_some(const Vectors& vectors, const Ask* asks, size_t n, Answer* answ
   for (size_t i = 0; i < n; i++) {
     answers[i].plan = Plan::kScan;
     if (!limited(asks[i])) answers[i].visits = asks[i].allowed != nullptr ? asks[i].allowed_count : vectors.count;
-    best[i].into(answers[i]);
+    best[i].move_to(answers[i]);
   }
 }
 
@@ -135,7 +134,7 @@ void search_exactly(const float* vectors, uint32_t count, uint32_t dim, const As
                     unsigned threads, const Kernels& kernels) {
   const Vectors all{vectors, count, dim};
   const size_t each = std::max<size_t>(1, std::min(kQueriesAtOnce, (n + threads - 1) / std::max(1u, threads)));
-  Workers::shared().run((n + each - 1) / each, threads, [&](size_t piece) {
+  ThreadPool::shared().run((n + each - 1) / each, threads, [&](size_t piece) {
     const size_t first = piece * each;
     search_some(all, asks + first, std::min(each, n - first), answers + first, kernels);
   });
