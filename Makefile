@@ -47,6 +47,7 @@ format: install
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(CXX_FILES)
 
+docs docs-serve: export NO_MKDOCS_2_WARNING = 1
 docs: install
 	$(BIN)/mkdocs build --strict
 

@@ -1,6 +1,6 @@
-"""The README's pictures, drawn from the reports that the benches wrote.
+"""The pictures of README and docs, drawn from the reports that the benches wrote.
 
-    python -m tests.bench.figures --results tests/bench/results --out notebooks/figures
+    python -m tests.bench.figures --results tests/bench/results --out docs/images
 
 `quality.png`: ours against published figures and live baselines. `ablation.png`: what each choice is worth.
 `ann.png`: ANN engines' queries/s at every recall.
@@ -42,9 +42,9 @@ _BASELINES = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Draw what there are results for."""
-    parser = argparse.ArgumentParser(description="The README's pictures")
+    parser = argparse.ArgumentParser(description="The pictures of README and docs")
     parser.add_argument("--results", type=Path, default=_HERE / "results", help="folder of the benches' JSON reports")
-    parser.add_argument("--out", type=Path, default=_HERE.parents[1] / "notebooks" / "figures")
+    parser.add_argument("--out", type=Path, default=_HERE.parents[1] / "docs" / "images")
     given = parser.parse_args(arguments)
     if not given.results.is_dir():
         raise SystemExit(f"{given.results}: no such folder; the benches write their reports with --json")
