@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from retrieval.config import FILE_NAME
 from retrieval.data import Dataset, Split, make_split, open_dataset
-from retrieval.serving.wire.ann_client import CHANNEL_OPTIONS
+from retrieval.serving.wire.channel import CHANNEL_OPTIONS
 from retrieval.serving.wire.user_messages import value_message
 from retrieval.towers.runtime import load_user_tower
 from retrieval.types import ModelVersion

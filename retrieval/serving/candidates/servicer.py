@@ -8,16 +8,13 @@ from collections.abc import Callable
 import grpc
 
 from retrieval.errors import RequestError
-from retrieval.index.query import Query
 from retrieval.serving.config import ServingConfig
-from retrieval.serving.core.answer import CandidateAnswer
-from retrieval.serving.core.candidates import Candidates, Request, check_request
+from retrieval.serving.core.candidates import Candidates
 from retrieval.serving.core.fleet import Fleet
 from retrieval.serving.core.held_towers import HeldTowers
-from retrieval.serving.wire.filters import read_filter
+from retrieval.serving.wire.candidate_messages import answer_message, read_request
 from retrieval.serving.wire.host_messages import metadata_message
 from retrieval.serving.wire.status import answered
-from retrieval.serving.wire.user_messages import check_history, read_history, read_values
 from retrieval.v1 import candidates_pb2, candidates_pb2_grpc
 
 SERVICE = candidates_pb2.DESCRIPTOR.services_by_name["CandidateService"].full_name
@@ -40,8 +37,9 @@ class CandidateServicer(candidates_pb2_grpc.CandidateServiceServicer):
         """Candidates for one user."""
         started = time.perf_counter_ns()
         with answered(context):
-            [answer] = self._candidates.answer([self._read(request, "")], context.time_remaining(), context.is_active)
-            return _response(answer, started)
+            asked = read_request(request, self._candidates.model, self._config)
+            [answer] = self._candidates.answer([asked], context.time_remaining(), context.is_active)
+            return answer_message(answer, started)
         raise AssertionError  # abort has raised
 
     def BatchGetCandidates(  # noqa: N802
@@ -53,9 +51,12 @@ class CandidateServicer(candidates_pb2_grpc.CandidateServiceServicer):
             count, most = len(request.requests), self._config.max_batch_users
             if not 1 <= count <= most:
                 raise RequestError(f"requests: {count:,}; 1 to {most:,} are allowed")
-            requests = [self._read(one, f"requests[{i}].") for i, one in enumerate(request.requests)]
+            model, config = self._candidates.model, self._config
+            requests = [
+                read_request(one, model, config, name=f"requests[{i}].") for i, one in enumerate(request.requests)
+            ]
             answers = self._candidates.answer(requests, context.time_remaining(), context.is_active)
-            return candidates_pb2.BatchGetCandidatesResponse(answers=[_response(one, started) for one in answers])
+            return candidates_pb2.BatchGetCandidatesResponse(answers=[answer_message(one, started) for one in answers])
         raise AssertionError
 
     def GetServingState(  # noqa: N802
@@ -66,72 +67,6 @@ class CandidateServicer(candidates_pb2_grpc.CandidateServiceServicer):
         with answered(context):
             return self._state()
         raise AssertionError
-
-    def _read(self, message: candidates_pb2.GetCandidatesRequest, name: str) -> Request:
-        if message.model and message.model != self._candidates.model:
-            raise RequestError(f"{name}model: {message.model[:64]!r}; this service serves {self._candidates.model!r}")
-        history = None
-        try:
-            if message.HasField("history"):
-                check_history(message.history, self._config.max_history)
-                history = read_history(message.history)
-            query = Query(
-                message.k,
-                message.ef or None,
-                read_filter(message.filter) if message.HasField("filter") else None,
-                message.exclude_item_ids,
-                message.visit_budget,
-                message.time_budget_us,
-            )
-        except RequestError as error:
-            raise RequestError(f"{name}{error}") from None
-        request = Request(
-            user_id=message.user_id,
-            query=query,
-            context=read_values(message.context),
-            history=history,
-            profile=read_values(message.profile),
-            allow_seen=message.allow_seen,
-            at=message.at,
-        )
-        check_request(request, self._config, name=name)
-        return request
-
-
-def _response(answer: CandidateAnswer, started: int) -> candidates_pb2.GetCandidatesResponse:
-    timings = answer.timings
-    merged = candidates_pb2.MERGED_BY_RANK if answer.by_rank else candidates_pb2.MERGED_BY_SCORE
-    return candidates_pb2.GetCandidatesResponse(
-        item_ids=answer.item_ids,
-        scores=answer.scores,
-        versions=[
-            candidates_pb2.ServedVersion(
-                model=source.version.model,
-                version=source.version.version,
-                space_id=source.space_id,
-                builds=source.builds,
-                shards=source.shards,
-            )
-            for source in answer.sources
-        ],
-        version_of_item=answer.source_of_item,
-        merged_by=merged,
-        shards_asked=answer.shards_asked,
-        shards_answered=answer.shards_answered,
-        user_known=answer.known,
-        truncated=answer.truncated,
-        timings=candidates_pb2.Timings(
-            total_us=(time.perf_counter_ns() - started) // 1000,
-            user_us=answer.user_us,
-            queue_us=timings.queue_us,
-            tower_us=timings.tower_us,
-            search_us=timings.search_us,
-            host_search_us=timings.host_search_us,
-            merge_us=timings.merge_us,
-            batch_size=timings.batch_size,
-            attempts=timings.attempts,
-        ),
-    )
 
 
 def serving_state(

@@ -77,7 +77,7 @@ class Candidates:
         for request in requests:
             if time.monotonic() >= deadline or not alive():
                 break
-            piece = self._pending(request, deadline)
+            piece = look_up(self._users, request, deadline)
             self._batcher.submit(piece)
             waiting.append(piece)
         answers = []
@@ -100,22 +100,24 @@ class Candidates:
         """End the workers once what waits is done."""
         self._batcher.close()
 
-    def _pending(self, request: Request, deadline: float) -> Pending:
-        started = time.perf_counter()
-        stored = self._users.get(request.user_id) if request.user_id else None
-        history = request.history
-        known = history is not None or stored is not None
-        if history is None:
-            history = stored.history if stored is not None else EMPTY_HISTORY
-        profile = dict(stored.profile) if stored is not None else {}
-        if request.user_id:
-            profile[USER_ID] = request.user_id  # a feature may be declared on it
-        profile.update(request.profile)
-        query = request.query
-        if not request.allow_seen and len(history.item_ids):
-            query = replace(query, exclude=[*query.exclude, *dict.fromkeys(history.item_ids)])
-        user = UserInput(history, profile, request.context, request.at or time.time_ns() // 1000)
-        return Pending(user, query, deadline, known, int((time.perf_counter() - started) * 1e6))
+
+def look_up(users: Users, request: Request, deadline: float) -> Pending:
+    """What the engine is given for a request: its user as stored, with what the request brings laid over it."""
+    started = time.perf_counter()
+    stored = users.get(request.user_id) if request.user_id else None
+    history = request.history
+    known = history is not None or stored is not None
+    if history is None:
+        history = stored.history if stored is not None else EMPTY_HISTORY
+    profile = dict(stored.profile) if stored is not None else {}
+    if request.user_id:
+        profile[USER_ID] = request.user_id  # a feature may be declared on it
+    profile.update(request.profile)
+    query = request.query
+    if not request.allow_seen and len(history.item_ids):
+        query = replace(query, exclude=[*query.exclude, *dict.fromkeys(history.item_ids)])
+    user = UserInput(history, profile, request.context, request.at or time.time_ns() // 1000)
+    return Pending(user, query, deadline, known, int((time.perf_counter() - started) * 1e6))
 
 
 def check_request(request: Request, config: ServingConfig, *, name: str = "") -> None:

@@ -12,21 +12,11 @@ import numpy as np
 from retrieval.errors import RetrievalError, SpaceMismatchError, UnavailableError
 from retrieval.serving.core.hosts import HostAnswer, HostRefusedError, HostSearch
 from retrieval.serving.core.metadata import HostMetadata
+from retrieval.serving.wire.channel import CHANNEL_OPTIONS
 from retrieval.serving.wire.host_messages import METADATA_TRAILER, query_message, read_answer, read_metadata
 from retrieval.serving.wire.status import read_error
 from retrieval.types import BuildId
 from retrieval.v1 import ann_pb2, ann_pb2_grpc
-
-CHANNEL_OPTIONS = (
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
-    # A host that was restarted shall be found again at once, not after gRPC's two minutes
-    ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
-    ("grpc.max_reconnect_backoff_ms", 500),
-    # A proxy from the environment has no place between hosts of one fleet
-    ("grpc.enable_http_proxy", 0),
-)
 
 
 class RemoteSearch:

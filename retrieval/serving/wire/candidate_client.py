@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import grpc
 
 from retrieval.errors import RetrievalError
-from retrieval.serving.wire.ann_client import CHANNEL_OPTIONS
+from retrieval.serving.wire.channel import CHANNEL_OPTIONS
 from retrieval.serving.wire.status import read_error
 from retrieval.v1 import candidates_pb2, candidates_pb2_grpc
 

@@ -1,0 +1,88 @@
+"""Requests for candidates from their messages, checked, and answers as messages."""
+
+from __future__ import annotations
+
+import time
+
+from retrieval.errors import RequestError
+from retrieval.index.query import Query
+from retrieval.serving.config import ServingConfig
+from retrieval.serving.core.answer import CandidateAnswer
+from retrieval.serving.core.candidates import Request, check_request
+from retrieval.serving.wire.filters import read_filter
+from retrieval.serving.wire.user_messages import check_history, read_history, read_values
+from retrieval.v1 import candidates_pb2
+
+
+def read_request(
+    message: candidates_pb2.GetCandidatesRequest, model: str, config: ServingConfig, *, name: str = ""
+) -> Request:
+    """A request to a service of `model`, from its message, checked. `name` goes before the field that an error names.
+
+    Raises RequestError that says what to change.
+    """
+    if message.model and message.model != model:
+        raise RequestError(f"{name}model: {message.model[:64]!r}; this service serves {model!r}")
+    history = None
+    try:
+        if message.HasField("history"):
+            check_history(message.history, config.max_history)
+            history = read_history(message.history)
+        query = Query(
+            message.k,
+            message.ef or None,
+            read_filter(message.filter) if message.HasField("filter") else None,
+            message.exclude_item_ids,
+            message.visit_budget,
+            message.time_budget_us,
+        )
+    except RequestError as error:
+        raise RequestError(f"{name}{error}") from None
+    request = Request(
+        user_id=message.user_id,
+        query=query,
+        context=read_values(message.context),
+        history=history,
+        profile=read_values(message.profile),
+        allow_seen=message.allow_seen,
+        at=message.at,
+    )
+    check_request(request, config, name=name)
+    return request
+
+
+def answer_message(answer: CandidateAnswer, started: int) -> candidates_pb2.GetCandidatesResponse:
+    """An answer as its message; `started` is when its request came, by time.perf_counter_ns."""
+    timings = answer.timings
+    merged = candidates_pb2.MERGED_BY_RANK if answer.by_rank else candidates_pb2.MERGED_BY_SCORE
+    return candidates_pb2.GetCandidatesResponse(
+        item_ids=answer.item_ids,
+        scores=answer.scores,
+        versions=[
+            candidates_pb2.ServedVersion(
+                model=source.version.model,
+                version=source.version.version,
+                space_id=source.space_id,
+                builds=source.builds,
+                shards=source.shards,
+            )
+            for source in answer.sources
+        ],
+        version_of_item=answer.source_of_item,
+        merged_by=merged,
+        shards_asked=answer.shards_asked,
+        shards_answered=answer.shards_answered,
+        user_known=answer.known,
+        truncated=answer.truncated,
+        timings=candidates_pb2.Timings(
+            total_us=(time.perf_counter_ns() - started) // 1000,
+            user_us=answer.user_us,
+            queue_us=timings.queue_us,
+            tower_us=timings.tower_us,
+            search_us=timings.search_us,
+            host_search_us=timings.host_search_us,
+            merge_us=timings.merge_us,
+            batch_size=timings.batch_size,
+            attempts=timings.attempts,
+        ),
+    )
