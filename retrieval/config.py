@@ -66,6 +66,19 @@ def load_settings(
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: can't be read: {error}") from error
+    return parse_settings(text, path, schema, under=under, flags=flags, environment=environment)
+
+
+def parse_settings(
+    text: str,
+    path: Path,
+    schema: type[SectionT],
+    *,
+    under: Mapping[str, Any] | None = None,
+    flags: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> SectionT:
+    """Validate the text of a settings file that is, or shall be, at `path`; otherwise as `load_settings`."""
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

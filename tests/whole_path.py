@@ -24,8 +24,8 @@ from retrieval.towers.runtime import load_user_tower
 from retrieval.types import ModelVersion
 from retrieval.v1 import candidates_pb2 as pb
 from retrieval.v1 import candidates_pb2_grpc, filter_pb2, user_pb2
-from retrieval.workflows.demo.fleet import command
 from retrieval.workflows.evaluation.evaluate import evaluate_towers, item_vectors
+from retrieval.workflows.fleet.local_fleet import retrieval_command
 from retrieval.workflows.workspace import Workspace
 from tests.serving_fleet import running_fleet
 
@@ -48,7 +48,7 @@ _USERS_PER_CALL = 64
 def retrieval(root: Path, *arguments: str, code: int = 0) -> dict[str, Any]:
     """Run one `retrieval` command in the folder `root` and return what --json prints; it must end with `code`."""
     done = subprocess.run(
-        command(*arguments, "--json"),
+        retrieval_command(*arguments, "--json"),
         cwd=root,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
-from retrieval.config import find_workspace
-from retrieval.workflows.workspace import Workspace
-from retrieval.workflows.workspace.recipes import load_recipe
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from retrieval.workflows.workspace import Workspace
 
 WorkspaceOption = Annotated[
     Path | None,
@@ -39,10 +37,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as on
 
 
 def open_workspace(folder: Path | None, overrides: list[str] | None = None, *, recipe: str | None = None) -> Workspace:
-    """The workspace that a command works in: --workspace, RETRIEVAL_WORKSPACE, or found upwards from here."""
-    chosen = folder or (Path(os.environ["RETRIEVAL_WORKSPACE"]) if os.environ.get("RETRIEVAL_WORKSPACE") else None)
-    root = find_workspace(chosen or Path.cwd()) if chosen is None else chosen
-    return Workspace.open(root, overrides or (), recipe=load_recipe(recipe).settings if recipe else None)
+    """The workspace that a command works in; see `retrieval.workflows.workspace.open_workspace`."""
+    from retrieval.workflows import workspace
+
+    return workspace.open_workspace(folder, overrides, recipe=recipe)
 
 
 def emit(result: Any, as_json: bool, show: Callable[[Console], None]) -> None:
@@ -50,11 +48,16 @@ def emit(result: Any, as_json: bool, show: Callable[[Console], None]) -> None:
     if as_json:
         sys.stdout.write(json.dumps(result, indent=2, default=str) + "\n")
         return
+    from rich.console import Console
+
     show(Console())
 
 
 def table(title: str, columns: list[str], rows: list[list[Any]]) -> Table:
     """A table for people; numbers are right-aligned."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
     made = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     for position, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[position], (int, float)) for row in rows)

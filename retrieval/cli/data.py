@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from retrieval.cli.console import JsonOption, SetOption, WorkspaceOption, emit, open_workspace, table
-from retrieval.config import FILE_NAME, load_settings
-from retrieval.data.config import parse_moment
-from retrieval.data.dataset import HISTORIES, open_dataset
-from retrieval.data.facts.stats import DatasetStats, describe
-from retrieval.data.importers import IMPORTERS, ActionRule, ColumnMapping, Imported, ImportRequest
-from retrieval.data.importers.suggest import Suggestion
-from retrieval.data.reading.validation import Report, validate_events
-from retrieval.data.settings import merge_settings
+from retrieval.config import FILE_NAME
 from retrieval.errors import ConfigError
-from retrieval.observability import track
-from retrieval.simulation.synthetic import SynthConfig, Synthesised, write_synthetic
-from retrieval.workflows.workspace import Settings, Workspace
 
-DATA = "data"
-REJECTS = Path(DATA) / "rejects" / "events.parquet"
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from retrieval.data.facts.stats import DatasetStats
+    from retrieval.data.importers import Imported
+    from retrieval.data.importers.suggest import Suggestion
+    from retrieval.data.reading.validation import Report
+    from retrieval.simulation.synthetic import Synthesised
+    from retrieval.workflows.workspace import Workspace
 
 
 def register(app: typer.Typer) -> None:
@@ -44,7 +40,7 @@ def register(app: typer.Typer) -> None:
 
 def import_(
     *,
-    importer: Annotated[str, typer.Argument(metavar="KIND", help=f"What to read: {', '.join(IMPORTERS)}.")],
+    importer: Annotated[str, typer.Argument(metavar="KIND", help="What to read: movielens, csv, parquet.")],
     source: Annotated[Path, typer.Argument(help="The file or folder to read.")],
     user: Annotated[str, typer.Option("--user", help="Column with the user's id.")] = "user_id",
     item: Annotated[str, typer.Option("--item", help="Column with the item's id.")] = "item_id",
@@ -109,8 +105,9 @@ def import_(
     `retrieval data import parquet transactions.parquet --user CustomerID --item StockCode --timestamp InvoiceDate
     --action-rule 'cancel: InvoiceNo ~ ^C' --default-action purchase --item-feature Description --user-feature Country`
     """
-    if importer not in IMPORTERS:
-        raise ConfigError(f"{importer!r}: no such importer; there are: {', '.join(IMPORTERS)}")
+    from retrieval.data.importers import ActionRule, ColumnMapping
+    from retrieval.workflows.data.importing import import_events
+
     if timestamp_unit not in {"auto", "s", "ms", "us", "ns"}:
         raise ConfigError(f"--timestamp-unit {timestamp_unit!r}: expected auto, s, ms, us or ns")
     opened = open_workspace(workspace, overrides)
@@ -128,21 +125,20 @@ def import_(
         from_us=_moment("--from", since),
         until_us=_moment("--until", until),
     )
-    request = ImportRequest(
-        source=source,
-        out=opened.root / DATA,
+    done = import_events(
+        opened,
+        source,
+        kind=importer,
         mapping=mapping,
-        settings=opened.settings.data,
         users=users,
         items=items,
         delimiter=_character(delimiter),
         encoding=encoding,
         replace=replace,
+        write_settings=write_settings,
+        keep_features=keep_features,
         show=not as_json,
     )
-    done = IMPORTERS[importer](request)
-    if write_settings:
-        _write_settings(opened, done.suggestion, features=not keep_features)
     result = asdict(done) | {"suggestion": done.suggestion.as_toml(), "settings_written": write_settings}
     emit(result, as_json, lambda console: _show_import(console, done, opened, write_settings))
 
@@ -152,11 +148,10 @@ def validate(workspace: WorkspaceOption = None, overrides: SetOption = None, as_
 
     Example: `retrieval data validate --json`
     """
-    opened = open_workspace(workspace, overrides)
-    path = opened.root / REJECTS
-    with track("Checking events", None, unit="events", show=not as_json) as tracker:
-        report = validate_events(opened.settings.data, opened.root, path, tracker=tracker)
-    rejects = str(path) if report.rejected else None
+    from retrieval.workflows.data.checking import check_data
+
+    report, refused = check_data(open_workspace(workspace, overrides), show=not as_json)
+    rejects = None if refused is None else str(refused)
     emit(asdict(report) | {"rejects": rejects}, as_json, lambda console: _show_report(console, report, rejects))
 
 
@@ -165,8 +160,9 @@ def stats(workspace: WorkspaceOption = None, overrides: SetOption = None, as_jso
 
     Example: `retrieval data stats --workspace shop`
     """
-    opened = open_workspace(workspace, overrides)
-    found = describe(open_dataset(opened.settings.data, opened.root, show=not as_json))
+    from retrieval.workflows.data.checking import describe_data
+
+    found = describe_data(open_workspace(workspace, overrides), show=not as_json)
     emit(asdict(found), as_json, lambda console: _show_stats(console, found))
 
 
@@ -189,6 +185,7 @@ def synth(
         bool, typer.Option("--write-settings", help=f"Put the suggested settings into {FILE_NAME}.")
     ] = False,
     workspace: WorkspaceOption = None,
+    overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a synthetic log with interests, sessions, drift, newcomers, and a context that matters.
@@ -199,7 +196,10 @@ def synth(
 
     `retrieval data synth --users 10000 --items 5000 --days 21 --first-day 14` adds a week of newer events
     """
-    opened = open_workspace(workspace)
+    from retrieval.simulation.synthetic import SynthConfig
+    from retrieval.workflows.data.synthesis import synthesise_events
+
+    opened = open_workspace(workspace, overrides)
     config = SynthConfig(
         users=users,
         items=items,
@@ -214,9 +214,7 @@ def synth(
         int_ids=int_ids,
         max_events=max_events,
     )
-    made = write_synthetic(config, opened.root / DATA, first_day=first_day, show=not as_json)
-    if write_settings:
-        _write_settings(opened, made.suggestion)
+    made = synthesise_events(opened, config, first_day=first_day, write_settings=write_settings, show=not as_json)
     result = asdict(made) | {"suggestion": made.suggestion.as_toml(), "settings_written": write_settings}
     emit(result, as_json, lambda console: _show_synth(console, made, opened, write_settings))
 
@@ -226,11 +224,13 @@ def histories(workspace: WorkspaceOption = None, overrides: SetOption = None, as
 
     Example: `retrieval data histories --set data.memory_limit_mb=512`
     """
-    opened = open_workspace(workspace, overrides)
-    built = open_dataset(opened.settings.data, opened.root, show=not as_json).histories
+    from retrieval.workflows.data.checking import build_workspace_histories
+
+    done = build_workspace_histories(open_workspace(workspace, overrides), show=not as_json)
+    built = done.histories
     result = {
         "snapshot": built.snapshot,
-        "path": str(opened.root / HISTORIES / built.snapshot),
+        "path": str(done.folder),
         "users": built.users,
         "items": len(built.item_ids),
         "events": built.events,
@@ -245,6 +245,8 @@ def histories(workspace: WorkspaceOption = None, overrides: SetOption = None, as
 def _moment(flag: str, text: str | None) -> int | None:
     if text is None:
         return None
+    from retrieval.data.config import parse_moment
+
     try:
         return parse_moment(text)
     except ValueError as error:
@@ -256,17 +258,6 @@ def _character(text: str) -> str:
     if len(found) != 1:
         raise ConfigError(f"--delimiter {text!r}: expected one character, or \\t")
     return found
-
-
-def _write_settings(workspace: Workspace, suggestion: Suggestion, *, features: bool = True) -> None:
-    """Merge the suggestion into retrieval.toml; the file is only replaced by one that is valid."""
-    path = workspace.root / FILE_NAME
-    partial = path.with_name(f".{FILE_NAME}.partial")
-    partial.write_text(
-        merge_settings(path.read_text(encoding="utf-8"), suggestion, features=features), encoding="utf-8"
-    )
-    load_settings(partial, Settings, environment={})
-    partial.replace(path)
 
 
 def _show_import(console: Console, done: Imported, workspace: Workspace, written: bool) -> None:
@@ -281,7 +272,8 @@ def _show_import(console: Console, done: Imported, workspace: Workspace, written
         ["items with events", done.items],
     ]
     console.print(table("Imported", ["", "rows"], rows))
-    console.print(f"Timestamps were read as {done.timestamp_unit}; written to {workspace.root / DATA}.", soft_wrap=True)
+    place = workspace.root / "data"
+    console.print(f"Timestamps were read as {done.timestamp_unit}; written to {place}.", soft_wrap=True)
     if "rejects" in done.paths:
         console.print(f"The refused rows, each with its reason, are in {done.paths['rejects']}.", soft_wrap=True)
     _show_suggestion(console, done.suggestion, written)
@@ -289,7 +281,7 @@ def _show_import(console: Console, done: Imported, workspace: Workspace, written
 
 def _show_synth(console: Console, made: Synthesised, workspace: Workspace, written: bool) -> None:
     console.print(
-        f"Wrote {made.events:,} events, {made.users:,} users, {made.items:,} items to {workspace.root / DATA} "
+        f"Wrote {made.events:,} events, {made.users:,} users, {made.items:,} items to {workspace.root / 'data'} "
         f"({made.days} days).",
         soft_wrap=True,
         highlight=False,

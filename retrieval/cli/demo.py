@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from retrieval.cli.console import JsonOption, emit
 
@@ -28,6 +27,8 @@ def demo(
 
     Ends with exit status 1 if anything is off. Example: retrieval demo --workspace /tmp/demo
     """
+    from rich.console import Console
+
     from retrieval.workflows.demo.run import run_demo
 
     console = Console(stderr=as_json)

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from retrieval.cli.console import JsonOption, SetOption, WorkspaceOption, emit, open_workspace
 from retrieval.errors import ConfigError
 from retrieval.types import ModelVersion
-from retrieval.workflows.workspace import Workspace
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from retrieval.evaluation.reports import Findings
+    from retrieval.workflows.workspace import Workspace
 
 
 class Part(StrEnum):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from retrieval.cli.console import JsonOption, SetOption, WorkspaceOption, emit, open_workspace, table
 from retrieval.types import BuildId, ModelVersion
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 DeviceOption = Annotated[str, typer.Option("--device", help="Where items are encoded: auto, cpu or cuda.")]
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from retrieval.cli.console import JsonOption, SetOption, WorkspaceOption, emit, open_workspace, table
-from retrieval.errors import ConfigError
-from retrieval.workflows.workspace import Workspace
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def register(app: typer.Typer) -> None:
@@ -61,112 +60,24 @@ def query(
 
     Example: `retrieval query 42 --k 20 --filter genre=drama,crime --filter price=1..5 --filter 'colour!=red' --explain`
     """
-    from google.protobuf.json_format import MessageToDict
+    from retrieval.workflows.fleet.discovery import find_candidate_service
+    from retrieval.workflows.fleet.query import TypedQuery, ask_candidates, request_message
 
-    from retrieval.serving.wire.candidate_client import candidate_service
-    from retrieval.v1 import candidates_pb2
-
-    request = candidates_pb2.GetCandidatesRequest(
+    typed = TypedQuery(
         user_id=user,
-        k=_natural("--k", k),
-        context=_values("--context", context),
-        profile=_values("--profile", profile),
-        filter=_filter(filters),
-        exclude_item_ids=exclude or [],
+        k=k,
+        context=context or (),
+        profile=profile or (),
+        filters=filters or (),
+        exclude=exclude or (),
         allow_seen=allow_seen,
         visit_budget=visit_budget,
         time_budget_us=time_budget_us,
     )
-    where = address or find_address(open_workspace(workspace, overrides))
-    with candidate_service(where) as stub:
-        answer = stub.GetCandidates(request, timeout=timeout)
-    result = MessageToDict(answer, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
-    for version in result["versions"]:  # JSON of protobuf writes 64-bit integers as text
-        version["version"] = int(version["version"])
-        version["builds"] = [int(build) for build in version["builds"]]
+    request = request_message(typed)
+    where = address or find_candidate_service(open_workspace(workspace, overrides))
+    result = ask_candidates(where, request, timeout_s=timeout)
     emit(result, as_json, lambda console: _show(console, result, explain=explain))
-
-
-def find_address(here: Workspace) -> str:
-    """The workspace's candidate service: of its local fleet, one in the registry, or at the settings' port."""
-    from retrieval.errors import RetrievalError
-    from retrieval.serving.local_fleet.fleet_file import read_fleet
-
-    fleet = read_fleet(here.root / "run")
-    if fleet is not None and fleet.candidates:
-        return fleet.candidates
-    try:
-        registry = here.registry()
-        alive = registry.hosts(here.model, role="candidates", alive_within_s=here.settings.registry.alive_s)
-        registry.close()
-    except RetrievalError:
-        alive = []
-    return alive[0].address if alive else f"127.0.0.1:{here.settings.serving.candidates_port}"
-
-
-def _natural(name: str, value: int) -> int:
-    if not 0 <= value < 2**32:
-        raise ConfigError(f"{name} {value}: 1 to 2,000 are allowed")
-    return value
-
-
-def _pairs(flag: str, given: Sequence[str] | None) -> list[tuple[str, str]]:
-    pairs = []
-    for text in given or ():
-        name, separator, value = text.partition("=")
-        if not separator or name in {"", "!"} or not value:
-            raise ConfigError(f"{flag} {text!r}: expected COLUMN=VALUE")
-        pairs.append((name, value))
-    return pairs
-
-
-def _values(flag: str, given: Sequence[str] | None) -> dict[str, Any]:
-    """Values as they read: whole numbers, numbers, else text; several separated by commas."""
-    from retrieval.serving.wire.user_messages import value_message
-
-    found = {}
-    for name, text in _pairs(flag, given):
-        parts = [_typed(part) for part in text.split(",")]
-        found[name] = value_message(parts[0] if len(parts) == 1 else parts)
-    return found
-
-
-def _typed(text: str) -> str | int | float:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
-def _filter(given: Sequence[str] | None) -> Any:
-    from retrieval.v1 import filter_pb2
-
-    conditions = [_condition(field, text) for field, text in _pairs("--filter", given)]
-    return filter_pb2.Filter(conditions=conditions) if conditions else None
-
-
-def _condition(field: str, text: str) -> Any:
-    """One condition; a field that ends with ! stands before a negation, FIELD!=…."""
-    from retrieval.v1 import filter_pb2
-
-    if field.endswith("!"):
-        inner = _condition(field.removesuffix("!"), text)
-        return filter_pb2.Condition(none=filter_pb2.Conditions(conditions=[inner]))
-    low, dots, high = text.partition("..")
-    if dots:
-        ends = filter_pb2.Range(minimum=_end(field, low), maximum=_end(field, high))
-        return filter_pb2.Condition(field=field, range=ends)
-    return filter_pb2.Condition(field=field, any_of=filter_pb2.AnyOf(texts=text.split(",")))
-
-
-def _end(field: str, text: str) -> float | None:
-    try:
-        return float(text) if text else None
-    except ValueError:
-        expected = "LOW..HIGH, LOW.. or ..HIGH"
-        raise ConfigError(f"--filter {field}: {text!r} is not a number; expected {expected}") from None
 
 
 def _show(console: Console, answer: dict[str, Any], *, explain: bool) -> None:

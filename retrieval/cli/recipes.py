@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.syntax import Syntax
 
 from retrieval.cli.console import JsonOption, emit, table
-from retrieval.workflows.workspace.recipes import load_recipe, recipe_names
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def register(app: typer.Typer) -> None:
@@ -25,10 +25,18 @@ def recipes(
 
     Example: `retrieval recipes ml1m-time`
     """
+    from retrieval.workflows.workspace.recipes import load_recipe, recipe_names
+
     if name is not None:
         recipe = load_recipe(name)
         result = {"name": recipe.name, "summary": recipe.summary, "settings": recipe.settings}
-        emit(result, as_json, lambda console: console.print(Syntax(recipe.text, "toml", word_wrap=True)))
+
+        def show_one(console: Console) -> None:
+            from rich.syntax import Syntax
+
+            console.print(Syntax(recipe.text, "toml", word_wrap=True))
+
+        emit(result, as_json, show_one)
         return
     rows = [(each, load_recipe(each).summary) for each in recipe_names()]
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from retrieval.cli.console import JsonOption, SetOption, WorkspaceOption, emit, open_workspace, table
 from retrieval.cli.rows import moment, plain, short
 from retrieval.errors import ConfigError, RetrievalError
 from retrieval.types import BuildId, ModelVersion
-from retrieval.workflows.workspace import Workspace
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from retrieval.workflows.workspace import Workspace
+
 
 LimitOption = Annotated[int, typer.Option("--limit", min=1, max=100_000, help="At most so many, the newest.")]
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from retrieval.cli.console import JsonOption, SetOption, WorkspaceOption, emit, open_workspace, table
 from retrieval.cli.rows import plain
 from retrieval.errors import ConfigError
-from retrieval.registry import Registry
-from retrieval.types import BuildId
-from retrieval.workflows.workspace import Workspace
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
 
 BuildArgument = Annotated[str, typer.Argument(metavar="BUILD", help="A build, e.g. homefeed-b3, or 3.")]
 
@@ -24,7 +22,7 @@ def register(app: typer.Typer) -> None:
     """Add this noun's commands to the command line."""
     app.command("deploy")(deploy)
     app.command("rollback")(rollback)
-    app.command("gc")(collect_garbage)
+    app.command("gc")(gc)
 
 
 def deploy(
@@ -47,22 +45,12 @@ def deploy(
 
     Example: `retrieval deploy homefeed-b3`
     """
-    from retrieval import rollout
+    from retrieval.types import BuildId
+    from retrieval.workflows.fleet.deployment import deploy_build
 
     opened = open_workspace(workspace, overrides)
-    settings = opened.settings
-    with _fleet(opened) as (registry, calls):
-        report = rollout.deploy(
-            registry,
-            opened.store(),
-            calls,
-            BuildId.parse(build, model=opened.model),
-            settings.rollout,
-            alive_s=settings.registry.alive_s,
-            supersede=supersede,
-            without_hosts=without_hosts,
-            show=_say,
-        )
+    number = BuildId.parse(build, model=opened.model)
+    report = deploy_build(opened, number, supersede=supersede, without_hosts=without_hosts, say=_say)
     _emit_report(report, as_json)
 
 
@@ -77,29 +65,17 @@ def rollback(
 
     Example: `retrieval rollback --yes`
     """
-    from retrieval import rollout
+    from retrieval.types import BuildId
+    from retrieval.workflows.fleet.deployment import roll_back
 
     opened = open_workspace(workspace, overrides)
-    settings = opened.settings
-    with _fleet(opened) as (registry, calls):
-        wanted = BuildId.parse(to, model=opened.model) if to else None
-        target = rollout.rollback_target(registry, opened.store(), opened.model, wanted)
-        active = registry.active_build(opened.model)
-        _ask(f"Roll back from {active.id if active else 'nothing'} to {target.id} ({target.model_version})?", yes)
-        report = rollout.rollback(
-            registry,
-            opened.store(),
-            calls,
-            opened.model,
-            settings.rollout,
-            alive_s=settings.registry.alive_s,
-            to=target.id,
-            show=_say,
-        )
+    target = BuildId.parse(to, model=opened.model) if to else None
+    report = roll_back(opened, target, confirm=lambda question: yes or _confirmed(question), say=_say)
+    assert report is not None, "a no ends the command"
     _emit_report(report, as_json)
 
 
-def collect_garbage(
+def gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go, and why the rest stays.")] = False,
     keep_builds: Annotated[
         int | None, typer.Option("--keep-builds", min=1, help="Keep the newest so many builds; rollout.keep_builds.")
@@ -115,19 +91,9 @@ def collect_garbage(
 
     Example: `retrieval gc --dry-run`
     """
-    from retrieval.rollout.collect import collect
+    from retrieval.workflows.fleet.deployment import collect_garbage
 
-    opened = open_workspace(workspace, overrides)
-    settings = opened.settings
-    with closing(opened.registry()) as registry:
-        report = collect(
-            registry,
-            opened.store(),
-            opened.model,
-            keep_builds=keep_builds or settings.rollout.keep_builds,
-            keep_versions=settings.serving.towers_kept,
-            dry_run=dry_run,
-        )
+    report = collect_garbage(open_workspace(workspace, overrides), keep_builds=keep_builds, dry_run=dry_run)
     result = plain(report) | {"freed_bytes": report.freed_bytes}
 
     def show(console: Console) -> None:
@@ -140,20 +106,11 @@ def collect_garbage(
     emit(result, as_json, show)
 
 
-@contextmanager
-def _fleet(opened: Workspace) -> Iterator[tuple[Registry, Any]]:
-    from retrieval.serving.wire.ann_client import AnnClient
-
-    with closing(opened.registry()) as registry, closing(AnnClient(opened.model)) as calls:
-        yield registry, calls
-
-
-def _ask(question: str, yes: bool) -> None:
-    if yes:
-        return
+def _confirmed(question: str) -> bool:
+    """The answer on the terminal; a no ends the command."""
     if not sys.stdin.isatty():
         raise ConfigError(f"{question} There is no terminal to ask on; say --yes")
-    typer.confirm(question, abort=True, err=True)
+    return typer.confirm(question, abort=True, err=True)
 
 
 def _say(line: str) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
 
 from retrieval.cli.console import JsonOption, SetOption, WorkspaceOption, emit, open_workspace, table
 from retrieval.cli.rows import moment, plain
-from retrieval.rollout.overview import HostView, Overview, overview
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from retrieval.rollout.overview import HostView, Overview
 
 
 def register(app: typer.Typer) -> None:
@@ -23,12 +25,9 @@ def status(workspace: WorkspaceOption = None, overrides: SetOption = None, as_js
 
     Example: `retrieval status --workspace shop`
     """
-    opened = open_workspace(workspace, overrides)
-    settings = opened.settings
-    with closing(opened.registry()) as registry:
-        seen = overview(
-            registry, opened.model, alive_s=settings.registry.alive_s, forget_s=settings.rollout.host_lost_s
-        )
+    from retrieval.workflows.fleet.status import fleet_status
+
+    seen = fleet_status(open_workspace(workspace, overrides))
     emit(_result(seen), as_json, lambda console: _show(console, seen))
 
 

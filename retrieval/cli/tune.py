@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.syntax import Syntax
-from rich.table import Table
 
 from retrieval.cli.console import JsonOption, RecipeOption, SetOption, WorkspaceOption, emit, open_workspace, table
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
     from retrieval.workflows.tuning.study import Outcome
     from retrieval.workflows.tuning.tune import TuneOutcome
 
@@ -112,6 +112,8 @@ def tune(
     }
 
     def show(console: Console) -> None:
+        from rich.syntax import Syntax
+
         console.print(_table(outcome))
         if best is not None:
             console.print(f"The best, for retrieval.toml ({outcome.metric} {best.metric:.4f} on validation):")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated
 
 import typer
@@ -31,30 +30,16 @@ def load(
 
     Example: `retrieval users load`
     """
-    from retrieval.data import open_dataset
-    from retrieval.observability import track
-    from retrieval.serving.users.loading import user_records
-    from retrieval.serving.users.store import UserStore
+    from retrieval.workflows.fleet.users import load_users
 
-    here = open_workspace(workspace, overrides)
-    settings = here.settings.serving
-    dataset = open_dataset(here.settings.data, here.root, show=not as_json)
-    folder = here.root / settings.user_store
-    began = time.time_ns() // 1000
-    store = UserStore.open(folder, gib=settings.user_store_gib, write=True)
-    loaded = 0
-    with track("Loading users", dataset.histories.users, unit="users", show=not as_json) as tracker:
-        for count in store.load(user_records(dataset)):
-            loaded += count
-            tracker.advance(count)
-    dropped = 0 if keep_others else store.drop_older(began)
-    total = store.count()
-    store.close()
-    result = {"users": total, "loaded": loaded, "dropped": dropped, "folder": str(folder)}
+    done = load_users(open_workspace(workspace, overrides), keep_others=keep_others, show=not as_json)
+    result = {"users": done.users, "loaded": done.loaded, "dropped": done.dropped, "folder": str(done.folder)}
     emit(
         result,
         as_json,
-        lambda console: console.print(f"{loaded:,} users loaded, {dropped:,} dropped, {total:,} in {folder}"),
+        lambda console: console.print(
+            f"{done.loaded:,} users loaded, {done.dropped:,} dropped, {done.users:,} in {done.folder}"
+        ),
     )
 
 
@@ -71,14 +56,8 @@ def show(
     """
     from google.protobuf.json_format import MessageToDict
 
-    from retrieval.errors import NotFoundError
-    from retrieval.serving.users.store import UserStore
+    from retrieval.workflows.fleet.users import find_user
 
-    here = open_workspace(workspace, overrides)
-    store = UserStore.open(here.root / here.settings.serving.user_store, gib=here.settings.serving.user_store_gib)
-    record = store.record(user)
-    store.close()
-    if record is None:
-        raise NotFoundError(f"user {user!r}: not in the user store")
+    record = find_user(open_workspace(workspace, overrides), user)
     result = MessageToDict(record, preserving_proto_field_name=True)
     emit(result, as_json, lambda console: console.print_json(data=result))

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from retrieval.cli.console import JsonOption, SetOption, WorkspaceOption, emit, open_workspace
 from retrieval.cli.rows import plain
 from retrieval.config import FILE_NAME
-from retrieval.errors import ConfigError, RetrievalError
-from retrieval.types import MODEL_NAME
-from retrieval.workflows.workspace import Workspace
-from retrieval.workflows.workspace.recipes import load_recipe
-from retrieval.workflows.workspace.template import write_template
-from retrieval.workflows.workspace.upgrade import Upgraded, upgrade_workspace
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from retrieval.workflows.workspace.upgrade import Upgraded
 
 
 def register(app: typer.Typer) -> None:
@@ -45,14 +43,11 @@ def init(
     With a recipe, import with `--write-settings --keep-features`, so that its features stay:
     `retrieval init films --recipe ml1m-time`
     """
-    if model is not None and not MODEL_NAME.fullmatch(model):
-        raise ConfigError(f"--model {model!r}: expected lower-case letters, digits and _, a letter first, 63 at most")
-    path = write_template(folder, model, load_recipe(recipe).settings if recipe else None)
-    try:
-        upgrade_workspace(Workspace.open(folder))
-    except RetrievalError as error:
-        raise type(error)(f"{path} is written, but {error}; once that is mended, `retrieval upgrade`") from error
-    result = {"workspace": str(folder.resolve()), "settings": str(path.resolve())}
+    from retrieval.workflows.workspace import create_workspace
+
+    made = create_workspace(folder, model=model, recipe=recipe)
+    path = folder / FILE_NAME
+    result = {"workspace": str(made.root), "settings": str(path.resolve())}
 
     emit(
         result,
@@ -73,6 +68,8 @@ def upgrade(workspace: WorkspaceOption = None, overrides: SetOption = None, as_j
 
     Example: `retrieval upgrade --workspace shop`
     """
+    from retrieval.workflows.workspace.upgrade import upgrade_workspace
+
     done = upgrade_workspace(open_workspace(workspace, overrides))
     emit(plain(done), as_json, lambda console: _show(console, done))
 

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,19 +15,18 @@ from typing import Any
 from retrieval.errors import UnavailableError
 from retrieval.serving.candidates.servicer import SERVICE
 from retrieval.serving.local_fleet.supervisor import answers
+from retrieval.workflows.fleet.local_fleet import retrieval_command
 
 _STOP_S = 20.0
-
-
-def command(*arguments: str) -> list[str]:
-    """The `retrieval` command of this very installation."""
-    return [sys.executable, "-m", "retrieval.cli.main", *arguments]
 
 
 def run_command(workspace: Path, *arguments: str) -> dict[str, Any]:
     """Run one `retrieval` command to its end and return what it printed with --json. Raises UnavailableError."""
     done = subprocess.run(  # noqa: S603 - our own command line
-        command(*arguments, "--workspace", str(workspace), "--json"), capture_output=True, text=True, check=False
+        retrieval_command(*arguments, "--workspace", str(workspace), "--json"),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         shown = " ".join(arguments)
@@ -42,7 +40,7 @@ def local_fleet(workspace: Path, *, replicas: int, log: Path) -> Iterator[None]:
     """`retrieval serve all` while the block runs; its log lines go to `log`."""
     with log.open("wb") as out:
         process = subprocess.Popen(  # noqa: S603 - our own command line
-            command("serve", "all", "--workspace", str(workspace), "--replicas", str(replicas)),
+            retrieval_command("serve", "all", "--workspace", str(workspace), "--replicas", str(replicas)),
             stdout=out,
             stderr=subprocess.STDOUT,
             env=os.environ | {"PYTHONUNBUFFERED": "1"},

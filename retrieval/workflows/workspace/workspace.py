@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,9 @@ from retrieval.registry import Registry
 from retrieval.storage import ArtifactStore
 from retrieval.workflows.workspace.settings import Settings
 
+RUN = "run"
+"""Folder in a workspace for what running services write: logs, the fleet's file, what hosts remember."""
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -20,6 +23,10 @@ class Workspace:
 
     root: Path
     settings: Settings
+    overrides: tuple[str, ...] = ()
+    """`section.key=value` flags that the settings were opened with, for processes that are to see the same."""
+    recipe: Mapping[str, Any] | None = field(default=None, compare=False)
+    """Settings that were laid under the file's."""
 
     @classmethod
     def open(cls, root: Path, overrides: Sequence[str] = (), *, recipe: Mapping[str, Any] | None = None) -> Workspace:
@@ -28,7 +35,12 @@ class Workspace:
         Raises ConfigError.
         """
         root = root.resolve()
-        return cls(root, load_settings(root / FILE_NAME, Settings, under=recipe, flags=overrides))
+        settings = load_settings(root / FILE_NAME, Settings, under=recipe, flags=overrides)
+        return cls(root, settings, tuple(overrides), recipe)
+
+    def reopen(self) -> Workspace:
+        """The same workspace with what its retrieval.toml says now. Raises ConfigError."""
+        return Workspace.open(self.root, self.overrides, recipe=self.recipe)
 
     @property
     def model(self) -> str:

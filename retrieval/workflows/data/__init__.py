@@ -1,0 +1,1 @@
+"""What commands do with events, users and items: import, check, describe, synthesise, build histories."""

@@ -1,0 +1,1 @@
+"""Operating what serves a workspace: user store, services, the local fleet, deployments, queries, status."""

@@ -1,0 +1,103 @@
+"""Bringing builds to the hosts of a workspace's model, going back, and collecting what nothing needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+
+from retrieval import rollout
+from retrieval.errors import ConfigError
+from retrieval.registry import BuildRow, Registry
+from retrieval.rollout import AnnHostControl, DeploymentReport
+from retrieval.rollout.collect import CollectionReport, collect
+from retrieval.types import BuildId
+from retrieval.workflows.workspace.workspace import Workspace
+
+Say = Callable[[str], None]
+Confirm = Callable[[str], bool]
+
+
+def deploy_build(
+    workspace: Workspace,
+    build: BuildId,
+    *,
+    supersede: bool = False,
+    without_hosts: bool = False,
+    say: Say = lambda _: None,
+) -> DeploymentReport:
+    """Bring `build` to the hosts, one after another, while they go on answering; `say` is told of every step.
+
+    `without_hosts` records it as the active build though no host is up: hosts load it when they start. `supersede` ends
+    a deployment that is still marked as running elsewhere. Raises NotFoundError, ConflictError, GateError,
+    ArtifactError, UnavailableError.
+    """
+    settings = workspace.settings
+    with _hosts(workspace) as (registry, hosts):
+        return rollout.deploy(
+            registry,
+            workspace.store(),
+            hosts,
+            build,
+            settings.rollout,
+            alive_s=settings.registry.alive_s,
+            supersede=supersede,
+            without_hosts=without_hosts,
+            show=say,
+        )
+
+
+def roll_back(
+    workspace: Workspace, to: BuildId | None = None, *, confirm: Confirm = lambda _: True, say: Say = lambda _: None
+) -> DeploymentReport | None:
+    """Go back to the build that was active before, or to another one; a deployment that is running is ended.
+
+    `confirm` is shown the question, with both builds named; where it says no, nothing is done and None comes back.
+    Raises as `deploy_build`.
+    """
+    settings = workspace.settings
+    with _hosts(workspace) as (registry, hosts):
+        store = workspace.store()
+        target = rollout.rollback_target(registry, store, workspace.model, to)
+        if not confirm(_question(registry.active_build(workspace.model), target)):
+            return None
+        return rollout.rollback(
+            registry,
+            store,
+            hosts,
+            workspace.model,
+            settings.rollout,
+            alive_s=settings.registry.alive_s,
+            to=target.id,
+            show=say,
+        )
+
+
+def collect_garbage(workspace: Workspace, *, keep_builds: int | None = None, dry_run: bool = False) -> CollectionReport:
+    """Delete versions and builds that nothing needs; the newest `keep_builds` stay (None: rollout.keep_builds).
+
+    Raises ConfigError, UnavailableError.
+    """
+    if keep_builds is not None and keep_builds < 1:
+        raise ConfigError(f"keep_builds {keep_builds}: expected 1 or more")
+    settings = workspace.settings
+    with closing(workspace.registry()) as registry:
+        return collect(
+            registry,
+            workspace.store(),
+            workspace.model,
+            keep_builds=keep_builds or settings.rollout.keep_builds,
+            keep_versions=settings.serving.towers_kept,
+            dry_run=dry_run,
+        )
+
+
+def _question(active: BuildRow | None, target: BuildRow) -> str:
+    return f"Roll back from {active.id if active else 'nothing'} to {target.id} ({target.model_version})?"
+
+
+@contextmanager
+def _hosts(workspace: Workspace) -> Iterator[tuple[Registry, AnnHostControl]]:
+    from retrieval.serving.wire.ann_client import AnnClient
+
+    with closing(workspace.registry()) as registry, closing(AnnClient(workspace.model)) as hosts:
+        yield registry, hosts

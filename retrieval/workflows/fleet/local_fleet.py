@@ -1,0 +1,100 @@
+"""A whole fleet on this machine: planning its processes, and running them under one supervisor."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from retrieval.errors import RetrievalError
+from retrieval.workflows.fleet.services import takedowns_file
+from retrieval.workflows.workspace.workspace import RUN, Workspace
+
+if TYPE_CHECKING:
+    from retrieval.serving.local_fleet.supervisor import Member
+
+Say = Callable[[str], None]
+
+
+def run_local_fleet(
+    workspace: Workspace,
+    *,
+    replicas: int | None = None,
+    shards: int | None = None,
+    port: int | None = None,
+    say: Say = lambda _: None,
+) -> None:
+    """Run ANN hosts and the candidate service, each a process that is restarted if it dies, until SIGTERM or SIGINT.
+
+    `replicas` per shard (None: serving.replicas), `shards` (None: those of the deployed build), the candidate
+    service's `port` (None: serving.candidates_port; 0: a free one). `say` is told once all answer. Raises ConfigError
+    for a list of takedowns that can't be read, ConflictError where a fleet runs here, UnavailableError.
+    """
+    from retrieval.observability import set_up_logs
+    from retrieval.serving.ann.takedowns import TakedownFile
+    from retrieval.serving.local_fleet.supervisor import Supervisor, free_port
+
+    set_up_logs()
+    settings = workspace.settings.serving
+    listed = takedowns_file(workspace)
+    if listed is not None:
+        TakedownFile(listed).read()  # said here and now, not in the logs of hosts that can't start
+    chosen = settings.candidates_port if port is None else port
+    address = f"127.0.0.1:{chosen or free_port()}"
+    members = plan_local_fleet(
+        workspace,
+        address,
+        replicas=replicas or settings.replicas,
+        shards=shards or deployed_shards(workspace, say),
+    )
+    run_folder = workspace.root / RUN
+
+    def ready() -> None:
+        say(f"serving on {address} ({len(members)} processes; logs in {run_folder}); Ctrl-C stops")
+
+    Supervisor(members, run_folder, drain_s=settings.drain_s).run(ready)
+
+
+def plan_local_fleet(workspace: Workspace, address: str, *, replicas: int, shards: int) -> list[Member]:
+    """The processes of a local fleet: `replicas` × `shards` ANN hosts, then the candidate service at `address`.
+
+    Each is this very installation's command, with the overrides that the workspace was opened with.
+    """
+    from retrieval.serving.local_fleet.supervisor import Member, free_port
+
+    shared = ["--workspace", str(workspace.root), "--parent", str(os.getpid())]
+    for override in workspace.overrides:
+        shared += ["--set", override]
+    base = workspace.settings.serving.ann_port
+    members: list[Member] = []
+    for replica in range(replicas):
+        for shard in range(shards):
+            port = base + len(members) if base else free_port()
+            name = f"ann-{shard}-{replica}"
+            argv = retrieval_command(
+                "serve", "ann", "--shard", str(shard), "--port", str(port), "--host-id", name, *shared
+            )
+            members.append(Member(name, "ann", argv, f"127.0.0.1:{port}", shard, replica))
+    argv = retrieval_command("serve", "candidates", "--port", address.rpartition(":")[2], *shared)
+    return [*members, Member("candidates-0", "candidates", argv, address)]
+
+
+def retrieval_command(*arguments: str) -> tuple[str, ...]:
+    """A command line of this very installation."""
+    return (sys.executable, "-m", "retrieval.cli.main", *arguments)
+
+
+def deployed_shards(workspace: Workspace, say: Say = lambda _: None) -> int:
+    """Shards of the build that is, or is being, deployed; as index.shards says where there is none.
+
+    A registry that is away is said to `say`, and counts as one without a build.
+    """
+    try:
+        with closing(workspace.registry()) as registry:
+            row = registry.target_build(workspace.model)
+    except RetrievalError as error:
+        say(f"the registry is away, so index.shards says how many shards: {error}")
+        row = None
+    return row.shards if row is not None and row.shards else workspace.settings.index.shards

@@ -1,0 +1,133 @@
+"""Asking a candidate service, with context, profile and filters as a person types them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from retrieval.errors import ConfigError
+
+if TYPE_CHECKING:
+    from retrieval.v1 import candidates_pb2, filter_pb2
+
+_LARGEST = 2**32
+
+
+@dataclass(frozen=True, kw_only=True)
+class TypedQuery:
+    """A question as it is typed: COLUMN=VALUE for context and profile, FIELD=… or FIELD!=… for filters."""
+
+    user_id: str
+    k: int = 10
+    context: Sequence[str] = ()
+    profile: Sequence[str] = ()
+    filters: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    allow_seen: bool = False
+    visit_budget: int = 0
+    time_budget_us: int = 0
+
+
+def ask_candidates(
+    address: str, request: candidates_pb2.GetCandidatesRequest, *, timeout_s: float = 5.0
+) -> dict[str, Any]:
+    """The answer of the candidate service at `address`, as plain values under the names of the proto.
+
+    Raises RequestError, UnavailableError, DeadlineError and whatever else the service refuses with.
+    """
+    from google.protobuf.json_format import MessageToDict
+
+    from retrieval.serving.wire.candidate_client import candidate_service
+
+    with candidate_service(address) as stub:
+        answer = stub.GetCandidates(request, timeout=timeout_s)
+    result: dict[str, Any] = MessageToDict(
+        answer, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    for version in result["versions"]:  # JSON of protobuf writes 64-bit integers as text
+        version["version"] = int(version["version"])
+        version["builds"] = [int(build) for build in version["builds"]]
+    return result
+
+
+def request_message(query: TypedQuery) -> candidates_pb2.GetCandidatesRequest:
+    """The request that a typed question stands for. Raises ConfigError naming what can't be read."""
+    from retrieval.v1 import candidates_pb2
+
+    if not 0 <= query.k < _LARGEST:
+        raise ConfigError(f"--k {query.k}: 1 to 2,000 are allowed")
+    return candidates_pb2.GetCandidatesRequest(
+        user_id=query.user_id,
+        k=query.k,
+        context=parse_values("--context", query.context),
+        profile=parse_values("--profile", query.profile),
+        filter=parse_filters(query.filters),
+        exclude_item_ids=query.exclude,
+        allow_seen=query.allow_seen,
+        visit_budget=query.visit_budget,
+        time_budget_us=query.time_budget_us,
+    )
+
+
+def parse_values(flag: str, given: Sequence[str]) -> Mapping[str, Any]:
+    """COLUMN=VALUE pairs as wire values: whole numbers, numbers, else text; several separated by commas.
+
+    Raises ConfigError that names the `flag`.
+    """
+    from retrieval.serving.wire.user_messages import value_message
+
+    found = {}
+    for name, text in _pairs(flag, given):
+        parts = [_number_or_text(part) for part in text.split(",")]
+        found[name] = value_message(parts[0] if len(parts) == 1 else parts)
+    return found
+
+
+def parse_filters(given: Sequence[str]) -> filter_pb2.Filter | None:
+    """FIELD=A,B | FIELD=LOW..HIGH | FIELD!=…, all of which must hold; None for none. Raises ConfigError."""
+    from retrieval.v1 import filter_pb2
+
+    conditions = [_condition(field, text) for field, text in _pairs("--filter", given)]
+    return filter_pb2.Filter(conditions=conditions) if conditions else None
+
+
+def _pairs(flag: str, given: Sequence[str]) -> list[tuple[str, str]]:
+    pairs = []
+    for text in given:
+        name, separator, value = text.partition("=")
+        if not separator or name in {"", "!"} or not value:
+            raise ConfigError(f"{flag} {text!r}: expected COLUMN=VALUE")
+        pairs.append((name, value))
+    return pairs
+
+
+def _number_or_text(text: str) -> str | int | float:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _condition(field: str, text: str) -> filter_pb2.Condition:
+    """One condition; a field that ends with ! stands before a negation, FIELD!=…."""
+    from retrieval.v1 import filter_pb2
+
+    if field.endswith("!"):
+        inner = _condition(field.removesuffix("!"), text)
+        return filter_pb2.Condition(none=filter_pb2.Conditions(conditions=[inner]))
+    low, dots, high = text.partition("..")
+    if dots:
+        ends = filter_pb2.Range(minimum=_end(field, low), maximum=_end(field, high))
+        return filter_pb2.Condition(field=field, range=ends)
+    return filter_pb2.Condition(field=field, any_of=filter_pb2.AnyOf(texts=text.split(",")))
+
+
+def _end(field: str, text: str) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        expected = "LOW..HIGH, LOW.. or ..HIGH"
+        raise ConfigError(f"--filter {field}: {text!r} is not a number; expected {expected}") from None
