@@ -4,12 +4,14 @@
 move what was learned with the model version. NumPy and Arrow only.
 """
 
-from retrieval.features.features import LAST_EVENT, Features
+from retrieval.features.declaration import Side
+from retrieval.features.features import Features
 from retrieval.features.fit import fit_features
 from retrieval.features.inputs import EncodedHistory, FeatureInput, HistoryInputs, OlderEvents
+from retrieval.features.kinds.since_last import LAST_EVENT
 from retrieval.features.moving import has_moving, moving_columns
 from retrieval.features.older import BLOCK, Chunks, chunk_counts
-from retrieval.features.spec import ITEM_ID, FeatureSpec, HistorySpec, Side
+from retrieval.features.spec import ITEM_ID, FeatureSpec, HistorySpec
 
 __all__ = [
     "BLOCK",

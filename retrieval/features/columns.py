@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from retrieval.errors import DataError, RequestError, RetrievalError
-from retrieval.features.spec import TimeUnit
+from retrieval.features.declaration import TimeUnit
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

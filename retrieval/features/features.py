@@ -13,22 +13,17 @@ import pyarrow as pa
 
 from retrieval.errors import RequestError
 from retrieval.features.columns import Column, Ints
+from retrieval.features.declaration import SIDES, Side
 from retrieval.features.inputs import Codes, EncodedHistory, FeatureInput, HistoryInputs, OlderEvents
-from retrieval.features.kinds import Transform
 from retrieval.features.kinds.age import GAPS_CARDINALITY, gap_codes
-from retrieval.features.kinds.category import Category
+from retrieval.features.kinds.categorical import Category
+from retrieval.features.kinds.transform import Transform
 from retrieval.features.older import Chunks, chunk_counts, make_chunks
-from retrieval.features.spec import ITEM_ID, MOVING, SIDES, FeatureSpec, Side, SinceLastFeature, TimeFeature
+from retrieval.features.spec import ITEM_ID, FeatureSpec
 from retrieval.features.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from retrieval.data.histories.histories import Histories
-
-LAST_EVENT = "last_event_at"
-"""Reserved context column: time in µs of the newest event in the user's history, None where there is none.
-
-What `since_last` reads; whoever encodes a context puts it there from the history.
-"""
 
 
 @dataclass(frozen=True)
@@ -62,7 +57,8 @@ class Features:
 
     def columns(self, side: Side) -> tuple[str, ...]:
         """The raw columns that `encode` reads for one side, `last_event_at` among them where it is needed."""
-        return tuple(sorted({name for name in map(_source, self.transforms[side]) if name is not None}))
+        sources = (made.declaration.source for made in self.transforms[side])
+        return tuple(sorted({name for name in sources if name is not None}))
 
     def encode(
         self, side: Side, columns: Mapping[str, Any], n: int, at: npt.NDArray[np.int64] | None = None
@@ -75,7 +71,7 @@ class Features:
         """
         out: dict[str, np.ndarray[Any, Any]] = {}
         for made in self.transforms[side]:
-            source = _source(made)
+            source = made.declaration.source
             values = None if source is None else columns.get(source)
             out.update(made.encode(Column.of(made.declaration.name, values, n), at))
         return out
@@ -172,18 +168,8 @@ class Features:
 
 
 def _made_inputs(made: Transform, side: Side) -> tuple[FeatureInput, ...]:
-    moving = isinstance(made.declaration, MOVING)
+    moving = made.declaration.time_varying
     return tuple(replace(one, moving=moving) for one in made.inputs(side))
-
-
-def _source(made: Transform) -> str | None:
-    """The raw column that a transform reads; None for one that reads only the request's time."""
-    declaration = made.declaration
-    if isinstance(declaration, SinceLastFeature):
-        return LAST_EVENT
-    if isinstance(declaration, TimeFeature):
-        return declaration.column
-    return declaration.source
 
 
 def _looked_up(vocabulary: Vocabulary, values: Sequence[Any], what: str) -> Ints:

@@ -11,19 +11,12 @@ import pyarrow as pa
 
 from retrieval.errors import DataError
 from retrieval.features.columns import Column, Ints
+from retrieval.features.declaration import SIDES, Declaration, Side
 from retrieval.features.features import Features
-from retrieval.features.kinds import KINDS, Transform
-from retrieval.features.spec import (
-    ITEM_ID,
-    MOVING,
-    SIDES,
-    AnyFeature,
-    FeatureSpec,
-    IdFeature,
-    Side,
-    SinceLastFeature,
-    TimeFeature,
-)
+from retrieval.features.kinds.categorical import Category
+from retrieval.features.kinds.id import IdFeature
+from retrieval.features.kinds.transform import Transform
+from retrieval.features.spec import ITEM_ID, FeatureSpec
 from retrieval.features.vocabulary import Counter, Vocabulary
 
 if TYPE_CHECKING:
@@ -47,7 +40,7 @@ def fit_features(spec: FeatureSpec, dataset: Dataset, split: Split) -> Features:
         raise DataError("there are no training events: nothing can be learned from this split")
     users = training_users(histories, split.train_end)
     items = np.flatnonzero(counts)
-    sources: dict[Side, Callable[[AnyFeature], Iterator[Column]]] = {
+    sources: dict[Side, Callable[[Declaration], Iterator[Column]]] = {
         "user": lambda made: _table_blocks(made, "user", table=dataset.users, ids=histories.user_ids, rows=users),
         "item": lambda made: _table_blocks(made, "item", table=dataset.items, ids=histories.item_ids, rows=items),
         "context": lambda made: _context_blocks(made, histories, split.train_end),
@@ -58,9 +51,9 @@ def fit_features(spec: FeatureSpec, dataset: Dataset, split: Split) -> Features:
         for declaration in spec.declared(side):
             if side == "item" and isinstance(declaration, IdFeature) and declaration.name == ITEM_ID:
                 vocabulary = _item_vocabulary(declaration, histories.item_ids, counts)
-                fitted.append(KINDS["id"](declaration, vocabulary))
+                fitted.append(Category(declaration, vocabulary))
             else:
-                fitted.append(KINDS[declaration.kind].fit(declaration, sources[side](declaration)))
+                fitted.append(declaration.fit(sources[side](declaration)))
         transforms[side] = tuple(fitted)
     counter = Counter()
     actions = action_counts(histories, split.train_end).tolist()
@@ -79,8 +72,8 @@ def _item_vocabulary(declaration: IdFeature, ids: pa.Array, counts: Ints) -> Voc
     )
 
 
-def _table_blocks(made: AnyFeature, side: Side, *, table: pa.Table, ids: pa.Array, rows: Ints) -> Iterator[Column]:
-    if isinstance(made, MOVING):  # read from the log as of a moment; nothing to learn
+def _table_blocks(made: Declaration, side: Side, *, table: pa.Table, ids: pa.Array, rows: Ints) -> Iterator[Column]:
+    if not made.stored:
         return
     if made.source in table.column_names:
         values: pa.Array | pa.ChunkedArray = table.column(made.source)
@@ -94,8 +87,8 @@ def _table_blocks(made: AnyFeature, side: Side, *, table: pa.Table, ids: pa.Arra
         yield Column.of(made.name, values.take(pa.array(here)), len(here))
 
 
-def _context_blocks(made: AnyFeature, histories: Histories, train_end: npt.NDArray[np.int64]) -> Iterator[Column]:
-    if isinstance(made, SinceLastFeature) or (isinstance(made, TimeFeature) and made.column is None):
+def _context_blocks(made: Declaration, histories: Histories, train_end: npt.NDArray[np.int64]) -> Iterator[Column]:
+    if not made.stored or made.source is None:
         return
     if made.source not in histories.context:
         known = ", ".join(histories.context) or "none"

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.features.spec import Side
+from retrieval.features.declaration import Side
 
 Form = Literal["codes", "bag", "values"]
 Codes = npt.NDArray[np.int64]
@@ -32,7 +32,7 @@ class FeatureInput:
     width: int
     dim: int | None
     moving: bool = False
-    """Its value for an item changes with time (see `spec.MOVING`)."""
+    """Its value for an item changes with time (see `Declaration.time_varying`)."""
 
 
 @dataclass(frozen=True, slots=True)

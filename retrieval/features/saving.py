@@ -13,10 +13,13 @@ import pyarrow.ipc
 from pydantic import ValidationError
 
 from retrieval.errors import ArtifactError
+from retrieval.features.declaration import SIDES, Side
 from retrieval.features.features import Features
-from retrieval.features.kinds import KINDS, State, Transform
-from retrieval.features.spec import SIDES, FeatureSpec, Side
+from retrieval.features.kinds import declaration_class
+from retrieval.features.kinds.transform import State, Transform
+from retrieval.features.spec import FeatureSpec
 from retrieval.features.vocabulary import Vocabulary
+from retrieval.strategies import IMPORT_PATH
 
 FORMAT = 1
 FILE = "features.json"
@@ -47,13 +50,17 @@ def save(features: Features, folder: Path) -> None:
 
 
 def load(folder: Path) -> Features:
-    """Read what `save` wrote, and check it against its own fingerprint. Raises ArtifactError that names the file."""
+    """Read what `save` wrote, and check it against its own fingerprint.
+
+    Raises ArtifactError that names the file, ConfigError where a kind of one's own can't be imported here.
+    """
     folder = Path(folder)
     path = folder / FILE
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
         if body["format"] != FORMAT:
             raise ArtifactError(f"{path}: format {body['format']!r}, this program reads format {FORMAT}")
+        _import_own_kinds(body["spec"])
         spec = FeatureSpec.model_validate_json(json.dumps(body["spec"]))
         transforms = {side: tuple(_restored(folder, side, spec, body)) for side in SIDES}
         actions = _read_vocabulary(folder / f"{_ACTIONS}.arrow", int(body["oov_buckets"][_ACTIONS]))
@@ -64,6 +71,13 @@ def load(folder: Path) -> Features:
     if made.fingerprint != expected:
         raise ArtifactError(f"{path}: fingerprint {expected}, but its content has {made.fingerprint}: damaged or mixed")
     return made
+
+
+def _import_own_kinds(spec: dict[str, Any]) -> None:
+    """A kind that is missing here is no damage of the file, and said as what it is: ConfigError."""
+    for kind in {feature["kind"] for side in SIDES for feature in spec[side]}:
+        if IMPORT_PATH.fullmatch(kind):
+            declaration_class(kind)
 
 
 def _body(features: Features) -> dict[str, Any]:
@@ -101,7 +115,7 @@ def _restored(folder: Path, side: Side, spec: FeatureSpec, body: dict[str, Any])
         name = f"{side}.{declaration.name}"
         buckets = body["oov_buckets"].get(name)
         words = None if buckets is None else _read_vocabulary(folder / f"{name}.arrow", int(buckets))
-        yield KINDS[declaration.kind].restore(declaration, State(body["learned"].get(name, {}), words))
+        yield declaration.restore(State(body["learned"].get(name, {}), words))
 
 
 def _read_vocabulary(path: Path, oov_buckets: int) -> Vocabulary:

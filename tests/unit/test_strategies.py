@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from retrieval.errors import ConfigError
+from retrieval.features.kinds import KINDS, declaration_class
 from retrieval.strategies import Strategies, Strategy, source_hash
 from retrieval.towers.config import TowerConfig
 from retrieval.towers.encoders import ENCODERS
@@ -25,6 +26,14 @@ ALL: dict[str, tuple[Strategies, type[Any], str]] = {
 }
 REST: dict[str, dict[str, Any]] = {"sources": {"number": 1}}
 EACH = [(room, name) for room, (strategies, _, _) in ALL.items() for name in strategies.named]
+
+
+def test_every_kind_of_feature_is_where_its_line_says_under_its_own_name() -> None:
+    for kind in KINDS.named:
+        declared = declaration_class(kind)
+        assert declared.model_fields["kind"].default == kind
+        assert declared.__doc__
+        assert declared.examples, "the settings of a new workspace show one of each"
 
 
 def of_settings(room: str, choice: str) -> Any:

@@ -1,17 +1,18 @@
-"""Kinds `age`, `since_last` and `first_seen`: how long before the request something was, in logarithmic buckets."""
+"""Kind `age`, and what `since_last` and `first_seen` share with it: logarithmic buckets of time before a request."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
 from retrieval.features.columns import Column, Ints
+from retrieval.features.declaration import Declaration, Examples, Side, TimeUnit
 from retrieval.features.inputs import Encoded, FeatureInput
 from retrieval.features.kinds.transform import State, codes_input, required_times
-from retrieval.features.spec import AgeFeature, FirstSeenFeature, Side, SinceLastFeature
 
 GAP_EDGES: Ints = np.array([round(1_000_000 * 2 ** (half / 2)) for half in range(60)], np.int64)
 """Edges between buckets in µs: 1 s, then a factor of √2 each, up to 24 years."""
@@ -27,21 +28,29 @@ def gap_codes(deltas: Ints) -> Ints:
     return 1 + np.searchsorted(GAP_EDGES, deltas, side="right")
 
 
+class AgeFeature(Declaration):
+    """How long ago a timestamp column was, as seen at the request (or index) time, in logarithmic buckets."""
+
+    kind: Literal["age"] = "age"
+    unit: TimeUnit = Field("us", description="Unit of integer timestamps in the column")
+
+    examples: ClassVar[Examples] = (("user", {"name": "account_age", "column": "created_at"}),)
+
+    def fit(self, columns: Iterator[Column]) -> Age:  # noqa: ARG002
+        """Nothing to learn."""
+        return Age(self, self.unit)
+
+    def restore(self, state: State) -> Age:  # noqa: ARG002
+        """Nothing was learned."""
+        return Age(self, self.unit)
+
+
 @dataclass(frozen=True)
 class Age:
     """The bucket of (request time − column); 0 = missing."""
 
-    declaration: AgeFeature | SinceLastFeature | FirstSeenFeature
-
-    @classmethod
-    def fit(cls, declaration: AgeFeature | SinceLastFeature | FirstSeenFeature, columns: Iterator[Column]) -> Self:  # noqa: ARG003
-        """Nothing to learn."""
-        return cls(declaration)
-
-    @classmethod
-    def restore(cls, declaration: AgeFeature | SinceLastFeature | FirstSeenFeature, state: State) -> Self:  # noqa: ARG003
-        """Nothing was learned."""
-        return cls(declaration)
+    declaration: Declaration
+    unit: TimeUnit = "us"
 
     def inputs(self, side: Side) -> tuple[FeatureInput, ...]:
         """One input of codes."""
@@ -49,10 +58,9 @@ class Age:
 
     def encode(self, column: Column, at: Ints | None) -> Encoded:
         """int64 [n]."""
-        made = self.declaration
-        micros, known = column.times(made.unit if isinstance(made, AgeFeature) else "us")
+        micros, known = column.times(self.unit)
         now = required_times(column, at) if known.any() else micros
-        return {made.name: np.where(known, gap_codes(now - micros), 0)}
+        return {self.declaration.name: np.where(known, gap_codes(now - micros), 0)}
 
     def state(self) -> State:
         """Nothing."""

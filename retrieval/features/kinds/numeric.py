@@ -5,18 +5,52 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
 from retrieval.features.columns import Column, Floats, Ints
+from retrieval.features.declaration import Declaration, Examples, Side
 from retrieval.features.inputs import Encoded, FeatureInput
 from retrieval.features.kinds.transform import State, codes_input
-from retrieval.features.spec import NumericFeature, Side
 
 CLIP = 10.0
 """Standardised values are held within ± this, so that one absurd number can't swamp a tower."""
 
 _SAMPLE = 1_000_000
+
+
+class NumericFeature(Declaration):
+    """A number: standardised by the training rows' mean and deviation, or cut into buckets at their quantiles."""
+
+    kind: Literal["numeric"] = "numeric"
+    method: Literal["standardise", "quantile"] = Field("standardise", description="How it becomes an input")
+    buckets: int = Field(32, ge=2, le=10_000, description="Number of buckets, for quantile")
+
+    examples: ClassVar[Examples] = (("user", {"name": "age", "method": "quantile", "buckets": 8}),)
+
+    def fit(self, columns: Iterator[Column]) -> Standardised | Quantiles:
+        """One pass: running mean and variance (Chan et al. 1979), or quantiles of a uniform sample."""
+        finite = (numbers[np.isfinite(numbers)] for numbers in (column.numbers() for column in columns))
+        if self.method == "quantile":
+            inner = np.arange(1, self.buckets) / self.buckets
+            sample = _sample(finite)
+            edges = np.unique(np.quantile(sample, inner)) if len(sample) else np.array([])
+            return Quantiles(self, tuple(edges.tolist()))
+        return Standardised(self, *_moments(finite))
+
+    def restore(self, state: State) -> Standardised | Quantiles:
+        """From its numbers."""
+        if self.method == "quantile":
+            edges = tuple(float(edge) for edge in state.facts["edges"])
+            if any(low >= high for low, high in pairwise(edges)):
+                raise ValueError("quantiles are not increasing")
+            return Quantiles(self, edges)
+        mean, deviation = float(state.facts["mean"]), float(state.facts["deviation"])
+        if not (np.isfinite(mean) and np.isfinite(deviation) and deviation > 0):
+            raise ValueError(f"mean {mean}, deviation {deviation}")
+        return Standardised(self, mean, deviation)
 
 
 @dataclass(frozen=True)
@@ -67,34 +101,6 @@ class Quantiles:
     def state(self) -> State:
         """The edges between buckets."""
         return State({"edges": list(self.edges)})
-
-
-class Numeric:
-    """Learns either, as the declaration's `method` says."""
-
-    @classmethod
-    def fit(cls, declaration: NumericFeature, columns: Iterator[Column]) -> Standardised | Quantiles:
-        """One pass: running mean and variance (Chan et al. 1979), or quantiles of a uniform sample."""
-        finite = (numbers[np.isfinite(numbers)] for numbers in (column.numbers() for column in columns))
-        if declaration.method == "quantile":
-            inner = np.arange(1, declaration.buckets) / declaration.buckets
-            sample = _sample(finite)
-            edges = np.unique(np.quantile(sample, inner)) if len(sample) else np.array([])
-            return Quantiles(declaration, tuple(edges.tolist()))
-        return Standardised(declaration, *_moments(finite))
-
-    @classmethod
-    def restore(cls, declaration: NumericFeature, state: State) -> Standardised | Quantiles:
-        """From its numbers."""
-        if declaration.method == "quantile":
-            edges = tuple(float(edge) for edge in state.facts["edges"])
-            if any(low >= high for low, high in pairwise(edges)):
-                raise ValueError("quantiles are not increasing")
-            return Quantiles(declaration, edges)
-        mean, deviation = float(state.facts["mean"]), float(state.facts["deviation"])
-        if not (np.isfinite(mean) and np.isfinite(deviation) and deviation > 0):
-            raise ValueError(f"mean {mean}, deviation {deviation}")
-        return Standardised(declaration, mean, deviation)
 
 
 def _moments(blocks: Iterator[Floats]) -> tuple[float, float]:

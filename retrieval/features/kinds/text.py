@@ -6,14 +6,15 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
 from retrieval.features.columns import Column, Ints
+from retrieval.features.declaration import Declaration, Examples, Side
 from retrieval.features.inputs import Encoded, FeatureInput
 from retrieval.features.kinds.transform import State
-from retrieval.features.spec import Side, TextFeature
 from retrieval.features.vocabulary import stable_hash
 
 MAX_CHARACTERS = 65_536
@@ -33,24 +34,32 @@ def words(text: str, limit: int) -> list[str]:
     return list(found)
 
 
+class TextFeature(Declaration):
+    """Free text as hashed words: NFKC, lower case, cut at what is neither letter nor digit."""
+
+    kind: Literal["text"] = "text"
+    buckets: int = Field(4096, ge=2, le=10_000_000, description="Codes that words are hashed into")
+    max_words: int = Field(16, ge=1, le=1024, description="Distinct words read per row; those after it are left out")
+
+    examples: ClassVar[Examples] = (("item", {"name": "title"}),)
+
+    def fit(self, columns: Iterator[Column]) -> Words:
+        """Nothing to learn, but a wrong type is found before training."""
+        made = Words(self)
+        for column in columns:
+            made.encode(column, None)
+        return made
+
+    def restore(self, state: State) -> Words:  # noqa: ARG002
+        """Nothing was learned."""
+        return Words(self)
+
+
 @dataclass(frozen=True)
 class Words:
     """Codes 1 + hash(word) mod buckets: int64 [n, max_words], padded with 0."""
 
     declaration: TextFeature
-
-    @classmethod
-    def fit(cls, declaration: TextFeature, columns: Iterator[Column]) -> Self:
-        """Nothing to learn, but a wrong type is found before training."""
-        made = cls(declaration)
-        for column in columns:
-            made.encode(column, None)
-        return made
-
-    @classmethod
-    def restore(cls, declaration: TextFeature, state: State) -> Self:  # noqa: ARG003
-        """Nothing was learned."""
-        return cls(declaration)
 
     def inputs(self, side: Side) -> tuple[FeatureInput, ...]:
         """One bag."""

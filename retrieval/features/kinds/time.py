@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
 from retrieval.features.columns import Column, Ints
+from retrieval.features.declaration import Declaration, Examples, Side, TimeUnit
 from retrieval.features.inputs import Encoded, FeatureInput
 from retrieval.features.kinds.transform import State, codes_input, required_times
-from retrieval.features.spec import Side, TimeFeature, TimePart
+
+if TYPE_CHECKING:
+    from retrieval.features.spec import HistorySpec
+
+TimePart = Literal["minute", "hour", "weekday", "hour_of_week", "day", "month", "year"]
 
 _MINUTE = 60_000_000
 _HOUR = 60 * _MINUTE
@@ -39,21 +45,50 @@ PARTS: dict[TimePart, tuple[int, Callable[[Ints], Ints]]] = {
 """Each part's number of values, and the function from local µs to 0 … values − 1; years are held in 1970–2100."""
 
 
+class TimeFeature(Declaration):
+    """Calendar parts of a timestamp column; of the request's own time where no column is given (context only)."""
+
+    kind: Literal["time"] = "time"
+    parts: tuple[TimePart, ...] = Field(("hour", "weekday"), min_length=1, description="Parts, one input each")
+    unit: TimeUnit = Field("us", description="Unit of integer timestamps in the column")
+    utc_offset_minutes: int = Field(0, ge=-840, le=840, description="Local time minus UTC")
+
+    examples: ClassVar[Examples] = (("context", {"name": "now", "parts": ["hour", "weekday"]}),)
+
+    @property
+    def source(self) -> str | None:
+        """The column, None for the request's own time."""
+        return self.column
+
+    @property
+    def stored(self) -> bool:
+        """The request's own time is not."""
+        return self.column is not None
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """One input per part, named `<feature>_<part>`."""
+        return tuple(f"{self.name}_{part}" for part in self.parts)
+
+    def check(self, side: Side, history: HistorySpec) -> None:  # noqa: ARG002
+        """Only a request has a time of its own."""
+        if self.column is None and side != "context":
+            raise ValueError("kind 'time' needs a column here; only context has the request's own time")
+
+    def fit(self, columns: Iterator[Column]) -> TimeParts:  # noqa: ARG002
+        """Nothing to learn."""
+        return TimeParts(self)
+
+    def restore(self, state: State) -> TimeParts:  # noqa: ARG002
+        """Nothing was learned."""
+        return TimeParts(self)
+
+
 @dataclass(frozen=True)
 class TimeParts:
     """Codes 1 + part, 0 = missing; one input per part."""
 
     declaration: TimeFeature
-
-    @classmethod
-    def fit(cls, declaration: TimeFeature, columns: Iterator[Column]) -> Self:  # noqa: ARG003  # nothing to learn
-        """Nothing to learn."""
-        return cls(declaration)
-
-    @classmethod
-    def restore(cls, declaration: TimeFeature, state: State) -> Self:  # noqa: ARG003
-        """Nothing was learned."""
-        return cls(declaration)
 
     def inputs(self, side: Side) -> tuple[FeatureInput, ...]:
         """One input of codes per part, named `<feature>_<part>`."""

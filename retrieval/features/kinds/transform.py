@@ -1,14 +1,13 @@
-"""What every kind of feature provides: learn from training columns, encode, and be written down as plain data."""
+"""What every fitted feature provides: it encodes, and is written down as plain data."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from retrieval.features.columns import Column, Ints
+from retrieval.features.declaration import Declaration, Side
 from retrieval.features.inputs import Encoded, FeatureInput
-from retrieval.features.spec import AnyFeature, Side
 from retrieval.features.vocabulary import Vocabulary
 
 
@@ -24,7 +23,7 @@ class Transform(Protocol):
     """A fitted feature. Immutable and safe to share between threads."""
 
     @property
-    def declaration(self) -> AnyFeature:
+    def declaration(self) -> Declaration:
         """The declaration it was made from."""
 
     def inputs(self, side: Side) -> tuple[FeatureInput, ...]:
@@ -40,17 +39,7 @@ class Transform(Protocol):
         """What it learned."""
 
 
-class Kind(Protocol):
-    """The class of one kind's transforms."""
-
-    def fit(self, declaration: Any, columns: Iterator[Column]) -> Transform:
-        """Learn from the training rows, given in blocks."""
-
-    def restore(self, declaration: Any, state: State) -> Transform:
-        """Make the transform that `state` was taken from. Raises KeyError, TypeError or ValueError on a wrong state."""
-
-
-def codes_input(declaration: AnyFeature, side: Side, cardinality: int, name: str | None = None) -> FeatureInput:
+def codes_input(declaration: Declaration, side: Side, cardinality: int, name: str | None = None) -> FeatureInput:
     """An input of form `codes`."""
     return FeatureInput(name or declaration.name, side, "codes", cardinality, 1, declaration.dim)
 

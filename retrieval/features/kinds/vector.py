@@ -4,18 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from pydantic import Field
 
 from retrieval.features.columns import Bools, Column, Ints
+from retrieval.features.declaration import Declaration, Examples, Side
 from retrieval.features.inputs import Encoded, FeatureInput
 from retrieval.features.kinds.transform import State
-from retrieval.features.spec import Side, VectorFeature
 
 _Rows = npt.NDArray[np.float64]
+
+
+class VectorFeature(Declaration):
+    """A dense vector that another model made, e.g. a content embedding."""
+
+    kind: Literal["vector"] = "vector"
+    size: int = Field(ge=1, le=65_536, description="Number of components")
+    normalise: bool = Field(False, description="Scale each vector to length 1")
+
+    examples: ClassVar[Examples] = (("item", {"name": "content", "column": "content_embedding", "size": 128}),)
+
+    def fit(self, columns: Iterator[Column]) -> Vector:
+        """Nothing to learn, but a wrong size is found before training."""
+        made = Vector(self)
+        for column in columns:
+            made.encode(column, None)
+        return made
+
+    def restore(self, state: State) -> Vector:  # noqa: ARG002
+        """Nothing was learned."""
+        return Vector(self)
 
 
 @dataclass(frozen=True)
@@ -23,19 +45,6 @@ class Vector:
     """The vector itself, zeros where it is missing or holds a NaN: float32 [n, size]."""
 
     declaration: VectorFeature
-
-    @classmethod
-    def fit(cls, declaration: VectorFeature, columns: Iterator[Column]) -> Self:
-        """Nothing to learn, but a wrong size is found before training."""
-        made = cls(declaration)
-        for column in columns:
-            made.encode(column, None)
-        return made
-
-    @classmethod
-    def restore(cls, declaration: VectorFeature, state: State) -> Self:  # noqa: ARG003
-        """Nothing was learned."""
-        return cls(declaration)
 
     def inputs(self, side: Side) -> tuple[FeatureInput, ...]:
         """One input of `size` values."""

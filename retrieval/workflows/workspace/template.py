@@ -15,7 +15,8 @@ from pydantic_core import PydanticUndefined
 
 from retrieval.config import FILE_NAME, Section
 from retrieval.errors import ConflictError
-from retrieval.features.spec import SIDES, AnyFeature
+from retrieval.features.declaration import SIDES
+from retrieval.features.kinds import KINDS, declaration_class
 from retrieval.strategies import Strategies
 from retrieval.workflows.workspace.settings import Settings
 
@@ -24,22 +25,6 @@ _HEAD = """\
 Settings of this workspace. Every key is listed with its default; take the # away to change one.
 `RETRIEVAL_TRAINING__EPOCHS=3` in the environment or `--set training.epochs=3` on a command go before this file.
 """
-
-# One example of each kind of feature: the side, and what has to be said beside the kind.
-_EXAMPLES: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
-    ("user", "categorical", {"name": "country"}),
-    ("user", "numeric", {"name": "age", "method": "quantile", "buckets": 8}),
-    ("user", "age", {"name": "account_age", "column": "created_at"}),
-    ("item", "id", {"name": "creator", "column": "creator_id", "min_count": 5}),
-    ("item", "multi_categorical", {"name": "genres", "separator": "|"}),
-    ("item", "text", {"name": "title"}),
-    ("item", "vector", {"name": "content", "column": "content_embedding", "size": 128}),
-    ("item", "activity", {"name": "last_hour", "hours": 1.0}),
-    ("item", "first_seen", {"name": "seen_for"}),
-    ("context", "categorical", {"name": "device"}),
-    ("context", "time", {"name": "now", "parts": ["hour", "weekday"]}),
-    ("context", "since_last", {"name": "pause"}),
-)
 
 
 def write_template(folder: Path, model: str | None = None, recipe: Mapping[str, Any] | None = None) -> Path:
@@ -89,10 +74,12 @@ def _features(given: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _feature_examples() -> Iterator[str]:
-    kinds = {kind.model_fields["kind"].default: kind for kind in _union_members(AnyFeature)}
+    kinds = {kind: declaration_class(kind) for kind in KINDS.named}
+    examples = [(side, kind, values) for kind, one in kinds.items() for side, values in one.examples]
+    examples.sort(key=lambda example: SIDES.index(example[0]))
     yield from _comment("Features, one table each, in any number; by kind, for example:")
     shown: set[str] = {"name", "kind", "column"}
-    for side, kind, values in _EXAMPLES:
+    for side, kind, values in examples:
         yield ""
         yield from _comment(_purpose(kinds[kind]))
         yield f"#[[features.{side}]]"
@@ -105,11 +92,6 @@ def _feature_examples() -> Iterator[str]:
             # what all kinds have is explained once, what one kind has once for that kind
             shown.add(name if name == "dim" else f"{kind}.{name}")
     yield ""
-
-
-def _union_members(annotated: Any) -> tuple[type[Section], ...]:
-    members: tuple[type[Section], ...] = get_args(get_args(annotated)[0])
-    return members
 
 
 def _is_section(field: FieldInfo) -> bool:

@@ -9,17 +9,15 @@ from pydantic import ValidationError
 
 from retrieval.errors import ArtifactError, DataError, RequestError
 from retrieval.features import LAST_EVENT, Features, FeatureSpec, HistorySpec, fit_features
-from retrieval.features.spec import (
-    AgeFeature,
-    CategoricalFeature,
-    IdFeature,
-    MultiCategoricalFeature,
-    NumericFeature,
-    SinceLastFeature,
-    TextFeature,
-    TimeFeature,
-    VectorFeature,
-)
+from retrieval.features.kinds.age import AgeFeature
+from retrieval.features.kinds.categorical import CategoricalFeature
+from retrieval.features.kinds.id import IdFeature
+from retrieval.features.kinds.multi_categorical import MultiCategoricalFeature
+from retrieval.features.kinds.numeric import NumericFeature
+from retrieval.features.kinds.since_last import SinceLastFeature
+from retrieval.features.kinds.text import TextFeature
+from retrieval.features.kinds.time import TimeFeature
+from retrieval.features.kinds.vector import VectorFeature
 
 DAY = 86_400_000_000
 

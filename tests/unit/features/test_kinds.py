@@ -13,18 +13,15 @@ from hypothesis import strategies as st
 
 from retrieval.errors import RequestError
 from retrieval.features.columns import Column
-from retrieval.features.kinds import KINDS
-from retrieval.features.spec import (
-    AgeFeature,
-    AnyFeature,
-    CategoricalFeature,
-    MultiCategoricalFeature,
-    NumericFeature,
-    SinceLastFeature,
-    TextFeature,
-    TimeFeature,
-    VectorFeature,
-)
+from retrieval.features.declaration import Declaration
+from retrieval.features.kinds.age import AgeFeature
+from retrieval.features.kinds.categorical import CategoricalFeature
+from retrieval.features.kinds.multi_categorical import MultiCategoricalFeature
+from retrieval.features.kinds.numeric import NumericFeature
+from retrieval.features.kinds.since_last import SinceLastFeature
+from retrieval.features.kinds.text import TextFeature
+from retrieval.features.kinds.time import TimeFeature
+from retrieval.features.kinds.vector import VectorFeature
 
 TEXT = st.text(alphabet=st.characters(exclude_categories=("Cs",)), max_size=12)
 WORDS = st.one_of(st.none(), st.sampled_from(["a", "b", "c"]), TEXT)
@@ -32,7 +29,7 @@ FLOATS = st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True))
 MICROS = st.one_of(st.none(), st.integers(-(10**16), 10**17))
 VECTORS = st.one_of(st.none(), st.lists(st.floats(allow_nan=True), min_size=2, max_size=2))
 
-CASES: dict[str, tuple[AnyFeature, Any, st.SearchStrategy[Any]]] = {
+CASES: dict[str, tuple[Declaration, Any, st.SearchStrategy[Any]]] = {
     "categorical": (CategoricalFeature(name="f", oov_buckets=3), pa.string(), WORDS),
     "integers": (CategoricalFeature(name="f", oov_buckets=3), pa.int64(), st.one_of(st.none(), st.integers(-5, 5))),
     "multi": (
@@ -60,8 +57,8 @@ CASES: dict[str, tuple[AnyFeature, Any, st.SearchStrategy[Any]]] = {
 }
 
 
-def fitted(declaration: AnyFeature, values: pa.Array | list[Any]) -> Any:
-    return KINDS[declaration.kind].fit(declaration, iter([Column.of("f", values, len(values))]))
+def fitted(declaration: Declaration, values: pa.Array | list[Any]) -> Any:
+    return declaration.fit(iter([Column.of("f", values, len(values))]))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -153,7 +150,7 @@ def test_standardised_values() -> None:
 def test_moments_do_not_depend_on_blocks() -> None:
     values = np.random.default_rng(0).normal(1e6, 3.0, 1000)
     blocks = [Column.of("f", pa.array(part), len(part)) for part in np.array_split(values, 7)]
-    made = KINDS["numeric"].fit(NumericFeature(name="f"), iter(blocks))
+    made = NumericFeature(name="f").fit(iter(blocks))
     np.testing.assert_allclose([made.mean, made.deviation], [values.mean(), values.std()], rtol=1e-9)
 
 

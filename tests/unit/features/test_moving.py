@@ -12,9 +12,10 @@ from pydantic import ValidationError
 from retrieval.data import Activity
 from retrieval.features import Features, FeatureSpec, has_moving, moving_columns
 from retrieval.features.columns import Column
-from retrieval.features.kinds import KINDS, Transform
-from retrieval.features.kinds.activity import CARDINALITY, ActivityShare
-from retrieval.features.spec import ActivityFeature, FirstSeenFeature
+from retrieval.features.kinds.activity import CARDINALITY, ActivityFeature, ActivityShare
+from retrieval.features.kinds.categorical import Category
+from retrieval.features.kinds.first_seen import FirstSeenFeature
+from retrieval.features.kinds.transform import Transform
 from retrieval.features.vocabulary import Counter, Vocabulary
 
 HOUR = 3_600_000_000
@@ -85,5 +86,5 @@ def _vocabulary() -> Vocabulary:
 
 
 def _fitted() -> tuple[Transform, ...]:
-    made = [KINDS["id"](SPEC.declared("item")[0], _vocabulary())]
-    return tuple(made) + tuple(KINDS[one.kind].fit(one, iter(())) for one in SPEC.item)
+    made = [Category(SPEC.declared("item")[0], _vocabulary())]
+    return tuple(made) + tuple(one.fit(iter(())) for one in SPEC.item)

@@ -4,17 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
 
 from retrieval.features.columns import Column, Ints, distinct
+from retrieval.features.declaration import Declaration, Examples, Side
 from retrieval.features.inputs import Encoded, FeatureInput
-from retrieval.features.kinds.category import count_keys, learned, look_up, required_vocabulary
+from retrieval.features.kinds.categorical import count_keys, learned, look_up, required_vocabulary
 from retrieval.features.kinds.transform import State
-from retrieval.features.spec import MultiCategoricalFeature, Side
 from retrieval.features.vocabulary import Counter, Vocabulary
+
+
+class MultiCategoricalFeature(Declaration):
+    """Several categories at once: a list column, or text cut at `separator`."""
+
+    kind: Literal["multi_categorical"] = "multi_categorical"
+    max_values: int = Field(8, ge=1, le=1024, description="Values read per row; those after it are left out")
+    separator: str | None = Field(None, min_length=1, description="Cuts text into values, e.g. '|'; none for lists")
+    min_count: int = Field(1, ge=1, description="Values seen less often in training count as unknown")
+    max_size: int | None = Field(None, ge=1, description="Keep at most this many, the most frequent first")
+    oov_buckets: int = Field(1, ge=1, le=1_000_000, description="Codes that unknown values are hashed into")
+
+    examples: ClassVar[Examples] = (("item", {"name": "genres", "separator": "|"}),)
+
+    def fit(self, columns: Iterator[Column]) -> Bag:
+        """Count the values of all rows, and keep the frequent ones."""
+        counter = Counter()
+        for column in columns:
+            values, positions, _ = _flat(column, self.separator)
+            counter.add(count_keys(column, values, positions))
+        return Bag(self, learned(counter, self))
+
+    def restore(self, state: State) -> Bag:
+        """From its vocabulary."""
+        return Bag(self, required_vocabulary(state))
 
 
 @dataclass(frozen=True)
@@ -23,20 +49,6 @@ class Bag:
 
     declaration: MultiCategoricalFeature
     vocabulary: Vocabulary
-
-    @classmethod
-    def fit(cls, declaration: MultiCategoricalFeature, columns: Iterator[Column]) -> Self:
-        """Count the values of all rows, and keep the frequent ones."""
-        counter = Counter()
-        for column in columns:
-            values, positions, _ = _flat(column, declaration.separator)
-            counter.add(count_keys(column, values, positions))
-        return cls(declaration, learned(counter, declaration))
-
-    @classmethod
-    def restore(cls, declaration: MultiCategoricalFeature, state: State) -> Self:
-        """From its vocabulary."""
-        return cls(declaration, required_vocabulary(state))
 
     def inputs(self, side: Side) -> tuple[FeatureInput, ...]:
         """One bag."""

@@ -1,41 +1,51 @@
-"""Kinds `id` and `categorical`: one code out of a vocabulary."""
+"""Kind `categorical`, and what it shares with `id`: one code out of a vocabulary."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
 from retrieval.features.columns import Column, Ints
+from retrieval.features.declaration import Declaration, Examples, Side
 from retrieval.features.inputs import Encoded, FeatureInput
 from retrieval.features.kinds.transform import State, codes_input
-from retrieval.features.spec import CategoricalFeature, IdFeature, Side
 from retrieval.features.vocabulary import Counter, Vocabulary, text_key
 
 _EXPECTED = "text, a number or a boolean"
+
+
+class CategoricalFeature(Declaration):
+    """One category out of few: text, integer or boolean."""
+
+    kind: Literal["categorical"] = "categorical"
+    min_count: int = Field(1, ge=1, description="Categories seen less often in training count as unknown")
+    max_size: int | None = Field(None, ge=1, description="Keep at most this many, the most frequent first")
+    oov_buckets: int = Field(1, ge=1, le=1_000_000, description="Codes that unknown categories are hashed into")
+
+    examples: ClassVar[Examples] = (
+        ("user", {"name": "country"}),
+        ("context", {"name": "device"}),
+    )
+
+    def fit(self, columns: Iterator[Column]) -> Category:
+        """Count the values, and keep the frequent ones."""
+        return Category(self, fit_vocabulary(self, columns))
+
+    def restore(self, state: State) -> Category:
+        """From its vocabulary."""
+        return Category(self, required_vocabulary(state))
 
 
 @dataclass(frozen=True)
 class Category:
     """Codes of single values."""
 
-    declaration: IdFeature | CategoricalFeature
+    declaration: Declaration
     vocabulary: Vocabulary
-
-    @classmethod
-    def fit(cls, declaration: IdFeature | CategoricalFeature, columns: Iterator[Column]) -> Self:
-        """Count the values, and keep the frequent ones."""
-        counter = Counter()
-        for column in columns:
-            counter.add(count_keys(column, *column.uniques()))
-        return cls(declaration, learned(counter, declaration))
-
-    @classmethod
-    def restore(cls, declaration: IdFeature | CategoricalFeature, state: State) -> Self:
-        """From its vocabulary."""
-        return cls(declaration, required_vocabulary(state))
 
     def inputs(self, side: Side) -> tuple[FeatureInput, ...]:
         """One input of codes."""
@@ -74,6 +84,14 @@ def count_keys(column: Column, values: object, positions: Ints | None) -> dict[s
         if key is not None and count:
             counts[key] = counts.get(key, 0) + count
     return counts
+
+
+def fit_vocabulary(declaration: Declaration, columns: Iterator[Column]) -> Vocabulary:
+    """The vocabulary of single values."""
+    counter = Counter()
+    for column in columns:
+        counter.add(count_keys(column, *column.uniques()))
+    return learned(counter, declaration)
 
 
 def learned(counter: Counter, declaration: object) -> Vocabulary:
