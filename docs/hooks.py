@@ -11,6 +11,7 @@ from mkdocs.structure.files import File, Files
 from generate.command import command_page
 from generate.errors import errors_page
 from generate.settings import settings_page
+from generate.strategies import strategies_page
 from generate.wire import wire_page
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -27,7 +28,14 @@ def settings() -> str:
     """The page of `retrieval.toml`."""
     from retrieval.workflows.workspace import Settings
 
-    return settings_page(Settings.model_json_schema())
+    schema = Settings.model_json_schema()
+    features = [each for each in schema["$defs"].values() if each["title"].endswith("Feature")]
+    return settings_page(schema, {each["properties"]["kind"]["const"]: each for each in features})
+
+
+def strategies() -> str:
+    """The page of encoders, losses and whatever else is chosen by name."""
+    return strategies_page(_ROOT / "retrieval")
 
 
 def command() -> str:
@@ -53,6 +61,7 @@ def errors() -> str:
 
 PAGES: dict[str, Callable[[], str]] = {
     "reference/settings.md": settings,
+    "reference/strategies.md": strategies,
     "reference/command.md": command,
     "reference/wire.md": wire,
     "reference/errors.md": errors,

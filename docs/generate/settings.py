@@ -21,7 +21,7 @@ impossible combination ends it with an error that names file, line, key and what
 """
 
 FEATURES = """\
-## Features
+## Kinds of features { #kinds }
 
 A feature is a table under `[[features.user]]`, `[[features.item]]` or `[[features.context]]`, in any number, with one
 of these kinds. Each is declared once, for training, indexing and serving.
@@ -31,50 +31,52 @@ _BOUNDS = (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("
 _TYPES = {"integer": "integer", "number": "number", "string": "text", "boolean": "true or false", "object": "table"}
 
 
-def settings_page(schema: Schema) -> str:
-    """The page for the JSON schema of the class that describes a whole retrieval.toml."""
+def settings_page(schema: Schema, kinds: Mapping[str, Schema]) -> str:
+    """The page for the JSON schema of a whole retrieval.toml, and those of the kinds of features by name."""
     definitions: Mapping[str, Schema] = schema.get("$defs", {})
     lines = [HEAD]
     for name, field in schema["properties"].items():
         lines += _section((name,), _resolved(field, definitions), definitions)
+        if name == "features":
+            lines += _kinds(kinds)
     return "\n".join(lines) + "\n"
 
 
-def _section(path: tuple[str, ...], section: Schema, definitions: Mapping[str, Schema]) -> Iterator[str]:
+def _section(
+    path: tuple[str, ...], section: Schema, definitions: Mapping[str, Schema], *, many: bool = False
+) -> Iterator[str]:
     name = ".".join(path)
-    yield f"{'#' * (len(path) + 1)} `[{name}]` {{ #{name.replace('.', '-')} }}"
+    shown = f"[[{name}]]" if many else f"[{name}]"
+    yield f"{'#' * (len(path) + 1)} `{shown}` {{ #{name.replace('.', '-')} }}"
     yield ""
     yield _purpose(section)
     yield ""
     fields = {key: _resolved(field, definitions) for key, field in section["properties"].items()}
+    tables = {key: _resolved(field.get("items", {}), definitions) for key, field in fields.items()}
     nested = {key for key, field in fields.items() if "properties" in field}
-    features = {key for key in fields if path == ("features",) and key not in nested}
-    plain = {key: field for key, field in fields.items() if key not in nested | features}
+    lists = {key for key, table in tables.items() if "properties" in table and path != ("features",)}
+    plain = {
+        key: field for key, field in fields.items() if key not in nested and (path != ("features",) or key == "history")
+    }
     if plain:
         yield from _table(plain)
         yield ""
     for key, field in fields.items():
         if key in nested:
             yield from _section((*path, key), field, definitions)
-    if features:
-        yield from _kinds(definitions)
+        elif key in lists:
+            yield from _section((*path, key), tables[key], definitions, many=True)
 
 
-def _kinds(definitions: Mapping[str, Schema]) -> Iterator[str]:
+def _kinds(kinds: Mapping[str, Schema]) -> Iterator[str]:
     yield FEATURES
-    kinds = {_kind(each): each for each in definitions.values() if _kind(each)}
-    for kind in sorted(kinds):
+    for kind, schema in sorted(kinds.items()):
         yield f"### `kind = {json.dumps(kind)}` {{ #feature-{kind} }}"
         yield ""
-        yield _purpose(kinds[kind])
+        yield _purpose(schema)
         yield ""
-        yield from _table({key: field for key, field in kinds[kind]["properties"].items() if key != "kind"})
+        yield from _table({key: field for key, field in schema["properties"].items() if key != "kind"})
         yield ""
-
-
-def _kind(definition: Schema) -> str:
-    kind = definition.get("properties", {}).get("kind", {})
-    return str(kind.get("const", "")) if definition.get("title", "").endswith("Feature") else ""
 
 
 def _table(fields: Mapping[str, Schema]) -> list[str]:
@@ -90,7 +92,8 @@ def _allowed(field: Schema) -> str:
     if options:
         return " or ".join(dict.fromkeys(map(_allowed, options)))
     if field.get("type") == "array":
-        return f"list of {_allowed(field.get('items', {}))}"
+        items = field.get("items", {})
+        return "list of tables" if "$ref" in items else f"list of {_allowed(items)}"
     bounds = [f"{sign} {field[key]}" for key, sign in _BOUNDS if key in field]
     return ", ".join([_TYPES.get(str(field.get("type")), "any"), *bounds])
 

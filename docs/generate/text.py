@@ -28,7 +28,7 @@ def sentence(text: str) -> str:
     if not text:
         return ""
     first = text.partition(" ")[0]
-    start = text[0].upper() + text[1:] if first.rstrip(",").isalpha() else text
+    start = text[0].upper() + text[1:] if first.rstrip(",").isalpha() and first.islower() else text
     return start + ("" if text[-1] in ".!?…" else ".")
 
 

@@ -13,6 +13,7 @@ import pytest
 import typer
 
 from generate.command import leaves
+from generate.strategies import lists
 from retrieval.cli.main import build_app
 from retrieval.errors import RetrievalError
 from retrieval.workflows.workspace import Settings
@@ -65,6 +66,15 @@ def test_every_command_and_option_is_in_the_reference(site: Path) -> None:
         shown = [option for each in command.params if not getattr(each, "hidden", False) for option in each.opts]
         missing = [option for option in shown if "-" in option and f"<code>{option}</code>" not in text]
         assert not missing, f"{name}: {missing}"
+
+
+def test_every_strategy_is_in_the_reference(site: Path) -> None:
+    text = (site / "reference" / "strategies.html").read_text(encoding="utf-8")
+    found = dict(lists(ROOT / "retrieval"))
+    assert len(found) >= 4
+    for strategies in found.values():
+        assert f"<code>{strategies.setting}</code>" in text
+        assert all(f"<code>{name}</code>" in text for name in strategies.named)
 
 
 def test_every_message_and_field_is_in_the_reference(site: Path) -> None:
