@@ -4,6 +4,9 @@ On CPUs, training uses a kernel written for histories: a block of queries at a t
 large products over the whole batch. So half of the square is never made, and what is made stays in the caches. torch's
 own CPU kernel multiplies tile by tile, too small for the bf16 units: 3 to 20 × slower there at 20 … 200 events.
 
+On GPUs, training writes the scores out. torch's fused kernels add up the gradient of the queries in no fixed order, so
+that the same seed would not give the same weights; only histories that are too long for all their scores go there.
+
 B batch, H heads, L history length, C width of a head, J entries of a bias table.
 """
 
@@ -41,17 +44,18 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor, bias: Bias | None = None, 
     softmax(q kᵀ / √C + bias) v, or pointwise silu(q kᵀ / √C + bias) v / n with n the positions seen (Zhai et al. 2024,
     eq. 3, whose n is the longest history's: the norm after it makes them equal).
     """
-    if q.device.type == "cpu" and q.requires_grad and q.shape[2] <= _LONGEST:
+    trained = q.requires_grad and q.shape[2] <= _LONGEST
+    if trained and _on_cpu(q):
         table, index = (None, None) if bias is None else (bias.table, bias.index)
         mixed: Tensor = _CausalAttention.apply(q, k, v, table, index, pointwise)  # type: ignore[no-untyped-call]
         return mixed
-    if bias is None and not pointwise:
+    if bias is None and not pointwise and not trained:
         return scaled_dot_product_attention(q, k, v, is_causal=True)
     added = (
         _later(q.shape[2], q.shape[2], q) if bias is None else embedding(bias.index, bias.table.t()).permute(0, 3, 1, 2)
     )
     scores: Tensor = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2) + added
-    shares = silu(scores) / _seen(q)[:, None] if pointwise else scores.softmax(-1)
+    shares = silu(scores) / _seen(scores)[:, None] if pointwise else scores.softmax(-1)
     return shares @ v
 
 
@@ -64,8 +68,12 @@ def last_attention(
         scores = scores + embedding(bias.index, bias.table.t()).transpose(1, 2)[:, :, None]
     padding = torch.arange(k.shape[2], device=q.device) >= lengths[:, None]
     scores = scores.masked_fill(padding[:, None, None], _FAR)
-    shares = silu(scores) / lengths[:, None, None, None].to(v.dtype) if pointwise else scores.softmax(-1)
+    shares = silu(scores) / lengths[:, None, None, None].to(scores.dtype) if pointwise else scores.softmax(-1)
     return shares @ v
+
+
+def _on_cpu(tensor: Tensor) -> bool:
+    return tensor.device.type == "cpu"
 
 
 def _seen(like: Tensor) -> Tensor:

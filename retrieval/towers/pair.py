@@ -49,7 +49,7 @@ class TowerPair(nn.Module):
 def build_pair(config: TowerConfig, features: Features, seed: int) -> TowerPair:
     """Freshly initialised towers; the same seed gives the same weights. Leaves torch's own generator as it was."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # the CPU's only: torch.manual_seed would seed GPUs, too
         return TowerPair(config, features)
 
 

@@ -147,7 +147,8 @@ class Objective:
         if users.dim() == 2:
             return (users * own).sum(-1)
         best, nearest = (users * own[:, None]).sum(-1).max(1)
-        counts = nearest.bincount(minlength=users.shape[1])
+        # not bincount, which would wait for a GPU
+        counts = (nearest[:, None] == torch.arange(users.shape[1], device=nearest.device)).sum(0)
         self._nearest = counts if self._nearest is None else self._nearest + counts
         return best
 

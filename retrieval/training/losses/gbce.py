@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from retrieval.training.losses.comparison import Comparison
-from retrieval.training.losses.scores import add_gradients, rows_at_once, scores
+from retrieval.training.losses.scores import add_gradients, leave_out, rows_at_once, scores
 
 _CHUNK_ELEMENTS = 1 << 20
 
@@ -55,8 +55,7 @@ class _Negatives(torch.autograd.Function):
             chunk = slice(start, start + rows)
             logits, nearest = scores(users[chunk], across)  # [c, K]
             logits += offset
-            hit = (hits[chunk] >= 0).nonzero()[:, 0]
-            logits[hit, hits[chunk][hit]] = -torch.inf
+            leave_out(logits, hits[chunk])
             total += ((softplus(logits) @ rates) * scale[chunk]).sum(dtype=torch.float64)
             shares = torch.sigmoid_(logits).mul_(rates).mul_(scale[chunk, None])
             add_gradients(shares, nearest, users[chunk], negatives, grad_users[chunk], grad_negatives)

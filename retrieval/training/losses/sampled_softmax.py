@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from retrieval.training.losses.comparison import Comparison
-from retrieval.training.losses.scores import add_gradients, rows_at_once, scores
+from retrieval.training.losses.scores import add_gradients, leave_out, rows_at_once, scores
 
 _CHUNK_ELEMENTS = 1 << 20
 
@@ -51,7 +51,7 @@ class _SampledSoftmax(torch.autograd.Function):
             chunk = slice(start, start + rows)
             logits, nearest = scores(users[chunk], across, bias)  # [c, K + 1]
             logits[:, K] = positives[chunk]
-            _mask(logits, hits[chunk])
+            leave_out(logits, hits[chunk])
             largest = logits.amax(1)
             shares = torch.softmax(logits, 1)
             # log Σ exp from the largest share, which is at least 1 / (K + 1): nothing can underflow
@@ -67,8 +67,3 @@ class _SampledSoftmax(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         users, negatives, positives = ctx.saved_tensors
         return users * gradients[0], negatives * gradients[0], None, positives * gradients[0], None, None
-
-
-def _mask(logits: Tensor, hits: Tensor) -> None:
-    rows = (hits >= 0).nonzero()[:, 0]
-    logits[rows, hits[rows]] = -torch.inf

@@ -12,6 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+_GPU_CHUNKS = 64  # chunks of the CPU in one of a GPU: 2²⁶ scores, a quarter of a gigabyte
+
 
 def scores(users: Tensor, across: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
     """users [c, D] or [c, E, D], across [D, K], bias [K] -> logits [c, K]; of several vectors the largest.
@@ -37,6 +39,16 @@ def add_gradients(  # noqa: PLR0917 - what `scores` made, then what goes back
     grad_columns.addmm_(shares.t(), users.reshape(-1, D))
 
 
+def leave_out(logits: Tensor, hits: Tensor) -> None:
+    """Set logits [c, K] to -∞ in the columns `hits`, int64 [c]; -1: in none. Without waiting for a GPU."""
+    if not logits.shape[1]:
+        return
+    columns = hits.clamp(min=0)[:, None]
+    logits.scatter_(1, columns, torch.where(hits[:, None] >= 0, -torch.inf, logits.gather(1, columns)))
+
+
 def rows_at_once(users: Tensor, candidates: int, elements: int) -> int:
-    """How many users make about so many scores."""
+    """How many users make about so many scores, which the caches of a CPU hold; more on a GPU, to keep it busy."""
+    if users.device.type != "cpu":
+        elements *= _GPU_CHUNKS
     return max(1, elements // max(candidates * (users.shape[1] if users.dim() == 3 else 1), 1))
