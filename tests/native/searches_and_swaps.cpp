@@ -50,7 +50,7 @@ std::shared_ptr<Opened> opened(size_t which, const std::string& path, const Smal
 }  // namespace
 
 int main(int argc, char** argv) {
-  const int swaps = argc > 1 ? std::atoi(argv[1]) : 30;
+  const int swaps = argc > 1 ? static_cast<int>(std::strtol(argv[1], nullptr, 10)) : 30;
   const std::string folder = folder_of("searches_and_swaps_");
   std::vector<SmallIndex> indexes;
   for (const bool leafy : {true, false}) indexes.emplace_back(600, 24, 6, leafy, leafy ? 1 : 2);
@@ -80,6 +80,7 @@ int main(int argc, char** argv) {
   std::atomic<bool> done{false};
   std::atomic<uint64_t> asked{0}, wrong{0};
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (unsigned t = 0; t < 4; t++) {
     threads.emplace_back([&, t] {
       while (!done) {

@@ -54,6 +54,7 @@ void LeafNeighbours::find(const float* vector, uint32_t self, std::vector<Scored
 double LeafNeighbours::recall(const float* vectors, unsigned threads) {
   const uint32_t count = view_.level[0].count;
   std::vector<Ask> asks;
+  asks.reserve(kTriedRows);
   for (uint32_t i = 0; i < kTriedRows; i++) {
     asks.push_back(ask_for(vectors + size_t{view_.dim} * (random_bits(settings_.seed, i) % count)));
   }

@@ -35,7 +35,8 @@ void LevelBuilder::link_all(const Progress& progress, LeafNeighbours* leaves) {
     LeafNeighbours* const finder = highest == at_ && at_ < top ? leaves : nullptr;
     // The very first is there for the others to find
     for (size_t start = linked == 0 ? 1 : 0; start < nodes.size();) {
-      const double most = std::max(1.0, std::min((linked + start) * kBatchShare, count_ * kLargestBatch));
+      const double most =
+          std::max(1.0, std::min(static_cast<double>(linked + start) * kBatchShare, count_ * kLargestBatch));
       const size_t n = std::min(nodes.size() - start, finder != nullptr ? kNearBatch : static_cast<size_t>(most));
       // In the order of the rows: those near each other meet the same others, while these are in the cache
       const auto batch = nodes.begin() + static_cast<std::ptrdiff_t>(start);

@@ -57,7 +57,7 @@ void put_list(uint8_t* out, const Level& level, const std::vector<uint32_t>& row
 }  // namespace
 
 void write_hnsw(const std::string& path, const GraphView& graph, uint32_t m, const float* vectors, uint32_t effort) {
-  const size_t list0 = 4 + 4 * 2 * size_t{m}, list = 4 + 4 * size_t{m}, vector = sizeof(float) * graph.dim;
+  const size_t list0 = 4 + 8 * size_t{m}, list = 4 + 4 * size_t{m}, vector = sizeof(float) * graph.dim;
   const uint32_t count = graph.levels > 0 ? graph.level[0].count : 0;
   std::vector<std::vector<uint32_t>> rows(std::max(1u, graph.levels));
   for (uint32_t l = 1; l < graph.levels; l++) {
@@ -74,7 +74,7 @@ void write_hnsw(const std::string& path, const GraphView& graph, uint32_t m, con
   header.max_level = static_cast<int32_t>(graph.levels) - 1;
   header.entry = graph.levels == 0 ? kNone : graph.levels == 1 ? graph.entry : rows.back()[graph.entry];
   header.max_m = header.m = m;
-  header.max_m0 = 2 * m;
+  header.max_m0 = 2 * header.m;
   header.mult = 1.0 / std::log(static_cast<double>(m));
   header.effort = std::max(effort, m);
   NewFile file(path);

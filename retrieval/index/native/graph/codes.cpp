@@ -59,7 +59,7 @@ void into_blocks(const uint8_t* codes, uint32_t count, uint32_t stride, uint8_t*
   std::fill_n(blocks, block_bytes(count, stride), uint8_t{0});
   for (uint32_t row = 0; row < count; row++) {
     const uint8_t* const from = codes + size_t{stride} * row;
-    uint8_t* const to = blocks + size_t{stride} * (row - row % kBlockRows) + 4 * (row % kBlockRows);
+    uint8_t* const to = blocks + size_t{stride} * (row - row % kBlockRows) + size_t{4} * (row % kBlockRows);
     for (uint32_t d = 0; d < stride; d += 4) std::copy_n(from + d, 4, to + size_t{kBlockRows} * d);
   }
 }

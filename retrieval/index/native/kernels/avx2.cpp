@@ -2,7 +2,6 @@
 #include <immintrin.h>
 
 #include "kernels/kernels.h"
-#include "runtime/clock.h"
 
 namespace retrieval {
 namespace {
@@ -38,21 +37,21 @@ struct Isa {
       __builtin_memcpy(&part, query + d, sizeof part);
       const __m256i four = _mm256_cvtepi8_epi16(_mm_set1_epi32(part));
       for (uint32_t x = 0; x < 4; x++) {
-        const uint8_t* const codes = block + size_t{kBlockRows} * d + 16 * x;
+        const uint8_t* const codes = block + size_t{kBlockRows} * d + size_t{16} * x;
         const __m256i wide = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(codes)));
         sums[x] = _mm256_add_epi32(sums[x], _mm256_madd_epi16(wide, four));
       }
     }
     for (uint32_t x = 0; x < 2; x++) {
-      const __m256i pairs = _mm256_hadd_epi32(sums[2 * x], sums[2 * x + 1]);
-      _mm256_store_si256(reinterpret_cast<__m256i*>(out + 8 * x), _mm256_permute4x64_epi64(pairs, 0xd8));
+      const __m256i pairs = _mm256_hadd_epi32(sums[size_t{2} * x], sums[size_t{2} * x + 1]);
+      _mm256_store_si256(reinterpret_cast<__m256i*>(out + size_t{8} * x), _mm256_permute4x64_epi64(pairs, 0xd8));
     }
   }
 
   static uint32_t at_least(const int32_t* scores, int32_t least) {
     uint32_t found = 0;
     for (uint32_t x = 0; x < 2; x++) {
-      const __m256i eight = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(scores + 8 * x));
+      const __m256i eight = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(scores + size_t{8} * x));
       const __m256i below = _mm256_cmpgt_epi32(_mm256_set1_epi32(least), eight);
       found |= (~static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(below))) & 255u) << (8 * x);
     }
@@ -85,10 +84,11 @@ struct Isa {
     const __m256i middle = _mm256_set1_epi32(32768);
     for (uint32_t d = 0; d < stride; d += 16) {
       for (uint32_t x = 0; x < 2; x++) {
-        const __m256i upper = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(high + d + 8 * x)));
-        const __m256i lower = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(low + d + 8 * x)));
+        const size_t at = d + size_t{8} * x;
+        const __m256i upper = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(high + at)));
+        const __m256i lower = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(low + at)));
         const __m256i value = _mm256_sub_epi32(_mm256_or_si256(_mm256_slli_epi32(upper, 8), lower), middle);
-        sums[x] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(value), _mm256_loadu_ps(scaled + d + 8 * x), sums[x]);
+        sums[x] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(value), _mm256_loadu_ps(scaled + at), sums[x]);
       }
     }
     return total(_mm256_add_ps(sums[0], sums[1]));

@@ -5,7 +5,6 @@
 #include <immintrin.h>
 
 #include "kernels/kernels.h"
-#include "runtime/clock.h"
 
 namespace retrieval {
 namespace {
@@ -52,7 +51,7 @@ struct Isa {
     for (uint32_t d = 0; d < stride; d += 16) {
       for (uint32_t x = 0; x < 4; x++) {
         int32_t part;
-        __builtin_memcpy(&part, query + d + 4 * x, sizeof part);
+        __builtin_memcpy(&part, query + d + size_t{4} * x, sizeof part);
         sums[x] = _mm512_dpbusd_epi32(sums[x], _mm512_loadu_si512(block + size_t{kBlockRows} * (d + 4 * x)),
                                       _mm512_set1_epi32(part));
       }

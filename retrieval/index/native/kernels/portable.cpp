@@ -1,7 +1,6 @@
 // Plain C++, for processors without the others' instructions; compilers make vector code of most of it.
 
 #include "kernels/kernels.h"
-#include "runtime/clock.h"
 
 namespace retrieval {
 namespace {

@@ -5,6 +5,7 @@
 
 #include "graph/eligible.h"
 #include "graph/view.h"
+#include "runtime/clock.h"  // walks read it (walk.inl)
 
 namespace retrieval {
 

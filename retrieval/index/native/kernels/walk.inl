@@ -171,8 +171,8 @@ class Expansions {
     }
   }
 
-  // Leaves the bit set all clear.
-  void clear() {
+  // Clears the bit set again, for the next walk.
+  void clear_visited() const {
     if (!listed_) {
       __builtin_memset(scratch_.visited, 0, (size_t{base_.count} + 63) / 64 * 8);
     } else {
@@ -223,7 +223,7 @@ WalkResult walk_from(const GraphView& graph, const QueryCode& query, const WalkO
       out.expanded++;
     }
   }
-  expansions.clear();
+  expansions.clear_visited();
   out.found = pool.size();
   out.eligible = pool.eligible();
   return out;

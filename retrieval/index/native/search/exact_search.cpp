@@ -66,29 +66,72 @@ struct Vectors {
   const float* row(uint32_t at) const { return data + size_t{dim} * at; }
 };
 
-void offer_block(const Vectors& vectors, const Ask& ask, const uint64_t* excluded, uint32_t begin, uint32_t end,
-                 const Kernels& kernels, std::vector<float>& scores, TopHeap& best) {
-  const Eligible eligible{ask.allowed, excluded};
-  const bool sparse = ask.allowed != nullptr && ask.allowed_count < vectors.count / 4;
-  if (!sparse) kernels.dots(ask.query, vectors.row(begin), end - begin, vectors.dim, scores.data());
-  if (!eligible.any()) {
-    best.offer_all(scores.data(), end - begin, begin);
-    return;
+// One query of a piece of work: its best rows among the blocks that it was compared with.
+class QuerySearch {
+ public:
+  QuerySearch(const Vectors& vectors, const Ask& ask, const Kernels& kernels)
+      : vectors_(vectors), ask_(ask), kernels_(kernels), best_(std::min(ask.k, vectors.count)),
+        sparse_(ask.allowed != nullptr && ask.allowed_count < vectors.count / 4) {
+    if (ask.excluded_count > 0) excluded_.resize((size_t{vectors.count} + 63) / 64);
+    for (uint32_t j = 0; j < ask.excluded_count; j++) {
+      excluded_[ask.excluded[j] >> 6] |= uint64_t{1} << (ask.excluded[j] & 63);
+    }
+    eligible_ = {ask.allowed, excluded_.empty() ? nullptr : excluded_.data()};
   }
-  for (uint32_t word = begin / 64; word < (end + 63) / 64; word++) {
-    for (uint64_t bits = eligible.word(word, begin, end); bits != 0; bits &= bits - 1) {
-      const uint32_t row = word * 64 + static_cast<uint32_t>(__builtin_ctzll(bits));
-      best.offer(sparse ? kernels.dot(ask.query, vectors.row(row), vectors.dim) : scores[row - begin], row);
+
+  // Rows [begin, end), whose scores `scores` has room for, unless a budget is spent.
+  void compare(uint32_t begin, uint32_t end, int64_t started, std::vector<float>& scores) {
+    if (ask_.k == 0 || truncated_) return;
+    if (limited()) {
+      const uint32_t rows = count_eligible(eligible_, begin, end);
+      if (rows == 0) return;
+      truncated_ = budget_spent(started);
+      if (truncated_) return;
+      visits_ += rows;
+    }
+    offer(begin, end, scores);
+  }
+
+  void answer(Answer& answer) {
+    answer = Answer{};
+    answer.plan = Plan::kScan;
+    answer.truncated = truncated_;
+    answer.visits = limited() ? visits_ : ask_.allowed != nullptr ? ask_.allowed_count : vectors_.count;
+    best_.move_to(answer);
+  }
+
+ private:
+  bool limited() const { return ask_.visits > 0 || ask_.time_ns > 0; }
+
+  bool budget_spent(int64_t started) const {
+    if (ask_.visits > 0 && visits_ >= ask_.visits) return true;
+    return ask_.time_ns > 0 && visits_ > 0 && now_ns() - started >= ask_.time_ns;
+  }
+
+  void offer(uint32_t begin, uint32_t end, std::vector<float>& scores) {
+    if (!sparse_) kernels_.dots(ask_.query, vectors_.row(begin), end - begin, vectors_.dim, scores.data());
+    if (!eligible_.any()) {
+      best_.offer_all(scores.data(), end - begin, begin);
+      return;
+    }
+    for (uint32_t word = begin / 64; word < (end + 63) / 64; word++) {
+      for (uint64_t bits = eligible_.word(word, begin, end); bits != 0; bits &= bits - 1) {
+        const uint32_t row = word * 64 + static_cast<uint32_t>(__builtin_ctzll(bits));
+        best_.offer(sparse_ ? kernels_.dot(ask_.query, vectors_.row(row), vectors_.dim) : scores[row - begin], row);
+      }
     }
   }
-}
 
-bool limited(const Ask& ask) { return ask.visits > 0 || ask.time_ns > 0; }
-
-bool spent(const Ask& ask, int64_t started, const Answer& answer) {
-  if (ask.visits > 0 && answer.visits >= ask.visits) return true;
-  return ask.time_ns > 0 && answer.visits > 0 && now_ns() - started >= ask.time_ns;
-}
+  const Vectors& vectors_;
+  const Ask& ask_;
+  const Kernels& kernels_;
+  TopHeap best_;
+  const bool sparse_;  // the filter allows so few rows that only these are compared
+  std::vector<uint64_t> excluded_;
+  Eligible eligible_;
+  bool truncated_ = false;
+  uint64_t visits_ = 0;
+};
 
 void search_some(const Vectors& vectors, const Ask* asks, size_t n, Answer* answers, const Kernels& kernels) {
   const int64_t started = now_ns();
@@ -96,36 +139,14 @@ void search_some(const Vectors& vectors, const Ask* asks, size_t n, Answer* answ
   // A multiple of 64, so that blocks begin at words of the bit sets
   const uint32_t step = counted ? 64 : std::max<uint32_t>(64, kBlockBytes / (vectors.dim * sizeof(float)) / 64 * 64);
   std::vector<float> scores(step);
-  std::vector<TopHeap> best;
-  std::vector<std::vector<uint64_t>> excluded(n);
-  for (size_t i = 0; i < n; i++) {
-    answers[i] = Answer{};
-    best.emplace_back(std::min(asks[i].k, vectors.count));
-    if (asks[i].excluded_count > 0) excluded[i].resize((size_t{vectors.count} + 63) / 64);
-    for (uint32_t j = 0; j < asks[i].excluded_count; j++) {
-      excluded[i][asks[i].excluded[j] >> 6] |= uint64_t{1} << (asks[i].excluded[j] & 63);
-    }
-  }
+  std::vector<QuerySearch> searches;
+  searches.reserve(n);
+  for (size_t i = 0; i < n; i++) searches.emplace_back(vectors, asks[i], kernels);
   for (uint32_t begin = 0; begin < vectors.count; begin += std::min(step, vectors.count - begin)) {
     const uint32_t end = begin + std::min(step, vectors.count - begin);
-    for (size_t i = 0; i < n; i++) {
-      if (asks[i].k == 0 || answers[i].truncated) continue;
-      const uint64_t* const without = excluded[i].empty() ? nullptr : excluded[i].data();
-      if (limited(asks[i])) {
-        const uint32_t rows = count_eligible({asks[i].allowed, without}, begin, end);
-        if (rows == 0) continue;
-        answers[i].truncated = spent(asks[i], started, answers[i]);
-        if (answers[i].truncated) continue;
-        answers[i].visits += rows;
-      }
-      offer_block(vectors, asks[i], without, begin, end, kernels, scores, best[i]);
-    }
+    for (QuerySearch& search : searches) search.compare(begin, end, started, scores);
   }
-  for (size_t i = 0; i < n; i++) {
-    answers[i].plan = Plan::kScan;
-    if (!limited(asks[i])) answers[i].visits = asks[i].allowed != nullptr ? asks[i].allowed_count : vectors.count;
-    best[i].move_to(answers[i]);
-  }
+  for (size_t i = 0; i < n; i++) searches[i].answer(answers[i]);
 }
 
 }  // namespace

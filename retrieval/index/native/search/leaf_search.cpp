@@ -35,7 +35,7 @@ class NearLeaves {
   // Has the first rows of this leaf fetched from memory while something else is done.
   void prefetch() const {
     const uint32_t stride = context_.view.stride;
-    const uint8_t* const blocks = leaves_.blocks + size_t{stride} * (begin() / kBlockRows * kBlockRows);
+    const uint8_t* const blocks = leaves_.blocks + size_t{stride} * kBlockRows * (begin() / kBlockRows);
     const size_t bytes = std::min(kFetchedAhead, size_t{stride} * (end() - begin()));
     for (size_t b = 0; b < bytes; b += 64) __builtin_prefetch(blocks + b, 0, 3);
   }

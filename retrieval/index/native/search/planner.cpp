@@ -29,8 +29,8 @@ Plan Planner::plan(const Ask& ask) const {
   if (allowed == 0 || width == 0 || ask.k == 0) return Plan::kNothing;
   if (ask.only != Plan::kNothing) return ask.only;
   // A scan that a budget of visits ends has seen the first rows only, another plan those near the query
-  const bool whole =
-      ask.visits == 0 || ask.visits >= allowed || (ask.allowed != nullptr && expansions(ask) > ask.visits);
+  const bool whole = ask.visits == 0 || ask.visits >= allowed ||
+                     (ask.allowed != nullptr && expansions(ask) > static_cast<double>(ask.visits));
   if (width >= allowed && whole) return Plan::kScan;
   const bool has_leaves = index_.leaves > 0;
   if (whole && scan_cost(ask) <= (has_leaves ? leaves_cost(ask) : walk_cost(ask))) return Plan::kScan;
