@@ -14,6 +14,7 @@ from retrieval.errors import ArtifactError
 from retrieval.index.items import write_lookup
 from retrieval.index.metadata import ShardMetadata
 from retrieval.observability import SILENT, Tracker
+from retrieval.storage.atomic import staged_file
 
 VECTORS = "vectors.npy"
 ITEMS = "items.arrow"
@@ -108,10 +109,9 @@ def reorder_vectors(folder: Path, vectors: Floats, order: npt.NDArray[np.int64])
     """Write vectors.npy anew with row `order[i]` of `vectors`, the old file's, at place i; nothing where all stay."""
     if np.array_equal(order, np.arange(len(order))):
         return
-    arranged = folder / f"{VECTORS}.arranged"
     blocks = (vectors[order[start : start + _BLOCK_ROWS]] for start in range(0, len(order), _BLOCK_ROWS))
-    _write_rows(arranged, (len(order), vectors.shape[1]), blocks, SILENT)
-    arranged.replace(folder / VECTORS)
+    with staged_file(folder / VECTORS) as arranged:
+        _write_rows(arranged, (len(order), vectors.shape[1]), blocks, SILENT)
 
 
 def write_items(folder: Path, item_ids: pa.ChunkedArray, attributes: pa.Table) -> None:

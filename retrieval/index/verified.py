@@ -16,14 +16,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from retrieval import __version__
 from retrieval.storage import read_manifest
+from retrieval.storage.atomic import write_bytes
 
 FORMAT = 1
 # A file that was changed so shortly before it was verified could change again and keep its times, where a file system
@@ -76,11 +75,9 @@ class VerifiedShards:
         if max((changed for _, _, changed, _, _ in state.files.values()), default=0) > since_ns - _SETTLED_NS:
             return
         path = self._path(shard)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(_record(shard, state))
-            partial.replace(path)
+            write_bytes(path, _record(shard, state))
             self._forget_what_is_gone()
         except OSError as error:
             _log.warning("can't remember in %s that %s was verified: %s", path, shard, error)

@@ -6,6 +6,7 @@ The same seed and a longer period give the same days and then more of them: "new
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -40,6 +41,7 @@ from retrieval.simulation.population import (
     topic_prior,
     users_table,
 )
+from retrieval.storage.atomic import staged_file
 
 _VISIT_EVENTS = 3 * 4.6  # three parts of the day, events a visit
 _OLDEST_DAYS = 60.0
@@ -183,19 +185,18 @@ def _write_day(
 ) -> int:
     """Write (or only live through) one day. Returns its events."""
     count = 0
-    partial = None if path is None else path.with_name(f".{path.name}.partial")
-    writer: pq.ParquetWriter | None = None
-    for events in blocks:
-        size = len(events.user) if left is None else min(len(events.user), left - count)
-        count += size
-        if partial is None:
-            continue
-        table = _events_table(events, size, ids, start_us)
-        writer = writer or pq.ParquetWriter(partial, table.schema, compression="zstd")
-        writer.write_table(table)
-    if writer is not None and partial is not None and path is not None:
-        writer.close()
-        partial.replace(path)
+    with ExitStack() as open_files:
+        writer: pq.ParquetWriter | None = None
+        for events in blocks:
+            size = len(events.user) if left is None else min(len(events.user), left - count)
+            count += size
+            if path is None:
+                continue
+            table = _events_table(events, size, ids, start_us)
+            if writer is None:
+                staged = open_files.enter_context(staged_file(path))
+                writer = open_files.enter_context(pq.ParquetWriter(staged, table.schema, compression="zstd"))
+            writer.write_table(table)
     return count
 
 
@@ -222,9 +223,8 @@ def _date(config: SynthConfig, day: int) -> str:
 
 
 def _write_table(path: Path, table: pa.Table) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    pq.write_table(table, partial, compression="zstd")
-    partial.replace(path)
+    with staged_file(path) as staged:
+        pq.write_table(table, staged, compression="zstd")
 
 
 def _suggestion(out: Path) -> Suggestion:

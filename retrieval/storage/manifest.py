@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from retrieval.errors import ArtifactError
+from retrieval.storage.atomic import clear_abandoned, flush, is_staged, write_text
 
 MANIFEST = "MANIFEST.json"
 FORMAT = 1
@@ -44,9 +44,10 @@ class Manifest:
 
 def write_manifest(folder: Path, kind: str, facts: Mapping[str, Any]) -> Manifest:
     """Flush every file below `folder` to disk, then write its MANIFEST.json (atomically, as the last thing)."""
+    clear_abandoned(folder)
     files: dict[str, dict[str, Any]] = {}
     for path in _members(folder):
-        _flush(path)
+        flush(path)
         size, sha256 = hash_file(path)
         files[path.relative_to(folder).as_posix()] = {"size": size, "sha256": sha256}
     body = {
@@ -56,15 +57,9 @@ def write_manifest(folder: Path, kind: str, facts: Mapping[str, Any]) -> Manifes
         "facts": dict(facts),
         "files": files,
     }
-    partial = folder / (MANIFEST + ".partial")
-    with partial.open("w", encoding="utf-8") as out:
-        json.dump(body, out, indent=1, sort_keys=True)
-        out.flush()
-        os.fsync(out.fileno())
-    partial.replace(folder / MANIFEST)
     for inner in sorted(path for path in folder.rglob("*") if path.is_dir()):
-        _flush(inner)
-    _flush(folder)
+        flush(inner)
+    write_text(folder / MANIFEST, json.dumps(body, indent=1, sort_keys=True))
     return read_manifest(folder)
 
 
@@ -150,7 +145,7 @@ def hash_file(path: Path) -> tuple[int, str]:
 def _members(folder: Path) -> Iterator[Path]:
     """Files that a manifest lists: all below `folder`, nested artifacts represented by their manifest."""
     for path in sorted(folder.iterdir()):
-        if path.name in {MANIFEST, MANIFEST + ".partial"}:
+        if path.name == MANIFEST or is_staged(path.name):
             continue
         if not path.is_dir():
             yield path
@@ -158,11 +153,3 @@ def _members(folder: Path) -> Iterator[Path]:
             yield path / MANIFEST
         else:
             yield from _members(path)
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

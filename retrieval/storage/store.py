@@ -6,10 +6,7 @@ first, so that readers always map plain files.
 
 from __future__ import annotations
 
-import errno
-import os
 import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +17,7 @@ from pydantic import Field
 
 from retrieval.config import Section
 from retrieval.errors import ArtifactError, ConfigError, ConflictError, NotFoundError, UnavailableError
+from retrieval.storage.atomic import clear_abandoned, move, staged_folder, staged_name
 from retrieval.storage.manifest import (
     MANIFEST,
     Manifest,
@@ -96,13 +94,15 @@ class ArtifactStore:
                 raise UnavailableError(f"the store {self.uri} can't be made: {error}") from error
 
     def staging(self, name: str | None = None) -> Path:
-        """A local folder to write an artifact into before it is published; fresh, unless a `name` finds it again.
+        """A local folder to write an artifact into before it is published.
 
+        It is fresh, and cleared once this process has gone; with a `name` it stays, and is found again by that.
         Raises UnavailableError.
         """
         self._need_folder()
         root = (self._local or self._cache) / ".staging"
-        folder = root / (name or uuid.uuid4().hex)
+        clear_abandoned(root)
+        folder = root / (name or staged_name())
         folder.mkdir(parents=True, exist_ok=name is not None)
         return folder
 
@@ -221,30 +221,22 @@ class ArtifactStore:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             if self._same_device(staged, target.parent):
-                staged.rename(target)
+                move(staged, target)
             else:
                 self._move_across(staged, target)
+        except FileExistsError as error:
+            raise ConflictError(f"{key}: something is there in {self.uri}; artifacts are never overwritten") from error
         except OSError as error:
-            if error.errno in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
-                raise ConflictError(
-                    f"{key}: something is there in {self.uri}; artifacts are never overwritten"
-                ) from error
             raise UnavailableError(f"{key}: can't be moved into the store {self.uri}: {error}") from error
-        _flush_folder(target.parent)
 
     @staticmethod
     def _same_device(one: Path, other: Path) -> bool:
         return one.stat().st_dev == other.stat().st_dev
 
     def _move_across(self, staged: Path, target: Path) -> None:
-        partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-        try:
-            shutil.copytree(staged, partial)
-            verify(partial)
-            partial.rename(target)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
+        with staged_folder(target) as copy:
+            shutil.copytree(staged, copy, dirs_exist_ok=True)
+            verify(copy)
         shutil.rmtree(staged)
 
     def _upload(self, staged: Path, key: str) -> None:
@@ -259,32 +251,15 @@ class ArtifactStore:
     def _download(self, key: str, folder: Path) -> None:
         if not self.exists(key):
             raise NotFoundError(f"{key}: not in the store {self.uri}")
-        partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
-        partial.mkdir(parents=True)
-        try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with staged_folder(folder, existing="keep") as copy:  # another process may be faster with the same copy
             pafs.copy_files(
                 f"{self._base}/{key}",
-                str(partial),
+                str(copy),
                 source_filesystem=self._filesystem,
                 destination_filesystem=pafs.LocalFileSystem(),
             )
-            verify(partial)
+            verify(copy)
             if not (folder / MANIFEST).is_file():
                 # no manifest: what stands there is no copy, at most a folder that holds others
                 shutil.rmtree(folder, ignore_errors=True)
-            try:
-                partial.rename(folder)
-            except OSError:
-                if not (folder / MANIFEST).is_file():
-                    raise
-                # another process was faster with the same copy
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-
-
-def _flush_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from retrieval.errors import ArtifactError
 from retrieval.storage import verify, write_manifest
+from retrieval.storage.atomic import staged_folder
 from retrieval.training.ema import WeightMean
 
 KIND = "checkpoint"
@@ -121,20 +122,11 @@ def load_best(run_dir: Path, model: nn.Module, signature: str) -> None:
 
 
 def _write(target: Path, state: Mapping[str, Tensor], progress: Progress) -> None:
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    save_file({name: value.detach().cpu().contiguous() for name, value in state.items()}, partial / _STATE)
-    (partial / _PROGRESS).write_text(json.dumps(asdict(progress), indent=1), encoding="utf-8")
-    write_manifest(partial, KIND, {"signature": progress.signature, "steps": progress.total_steps})
-    if target.exists():
-        old = target.with_name(f".{target.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        target.rename(old)
-        partial.rename(target)
-        shutil.rmtree(old)
-        return
-    partial.rename(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with staged_folder(target, existing="replace") as folder:
+        save_file({name: value.detach().cpu().contiguous() for name, value in state.items()}, folder / _STATE)
+        (folder / _PROGRESS).write_text(json.dumps(asdict(progress), indent=1), encoding="utf-8")
+        write_manifest(folder, KIND, {"signature": progress.signature, "steps": progress.total_steps})
 
 
 def _read(folder: Path) -> tuple[Progress, dict[str, Tensor]]:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from retrieval.storage.atomic import write_text
+
 METRICS, CURVES = "metrics.jsonl", "curves.png"
 
 
@@ -16,9 +18,7 @@ class Journal:
     def __init__(self, run_dir: Path, total_steps: int) -> None:
         self._path = run_dir / METRICS
         rows = [row for row in read_journal(self._path) if row["step"] <= total_steps]
-        partial = self._path.with_suffix(".partial")
-        partial.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        partial.replace(self._path)
+        write_text(self._path, "".join(json.dumps(row) + "\n" for row in rows))
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Append a row; it has `step`, `epoch` and `kind` ("train" or "validation")."""

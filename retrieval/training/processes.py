@@ -26,6 +26,7 @@ import torch.distributed as dist
 from retrieval.data import Split, read_dataset
 from retrieval.errors import RetrievalError, UnavailableError
 from retrieval.features import Features
+from retrieval.storage.atomic import write_text
 from retrieval.towers.config import TowerConfig
 from retrieval.training.config import TrainingConfig
 from retrieval.training.machine import chosen_device
@@ -122,9 +123,7 @@ def _leave(handed: _Handed, number: int, error: BaseException) -> NoReturn:
     """Say why, then go at once: nobody is left to take leave of, and the others notice the closed connection."""
     said = str(error) if isinstance(error, RetrievalError) else "".join(traceback.format_exception(error))
     with suppress(OSError):
-        partial = handed.folder / f".error-{number}"
-        partial.write_text(said, encoding="utf-8")
-        partial.rename(handed.folder / f"error-{number}")
+        write_text(handed.folder / f"error-{number}", said)
     os._exit(1)
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 import numpy as np
 
 from retrieval.arrays import Ints
 from retrieval.data.facts.ranges import edges_of, event_blocks, row_blocks
 from retrieval.data.histories.histories import Histories
+from retrieval.storage.atomic import staged_file
 
 _EVENTS_AT_ONCE = 1 << 22
 _BIN_US = 1_000_000
@@ -87,10 +87,8 @@ def _mapped(path: Path, events: int) -> Ints | None:
 
 def _write(path: Path, histories: Histories, offsets: Ints) -> None:
     """A counting sort by item, then a sort by time within blocks of items; in bounded memory."""
-    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as partial:
-        partial_path = Path(partial.name)
-    try:
-        out = np.lib.format.open_memmap(partial_path, mode="w+", dtype=np.int64, shape=(len(histories.items),))
+    with staged_file(path) as staged:
+        out = np.lib.format.open_memmap(staged, mode="w+", dtype=np.int64, shape=(len(histories.items),))
         fill = offsets[:-1].copy()
         for rows in event_blocks(histories, _EVENTS_AT_ONCE):
             items = np.asarray(histories.items[rows], np.int64)
@@ -101,9 +99,6 @@ def _write(path: Path, histories: Histories, offsets: Ints) -> None:
             fill[seen] += times
         _sort_within(out, offsets)
         out.flush()
-        partial_path.replace(path)
-    finally:
-        partial_path.unlink(missing_ok=True)
 
 
 def _sort_within(times: Ints, offsets: Ints) -> None:

@@ -14,10 +14,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from retrieval.data.config import DataConfig
+from retrieval.data.folders import written_folder
 from retrieval.data.histories.collecting import Catalogs, collect
 from retrieval.data.histories.histories import KIND, Histories, open_histories, write_arrow, write_ids
 from retrieval.data.histories.sorting import sort_events
-from retrieval.data.histories.staging import staged_folder
 from retrieval.data.reading.profiles import align, read_profiles
 from retrieval.data.reading.schema import ids_as_text
 from retrieval.data.reading.snapshot import snapshot_of
@@ -39,7 +39,7 @@ def build_histories(
     layout = open_events(config, root, other_ids=_id_types(config, root))
     users = read_profiles(root / config.users, "users", config.user_column, layout.user_kind) if config.users else None
     items = read_profiles(root / config.items, "items", config.item_column, layout.item_kind) if config.items else None
-    with staged_folder(out) as folder:
+    with written_folder(out, existing="keep") as folder:  # another process may be faster with the same histories
         found = collect(layout, users, items, folder / "rejects.parquet", config.memory_limit_mb, show=show)
         _check_disk(folder, found)
         first_us, last_us = sort_events(layout, found, folder, config.memory_limit_mb, show=show)

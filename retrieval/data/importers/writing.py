@@ -10,8 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from retrieval.data.folders import written_folder
 from retrieval.data.histories.catalog import Counter
-from retrieval.data.histories.staging import staged_folder
 from retrieval.data.importers.actions import name_actions
 from retrieval.data.importers.derive import Derived, derive_table
 from retrieval.data.importers.request import ColumnMapping, ImportRequest
@@ -22,6 +22,7 @@ from retrieval.data.reading.sources import Batch, Source
 from retrieval.data.reading.validation import Checked, EventLayout, Report, check_batch
 from retrieval.errors import ConflictError, DataError
 from retrieval.observability import SILENT, Tracker
+from retrieval.storage.atomic import staged_file
 
 REJECTS = Path("rejects") / "import.parquet"
 """Refused rows, in the data folder; `data validate` has a file of its own there, or it would wipe these away."""
@@ -101,7 +102,7 @@ class EventWriter:
 
     def write(self, batches: Iterable[Batch], rejects: RejectsWriter, tracker: Tracker = SILENT) -> None:
         """Stream all batches into events/, which appears when it is complete."""
-        with staged_folder(self._out / "events", replace=True) as folder:
+        with written_folder(self._out / "events", existing="replace") as folder:
             writer: pq.ParquetWriter | None = None
             files = in_file = 0
             for batch in batches:
@@ -190,7 +191,6 @@ def write_table(out: Path, name: str, table: pa.Table, id_column: str) -> Path:
     ids = table.column(id_column)
     rest = [column for column in table.column_names if column not in {id_column, canonical}]
     path = out / f"{name}.parquet"
-    partial = path.with_name(f".{path.name}.partial")
-    pq.write_table(pa.table({canonical: ids, **{column: table.column(column) for column in rest}}), partial)
-    partial.replace(path)
+    with staged_file(path) as staged:
+        pq.write_table(pa.table({canonical: ids, **{column: table.column(column) for column in rest}}), staged)
     return path

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
+from types import TracebackType
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+from retrieval.storage.atomic import staged_file
 
 _SHOWN_CHARACTERS = 1024
 
@@ -27,7 +31,7 @@ class RejectsWriter:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._partial = None if path is None else path.with_name(f".{path.name}.partial")
+        self._open = ExitStack()
         self._writer: pq.ParquetWriter | None = None
 
     def __enter__(self) -> RejectsWriter:
@@ -35,23 +39,19 @@ class RejectsWriter:
 
     def write(self, rejects: pa.RecordBatch | None) -> None:
         """Add rows; None adds nothing."""
-        if rejects is None or self._partial is None:
+        if rejects is None or self._path is None:
             return
         if self._writer is None:
-            self._partial.parent.mkdir(parents=True, exist_ok=True)
-            self._writer = pq.ParquetWriter(self._partial, rejects.schema, compression="zstd")
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            staged = self._open.enter_context(staged_file(self._path))
+            self._writer = self._open.enter_context(pq.ParquetWriter(staged, rejects.schema, compression="zstd"))
         self._writer.write_batch(rejects)
 
-    def __exit__(self, kind: object, *_: object) -> None:
-        if self._path is None or self._partial is None:
-            return
-        if self._writer is not None:
-            self._writer.close()
-        if kind is not None:
-            self._partial.unlink(missing_ok=True)
-        elif self._writer is not None:
-            self._partial.replace(self._path)
-        else:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.__exit__(kind, error, trace)
+        if kind is None and self._writer is None and self._path is not None:
             self._path.unlink(missing_ok=True)  # left by an earlier run over other data
 
 

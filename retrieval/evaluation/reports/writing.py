@@ -11,6 +11,7 @@ from retrieval.errors import ConfigError
 from retrieval.evaluation.reports.html import html_text
 from retrieval.evaluation.reports.markdown import markdown_text
 from retrieval.evaluation.reports.page import Figure, Page
+from retrieval.storage.atomic import write_bytes, write_text
 
 _HTML, _MARKDOWN = (".html", ".htm"), (".md", ".markdown")
 _OWN_PICTURE = re.compile(r"[a-z-]+-[0-9a-f]{12}\.png")
@@ -43,7 +44,7 @@ def write_page(page: Page, path: Path) -> None:
     """
     check_report_path(path)
     if path.suffix.lower() in _HTML:
-        _replace(path, html_text(page).encode())
+        write_text(path, html_text(page))
         return
     # pictures are named by what they show, so that the old text keeps its own until the new one is there
     folder = pictures_folder(path)
@@ -51,21 +52,9 @@ def write_page(page: Page, path: Path) -> None:
     figures = [block for section in page.sections for block in section.blocks if isinstance(block, Figure)]
     names = {figure.name: f"{figure.name}-{hashlib.sha256(figure.png).hexdigest()[:12]}.png" for figure in figures}
     for figure in figures:
-        _replace(folder / names[figure.name], figure.png)
+        write_bytes(folder / names[figure.name], figure.png)
     links = {name: f"{folder.name}/{file}" for name, file in names.items()}
-    _replace(path, markdown_text(page, links).encode())
+    write_text(path, markdown_text(page, links))
     for old in folder.iterdir():
         if old.name not in names.values() and _OWN_PICTURE.fullmatch(old.name):
             old.unlink()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as out:
-            out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from retrieval.errors import RetrievalError
 from retrieval.registry import HostRow, Registry
 from retrieval.serving.ann.host import AnnHost
 from retrieval.serving.registry_link import RegistryLink
+from retrieval.storage.atomic import write_text
 from retrieval.types import BuildId
 
 _log = logging.getLogger(__name__)
@@ -56,9 +57,7 @@ class LastBuild:
         """Remember `build`; a disk that can't be written to is logged, no more."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            partial = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-            partial.write_text(json.dumps({"model": build.model, "build": build.number}), encoding="utf-8")
-            partial.replace(self._path)
+            write_text(self._path, json.dumps({"model": build.model, "build": build.number}))
         except OSError as error:
             _log.warning("can't remember the active build in %s: %s", self._path, error)
 

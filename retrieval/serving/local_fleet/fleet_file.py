@@ -7,6 +7,8 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from retrieval.storage.atomic import write_text
+
 FILE = "fleet.json"
 
 
@@ -34,9 +36,7 @@ class FleetState:
 
 def write_fleet(run_folder: Path, state: FleetState) -> None:
     """Replace the file as a whole."""
-    partial = run_folder / f".{FILE}.{os.getpid()}"
-    partial.write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
-    partial.replace(run_folder / FILE)
+    write_text(run_folder / FILE, json.dumps(asdict(state), indent=1))
 
 
 def read_fleet(run_folder: Path) -> FleetState | None:

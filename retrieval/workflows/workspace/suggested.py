@@ -5,6 +5,7 @@ from __future__ import annotations
 from retrieval.config import FILE_NAME, parse_settings
 from retrieval.data.importers.suggest import Suggestion
 from retrieval.data.settings import merge_settings
+from retrieval.storage.atomic import write_text
 from retrieval.workflows.workspace.settings import Settings
 from retrieval.workflows.workspace.workspace import Workspace
 
@@ -17,7 +18,5 @@ def apply_suggestion(workspace: Workspace, suggestion: Suggestion, *, features: 
     path = workspace.root / FILE_NAME
     text = merge_settings(path.read_text(encoding="utf-8"), suggestion, features=features)
     parse_settings(text, path, Settings, environment={})
-    partial = path.with_name(f".{FILE_NAME}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    write_text(path, text)
     return workspace.reopen()

@@ -136,9 +136,9 @@ def _training(facts: Mapping[str, Any], workspace: Workspace) -> Row:
 
 def _keep(path: Path, content: object) -> None:
     path.parent.mkdir(exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content), encoding="utf-8")
-    partial.replace(path)
+    from retrieval.storage.atomic import write_text
+
+    write_text(path, json.dumps(content))
 
 
 def _named(job: Run) -> Row:

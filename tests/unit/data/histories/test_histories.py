@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,13 @@ from retrieval.data.histories import sorting
 from retrieval.errors import ArtifactError, DataError
 
 DAY = 86_400
+LEAVES_A_FOLDER = """
+import os, sys
+from pathlib import Path
+from retrieval.storage.atomic import staged_folder
+with staged_folder(Path(sys.argv[1]) / "out"):
+    os._exit(1)
+"""
 
 
 def write(root: Path, name: str, **columns: object) -> None:
@@ -148,7 +157,9 @@ def test_an_interrupted_build_leaves_nothing_that_looks_finished(
             open_dataset(DataConfig(events="events.parquet"), tmp_path, show=False)
     folder = tmp_path / "data" / ".histories"
     assert list(folder.iterdir()) == []
-    (folder / ".building-4194304999-x").mkdir()  # what a killed process would leave
+    with subprocess.Popen([sys.executable, "-c", LEAVES_A_FOLDER, folder]) as killed:
+        killed.wait()
+    assert len(list(folder.iterdir())) == 1
     assert open_dataset(DataConfig(events="events.parquet"), tmp_path, show=False).histories.events == 1
     assert len(list(folder.iterdir())) == 1
 
