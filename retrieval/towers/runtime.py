@@ -6,7 +6,6 @@ B batch, L history length with BOS, D width of the embedding, E interests.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,33 +18,12 @@ from retrieval.errors import ArtifactError, RequestError
 from retrieval.features import LAST_EVENT, EncodedHistory, Features, OlderEvents, Side
 from retrieval.storage import ArtifactStore
 from retrieval.towers.artifact import META_FILE, ONNX_FILE, USER_KIND, input_key, open_features, open_half, read_json
+from retrieval.towers.user_input import UserInput
 from retrieval.types import ModelVersion, SpaceId
 
 _Feed = dict[str, npt.NDArray[Any]]
 _WORTH_A_CALL = 256
 """Tokens of padding that cost about as much as one more call of the session (64 wide, 2 blocks: .2 ms)."""
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """A user's engagement sequence, oldest first: raw item ids, action names, int64 µs since 1970 UTC."""
-
-    item_ids: Sequence[str]
-    actions: Sequence[str]
-    timestamps: npt.NDArray[np.int64]
-
-
-EMPTY_HISTORY = History((), (), np.zeros(0, np.int64))
-
-
-@dataclass(frozen=True, slots=True)
-class UserInput:
-    """All that the user tower is told: history, profile and context (raw values by column), request time in µs."""
-
-    history: History = EMPTY_HISTORY
-    profile: Mapping[str, Any] = field(default_factory=dict)
-    context: Mapping[str, Any] = field(default_factory=dict)
-    at: int = 0
 
 
 class UserTower:

@@ -32,7 +32,8 @@ from retrieval.features import FeatureSpec
 from retrieval.storage import ArtifactStore
 from retrieval.towers import runtime
 from retrieval.towers.config import TowerConfig
-from retrieval.towers.runtime import History, UserInput, UserTower, load_user_tower
+from retrieval.towers.runtime import UserTower, load_user_tower
+from retrieval.towers.user_input import History, UserInput
 from retrieval.types import ModelVersion
 from tests.bench.report import Row, bench_main
 from tests.tiny import tiny_version

@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from retrieval.data import Dataset
 from retrieval.storage import ArtifactStore
-from retrieval.towers.runtime import History, UserInput, UserTower, load_user_tower
+from retrieval.towers.runtime import UserTower, load_user_tower
+from retrieval.towers.user_input import History, UserInput
 from retrieval.types import ModelVersion
 
 # the native core keeps 16 bits of each coordinate

@@ -15,7 +15,7 @@ from retrieval.serving.core.answer import CandidateAnswer
 from retrieval.serving.core.batching import Batcher
 from retrieval.serving.core.engine import Engine
 from retrieval.serving.core.pending import Pending
-from retrieval.towers.runtime import EMPTY_HISTORY, History, UserInput
+from retrieval.towers.user_input import EMPTY_HISTORY, History, UserInput
 
 LONGEST_ID = 1024
 USER_ID = "user_id"

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from retrieval.errors import RetrievalError
 from retrieval.serving.core.planning import Space
-from retrieval.towers.runtime import UserInput
+from retrieval.towers.user_input import UserInput
 from retrieval.types import ModelVersion, SpaceId
 
 _log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from retrieval.index.query import Query
 from retrieval.serving.core.answer import CandidateAnswer
-from retrieval.towers.runtime import UserInput
+from retrieval.towers.user_input import UserInput
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval.errors import RequestError
-from retrieval.towers.runtime import EMPTY_HISTORY, History
+from retrieval.towers.user_input import EMPTY_HISTORY, History
 from retrieval.v1 import user_pb2
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

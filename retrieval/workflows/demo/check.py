@@ -14,7 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from retrieval.storage import ArtifactStore
-from retrieval.towers.runtime import UserInput, load_user_tower
+from retrieval.towers.runtime import load_user_tower
+from retrieval.towers.user_input import UserInput
 from retrieval.types import BuildId, ModelVersion
 from retrieval.workflows.demo.answers import Answer
 

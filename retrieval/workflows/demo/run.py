@@ -21,7 +21,8 @@ from retrieval.errors import ConflictError, DataError
 from retrieval.evaluation import EvaluationReport
 from retrieval.serving.local_fleet.supervisor import free_port
 from retrieval.simulation.synthetic import SynthConfig, write_synthetic
-from retrieval.towers.runtime import History, UserInput, load_user_tower
+from retrieval.towers.runtime import load_user_tower
+from retrieval.towers.user_input import History, UserInput
 from retrieval.types import ModelVersion
 from retrieval.workflows.demo.answers import Answer, Moment, draw_timeline
 from retrieval.workflows.demo.check import count_mismatches

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from retrieval.data import Dataset
 from retrieval.features import LAST_EVENT, Features
-from retrieval.towers.runtime import History, UserInput
+from retrieval.towers.user_input import History, UserInput
 
 Rows = npt.NDArray[np.int64]
 

@@ -17,7 +17,8 @@ from retrieval.towers.encoders import ENCODERS
 from retrieval.towers.offline import item_inputs
 from retrieval.towers.older import block_means, with_chunks
 from retrieval.towers.pair import TowerPair
-from retrieval.towers.runtime import History, UserInput, UserTower, load_user_tower
+from retrieval.towers.runtime import UserTower, load_user_tower
+from retrieval.towers.user_input import History, UserInput
 from retrieval.training.sequences import SequenceReader, Windows
 from retrieval.training.vectors import PairVectors
 from retrieval.types import ModelVersion

@@ -19,7 +19,8 @@ from retrieval.storage import ArtifactStore, write_manifest
 from retrieval.towers.config import TowerConfig
 from retrieval.towers.encoders import ENCODERS
 from retrieval.towers.offline import item_inputs
-from retrieval.towers.runtime import History, UserInput, UserTower, length_groups, load_user_tower
+from retrieval.towers.runtime import UserTower, length_groups, load_user_tower
+from retrieval.towers.user_input import History, UserInput
 from retrieval.training.vectors import PairVectors
 from retrieval.types import ModelVersion
 from retrieval.workflows.evaluation.evaluate import user_vectors

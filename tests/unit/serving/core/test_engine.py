@@ -20,7 +20,7 @@ from retrieval.serving.core.held_towers import HeldTowers, Tower
 from retrieval.serving.core.hosts import HostAnswer, HostRefusedError, HostSearch
 from retrieval.serving.core.metadata import HostMetadata, ServedBuild
 from retrieval.serving.core.pending import Pending
-from retrieval.towers.runtime import UserInput
+from retrieval.towers.user_input import UserInput
 from retrieval.types import BuildId, ModelVersion, SpaceId
 
 

@@ -10,7 +10,7 @@ from retrieval.errors import ArtifactError
 from retrieval.serving.core import held_towers
 from retrieval.serving.core.held_towers import HeldTowers
 from retrieval.serving.core.planning import Space
-from retrieval.towers.runtime import UserInput
+from retrieval.towers.user_input import UserInput
 from retrieval.types import ModelVersion, SpaceId
 
 

@@ -16,7 +16,7 @@ from retrieval.serving.wire.user_messages import (
     read_values,
     value_message,
 )
-from retrieval.towers.runtime import History
+from retrieval.towers.user_input import History
 from retrieval.v1 import user_pb2
 
 scalars = st.one_of(

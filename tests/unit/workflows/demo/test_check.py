@@ -10,7 +10,8 @@ import pytest
 
 from retrieval.storage import ArtifactStore, write_manifest
 from retrieval.towers.config import TowerConfig
-from retrieval.towers.runtime import UserInput, load_user_tower
+from retrieval.towers.runtime import load_user_tower
+from retrieval.towers.user_input import UserInput
 from retrieval.types import BuildId, ModelVersion
 from retrieval.workflows.demo.answers import Answer, Served
 from retrieval.workflows.demo.check import count_mismatches, read_item_vectors
