@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from retrieval.errors import ConflictError, NotFoundError
 from retrieval.registry.change import Change, as_row, as_values, lock_model, next_number, use_number
+from retrieval.registry.queries import select_from
 from retrieval.registry.rows import BuildRow, VersionRow
 from retrieval.registry.tables import BuildTable, VersionTable
 from retrieval.types import BuildId, ModelVersion
+
+RowT = TypeVar("RowT", VersionRow, BuildRow)
 
 # state → states it may go to; "retired" and "failed" are ends
 _VERSION_MOVES = {"reserved": {"ready", "failed"}, "ready": {"retired", "failed"}}
@@ -78,18 +81,13 @@ def need_version(session: Session, of: ModelVersion) -> VersionRow:
 
 def versions(session: Session, model: str | None, states: Sequence[str]) -> list[VersionRow]:
     """Versions, oldest first."""
-    query = select(VersionTable).order_by(VersionTable.model, VersionTable.version)
-    if model is not None:
-        query = query.where(VersionTable.model == model)
-    if states:
-        query = query.where(VersionTable.state.in_(states))
+    query = select_from(VersionTable, model, states).order_by(VersionTable.model, VersionTable.version)
     return [as_row(VersionRow, found) for found in session.execute(query).scalars()]
 
 
 def version_by_inputs(session: Session, model: str, inputs_hash: str, state: str) -> VersionRow | None:
     """The newest version of these inputs in that state, or None."""
-    found = [row for row in versions(session, model, [state]) if row.inputs_hash == inputs_hash]
-    return found[-1] if found else None
+    return _newest(versions(session, model, [state]), inputs_hash)
 
 
 def reserve_build(change: Change, of: ModelVersion, inputs_hash: str) -> BuildRow:
@@ -154,18 +152,13 @@ def need_build(session: Session, of: BuildId) -> BuildRow:
 
 def builds(session: Session, model: str | None, states: Sequence[str]) -> list[BuildRow]:
     """Builds, oldest first."""
-    query = select(BuildTable).order_by(BuildTable.model, BuildTable.number)
-    if model is not None:
-        query = query.where(BuildTable.model == model)
-    if states:
-        query = query.where(BuildTable.state.in_(states))
+    query = select_from(BuildTable, model, states).order_by(BuildTable.model, BuildTable.number)
     return [as_row(BuildRow, found) for found in session.execute(query).scalars()]
 
 
 def build_by_inputs(session: Session, model: str, inputs_hash: str, state: str) -> BuildRow | None:
     """The newest build of these inputs in that state, or None."""
-    found = [row for row in builds(session, model, [state]) if row.inputs_hash == inputs_hash]
-    return found[-1] if found else None
+    return _newest(builds(session, model, [state]), inputs_hash)
 
 
 def _need_ready_version(session: Session, of: ModelVersion) -> VersionRow:
@@ -178,6 +171,10 @@ def _need_ready_version(session: Session, of: ModelVersion) -> VersionRow:
 def _check_move(moves: dict[str, set[str]], subject: object, now: str, wanted: str) -> None:
     if now != wanted and wanted not in moves.get(now, set()):
         raise ConflictError(f"{subject} is {now}; it can't become {wanted}")
+
+
+def _newest(rows: Sequence[RowT], inputs_hash: str) -> RowT | None:
+    return next((row for row in reversed(rows) if row.inputs_hash == inputs_hash), None)
 
 
 def _version_at(statement: Any, of: ModelVersion) -> Any:

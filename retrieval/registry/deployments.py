@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, update
 from sqlalchemy.orm import Session
 
 from retrieval.errors import ConflictError, NotFoundError
 from retrieval.registry import artifacts
 from retrieval.registry.change import Change, as_row, lock_model
+from retrieval.registry.queries import select_from
 from retrieval.registry.rows import BuildRow, DeploymentRow, utc_now
 from retrieval.registry.tables import DeploymentTable
 from retrieval.types import BuildId
@@ -77,11 +78,7 @@ def need(session: Session, number: int) -> DeploymentRow:
 
 def all_of(session: Session, model: str | None, states: Sequence[str], limit: int | None) -> list[DeploymentRow]:
     """Deployments, newest first."""
-    query = select(DeploymentTable).order_by(DeploymentTable.id.desc()).limit(limit)
-    if model is not None:
-        query = query.where(DeploymentTable.model == model)
-    if states:
-        query = query.where(DeploymentTable.state.in_(states))
+    query = select_from(DeploymentTable, model, states).order_by(DeploymentTable.id.desc()).limit(limit)
     return [as_row(DeploymentRow, found) for found in session.execute(query).scalars()]
 
 

@@ -15,18 +15,21 @@ from tests.gpu.report import Recorder
 from tests.gpu.sections import Place
 from tests.gpu.world import apart
 
-# of value and gradients; bf16 allows the coarser products of `matrix_precision`
-_BOUNDS = {"float32": 1e-5, "bf16": 2e-2}
+# Of value and gradients; bf16 allows the coarser products of `matrix_precision`. Of several interests another may be
+# the nearest where two are nearly as near, and learn in its place.
+_BOUNDS = {1: {"float32": 1e-5, "bf16": 2e-2}, 4: {"float32": 1e-3, "bf16": 0.2}}
+# positions and negatives; of one interest more scores than a GPU takes at once
+_SIZES = {1: (24_000, 3000), 4: (2500, 2000)}
 
 
 def run(record: Recorder, place: Place) -> None:
     """Each loss in both precisions of products."""
-    for interests in (1, 4):
+    for interests, bounds in _BOUNDS.items():
         given = comparison(interests, small=place.small)
         for name in LOSSES.named:
             loss = make_loss(TrainingConfig(loss=name))
             want = _results(loss, _as(given, torch.device("cpu"), torch.float64))
-            for precision, bound in _BOUNDS.items():
+            for precision, bound in bounds.items():
                 with record.check(f"{name}, {interests} interests, {precision}") as figures:
                     config = TrainingConfig(precision=precision)
                     with matrix_precision(config):
@@ -37,7 +40,8 @@ def run(record: Recorder, place: Place) -> None:
 
 def comparison(interests: int, *, small: bool) -> Comparison:
     """Random unit vectors at a temperature; every fifth position's target is among the negatives."""
-    P, K, D = (60, 50, 8) if small else (6000, 3000, 64)
+    P, K = (60, 50) if small else _SIZES[interests]
+    D = 8 if small else 64
     generator = torch.Generator().manual_seed(interests)
 
     def units(*shape: int) -> Tensor:

@@ -42,7 +42,7 @@ SECTIONS = {
     for section in (
         Section("ceilings", 45, ("torch",)),
         Section("towers", 75, _TOWERS),
-        Section("losses", 45, _TOWERS),
+        Section("losses", 60, _TOWERS),
         Section("training", 150, (*_TOWERS, "matplotlib")),
         Section("encoding", 45, _TOWERS),
         Section("export", 45, (*_TOWERS, "onnx", "onnxruntime")),

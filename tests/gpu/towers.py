@@ -23,7 +23,8 @@ from tests.gpu.sections import Place
 from tests.gpu.world import World, apart, gradients, make_world, settings, towers
 
 # relative to the CPU's float32, of vectors, the loss, and the gradient of all weights as one vector
-BOUNDS = {"float32": (1e-4, 1e-4, 1e-3), "bf16": (2e-2, 1e-2, 1e-1)}
+_BOUNDS = {"float32": (1e-4, 1e-4, 1e-3), "bf16": (2e-2, 1e-2, 1e-1)}
+_SEVERAL = 4  # times so much of the gradient where another of several interests may be the nearest
 
 
 def run(record: Recorder, place: Place) -> None:
@@ -46,13 +47,15 @@ def _compare(
 ) -> None:
     name = encoder + (f", {interests} interests" if interests > 1 else "") + ("" if timed else ", no time")
     want = _results(world, torch.device("cpu"), "float32", encoder, interests, root, small=place.small)
-    for precision, (of_vectors, of_loss, of_gradient) in BOUNDS.items():
+    for precision, (of_vectors, of_loss, of_gradient) in _BOUNDS.items():
         with record.check(f"{name}, {precision}") as figures:
             have = _results(world, place.device, precision, encoder, interests, root, small=place.small)
             figures.at_most("users", apart(have["users"], want["users"]), of_vectors)
             figures.at_most("items", apart(have["items"], want["items"]), of_vectors)
             figures.at_most("loss", apart(have["loss"], want["loss"]), of_loss)
-            figures.at_most("gradient", apart(have["gradient"], want["gradient"]), of_gradient)
+            figures.at_most(
+                "gradient", apart(have["gradient"], want["gradient"]), of_gradient * (_SEVERAL if interests > 1 else 1)
+            )
 
 
 def _results(

@@ -17,7 +17,18 @@ from tests.gpu.report import Recorder, SkippedError, read_checks
 from tests.gpu.sections import SECTIONS, Place
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-NOT_NEEDED = ("grpc", "sqlalchemy", "alembic", "lmdb", "hnswlib", "psutil", "typer", "retrieval.index._native")
+NOT_NEEDED = (
+    "grpc",
+    "sqlalchemy",
+    "alembic",
+    "lmdb",
+    "hnswlib",
+    "psutil",
+    "typer",
+    "optuna",
+    "tomlkit",
+    "retrieval.index._native",
+)
 HERE = Place(torch.device("cpu"), small=True)
 
 
