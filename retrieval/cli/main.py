@@ -9,53 +9,22 @@ import sys
 import typer
 
 from retrieval import __version__
-from retrieval.cli import (
-    data,
-    demo,
-    evaluate,
-    index,
-    query,
-    recipes,
-    registry,
-    rollout,
-    serve,
-    status,
-    train,
-    tune,
-    users,
-    workspace,
-)
+from retrieval.cli.commands import LazyGroup
 from retrieval.errors import RetrievalError
 
 INTERRUPTED = 130
 
 
 def build_app() -> typer.Typer:
-    """The whole command line, one noun after another in the order of the work."""
+    """The whole command line; the modules of its commands are imported when they are called."""
     app = typer.Typer(
         name="retrieval",
+        cls=LazyGroup,
         help="Embedding-based retrieval: train two towers, build index shards, serve candidates, roll back.",
         no_args_is_help=True,
         rich_markup_mode="markdown",
         pretty_exceptions_enable=False,
     )
-    for noun in (
-        demo,
-        workspace,
-        recipes,
-        data,
-        train,
-        tune,
-        evaluate,
-        index,
-        users,
-        serve,
-        query,
-        rollout,
-        status,
-        registry,
-    ):
-        noun.register(app)
     app.callback()(_root)
     return app
 
