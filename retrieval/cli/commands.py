@@ -57,9 +57,7 @@ COMMANDS: Mapping[str, Entry] = {
     "users": Entry("users", "The user store: histories and profiles at serving time."),
     "serve": Entry("serve", "Serve candidates over gRPC."),
     "query": Entry("query", "Print candidates for a user."),
-    "deploy": Entry(
-        "rollout", "Bring an index build to the ANN hosts, one after another, while they go on answering."
-    ),
+    "deploy": Entry("rollout", "Bring an index build to the ANN hosts, one after another, while they go on answering."),
     "rollback": Entry(
         "rollout",
         "Go back to the build that was active before, or to another one; a deployment that is running is ended.",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from retrieval.registry import BuildRow, DeploymentRow, VersionRow
+from retrieval.registry.rows import BuildRow, DeploymentRow, VersionRow
 
 
 def plain(value: Any) -> Any:

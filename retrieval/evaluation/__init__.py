@@ -1,8 +1,13 @@
 """Evaluation: exact ranking of the full corpus, metrics, slices, and the baselines beside them."""
 
-from retrieval.evaluation.config import EvaluationConfig
-from retrieval.evaluation.evaluate import candidate_items, evaluate_baselines, evaluate_vectors, hit_rate_and_ndcg
-from retrieval.evaluation.report import EvaluationReport, ModelScores, SliceScores
+from typing import TYPE_CHECKING
+
+from retrieval.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from retrieval.evaluation.config import EvaluationConfig
+    from retrieval.evaluation.evaluate import candidate_items, evaluate_baselines, evaluate_vectors, hit_rate_and_ndcg
+    from retrieval.evaluation.report import EvaluationReport, ModelScores, SliceScores
 
 __all__ = [
     "EvaluationConfig",
@@ -14,3 +19,17 @@ __all__ = [
     "evaluate_vectors",
     "hit_rate_and_ndcg",
 ]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "retrieval.evaluation.config": ("EvaluationConfig",),
+        "retrieval.evaluation.evaluate": (
+            "candidate_items",
+            "evaluate_baselines",
+            "evaluate_vectors",
+            "hit_rate_and_ndcg",
+        ),
+        "retrieval.evaluation.report": ("EvaluationReport", "ModelScores", "SliceScores"),
+    },
+)

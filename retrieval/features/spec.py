@@ -17,7 +17,6 @@ from retrieval.config import Section
 from retrieval.errors import ConfigError
 from retrieval.features.declaration import SIDES, Declaration, Side
 from retrieval.features.kinds import KINDS, declaration_class
-from retrieval.features.kinds.id import IdFeature
 
 ITEM_ID = "item_id"
 """Name of the id feature that the item side always has; histories share its vocabulary."""
@@ -73,11 +72,13 @@ class FeatureSpec(Section):
         given: tuple[Declaration, ...] = getattr(self, side)
         if side != "item" or any(feature.name == ITEM_ID for feature in given):
             return given
-        return (IdFeature(name=ITEM_ID), *given)
+        return (declaration_class("id")(name=ITEM_ID, kind="id"), *given)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         for side in SIDES:
+            if not getattr(self, side):  # nothing but, at most, the implied id
+                continue
             names = [name for feature in self.declared(side) for name in feature.input_names]
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
@@ -88,7 +89,7 @@ class FeatureSpec(Section):
 
     def _check(self, side: Side, feature: Declaration) -> None:
         where = f"features.{side}: {feature.name!r}"
-        if side == "item" and feature.name == ITEM_ID and not isinstance(feature, IdFeature):
+        if side == "item" and feature.name == ITEM_ID and not isinstance(feature, declaration_class("id")):
             raise ValueError(f"{where} must be of kind 'id', found {feature.kind!r}")
         try:
             feature.check(side, self.history)

@@ -3,7 +3,20 @@
 What is exported here is plain data, for callers that search somewhere else: it loads no search core.
 """
 
-from retrieval.index.filters import AllOf, AnyOf, Filter, NoneOf, Range, SomeOf, Value
-from retrieval.index.query import Hits, Query
+from typing import TYPE_CHECKING
+
+from retrieval.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from retrieval.index.filters import AllOf, AnyOf, Filter, NoneOf, Range, SomeOf, Value
+    from retrieval.index.query import Hits, Query
 
 __all__ = ["AllOf", "AnyOf", "Filter", "Hits", "NoneOf", "Query", "Range", "SomeOf", "Value"]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "retrieval.index.filters": ("AllOf", "AnyOf", "Filter", "NoneOf", "Range", "SomeOf", "Value"),
+        "retrieval.index.query": ("Hits", "Query"),
+    },
+)

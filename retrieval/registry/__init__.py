@@ -1,9 +1,14 @@
 """What exists and what shall be served: versions, builds, deployments, hosts, and who changed them when."""
 
-from retrieval.registry.config import RegistryConfig
-from retrieval.registry.database import DatabaseUpgrade, upgrade_database
-from retrieval.registry.registry import Registry
-from retrieval.registry.rows import AuditRow, BuildRow, DeploymentRow, HostRow, VersionRow, utc_now
+from typing import TYPE_CHECKING
+
+from retrieval.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from retrieval.registry.config import RegistryConfig
+    from retrieval.registry.database import DatabaseUpgrade, upgrade_database
+    from retrieval.registry.registry import Registry
+    from retrieval.registry.rows import AuditRow, BuildRow, DeploymentRow, HostRow, VersionRow, utc_now
 
 __all__ = [
     "AuditRow",
@@ -17,3 +22,13 @@ __all__ = [
     "upgrade_database",
     "utc_now",
 ]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "retrieval.registry.config": ("RegistryConfig",),
+        "retrieval.registry.database": ("DatabaseUpgrade", "upgrade_database"),
+        "retrieval.registry.registry": ("Registry",),
+        "retrieval.registry.rows": ("AuditRow", "BuildRow", "DeploymentRow", "HostRow", "VersionRow", "utc_now"),
+    },
+)

@@ -6,10 +6,10 @@ import dataclasses
 import getpass
 import socket
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any, TypeVar
 
 from sqlalchemy import insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from retrieval.errors import ConfigError
@@ -57,7 +57,7 @@ def lock_model(change: Change, model: str) -> None:
 
 def put_if_absent(change: Change, table: type[Base], values: Mapping[str, Any]) -> None:
     """Insert a row unless its key is there; another process may be inserting the same one at this moment."""
-    dialect = {"postgresql": postgresql, "sqlite": sqlite}[change.session.get_bind().dialect.name]
+    dialect = import_module(f"sqlalchemy.dialects.{change.session.get_bind().dialect.name}")  # the one that is loaded
     change.session.execute(dialect.insert(table).values(dict(values)).on_conflict_do_nothing())
 
 

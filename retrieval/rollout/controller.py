@@ -6,8 +6,6 @@ import os
 import re
 import socket
 
-import psutil
-
 from retrieval.registry import DeploymentRow
 
 _MARK = re.compile(r"controller (?P<pid>\d+) on (?P<host>\S+) since (?P<since>\d+)")
@@ -15,6 +13,8 @@ _MARK = re.compile(r"controller (?P<pid>\d+) on (?P<host>\S+) since (?P<since>\d
 
 def controller_mark() -> str:
     """Names this process so that another one on the same machine can tell whether it still runs."""
+    import psutil
+
     return f"controller {os.getpid()} on {socket.gethostname()} since {int(psutil.Process().create_time())}"
 
 
@@ -23,6 +23,8 @@ def was_interrupted(deployment: DeploymentRow) -> bool:
     mark = _MARK.search(deployment.note)
     if mark is None or mark["host"] != socket.gethostname():
         return False
+    import psutil
+
     try:
         return abs(psutil.Process(int(mark["pid"])).create_time() - int(mark["since"])) > 2
     except psutil.NoSuchProcess:

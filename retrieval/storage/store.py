@@ -13,9 +13,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.fs as pafs
-from pydantic import Field
 
-from retrieval.config import Section
 from retrieval.errors import ArtifactError, ConfigError, ConflictError, NotFoundError, UnavailableError
 from retrieval.storage.atomic import clear_abandoned, move, staged_folder, staged_name
 from retrieval.storage.manifest import (
@@ -27,16 +25,6 @@ from retrieval.storage.manifest import (
     read_manifest,
     verify,
 )
-
-
-class StoreConfig(Section):
-    """Where artifacts live."""
-
-    uri: str = Field(
-        "store",
-        min_length=1,
-        description="A folder (relative ones are under the workspace) or a pyarrow.fs URI such as s3://bucket/prefix.",
-    )
 
 
 class ArtifactStore:

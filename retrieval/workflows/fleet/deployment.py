@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
-from retrieval import rollout
 from retrieval.errors import ConfigError
 from retrieval.registry import BuildRow, Registry
-from retrieval.rollout import AnnHostControl, DeploymentReport
 from retrieval.rollout.collect import CollectionReport, collect
+from retrieval.rollout.deploy import DeploymentReport, deploy, rollback, rollback_target
+from retrieval.rollout.hosts import AnnHostControl
 from retrieval.types import BuildId
 from retrieval.workflows.workspace.workspace import Workspace
 
@@ -33,7 +33,7 @@ def deploy_build(
     """
     settings = workspace.settings
     with _hosts(workspace) as (registry, hosts):
-        return rollout.deploy(
+        return deploy(
             registry,
             workspace.store(),
             hosts,
@@ -57,10 +57,10 @@ def roll_back(
     settings = workspace.settings
     with _hosts(workspace) as (registry, hosts):
         store = workspace.store()
-        target = rollout.rollback_target(registry, store, workspace.model, to)
+        target = rollback_target(registry, store, workspace.model, to)
         if not confirm(_question(registry.active_build(workspace.model), target)):
             return None
-        return rollout.rollback(
+        return rollback(
             registry,
             store,
             hosts,

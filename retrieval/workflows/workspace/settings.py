@@ -12,7 +12,7 @@ from retrieval.index.config import IndexConfig
 from retrieval.registry.config import RegistryConfig
 from retrieval.rollout.config import RolloutConfig
 from retrieval.serving.config import ServingConfig
-from retrieval.storage import StoreConfig
+from retrieval.storage.config import StoreConfig
 from retrieval.towers.config import TowerConfig
 from retrieval.training.config import TrainingConfig
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from retrieval import data, registry, storage  # their public names are imported when they are used
 from retrieval.config import FILE_NAME, load_settings
-from retrieval.data import Dataset, Split, make_split, open_dataset
-from retrieval.registry import Registry
-from retrieval.storage import ArtifactStore
 from retrieval.workflows.workspace.settings import Settings
+
+if TYPE_CHECKING:
+    from retrieval.data import Dataset, Split
+    from retrieval.registry import Registry
+    from retrieval.storage import ArtifactStore
 
 RUN = "run"
 """Folder in a workspace for what running services write: logs, the fleet's file, what hosts remember."""
@@ -49,7 +52,7 @@ class Workspace:
 
     def store(self) -> ArtifactStore:
         """The artifact store that the settings name."""
-        return ArtifactStore.open(self.store_uri, cache=self.root / "cache")
+        return storage.ArtifactStore.open(self.store_uri, cache=self.root / "cache")
 
     @property
     def store_uri(self) -> str:
@@ -59,12 +62,12 @@ class Workspace:
 
     def dataset(self, *, show: bool = True) -> Dataset:
         """The dataset that the settings name, its histories built or found again. Raises DataError."""
-        return open_dataset(self.settings.data, self.root, show=show)
+        return data.open_dataset(self.settings.data, self.root, show=show)
 
     def split(self, dataset: Dataset) -> Split:
         """The dataset's events split as the settings say. Raises DataError."""
-        return make_split(self.settings.data, dataset.histories)
+        return data.make_split(self.settings.data, dataset.histories)
 
     def registry(self, *, who: str | None = None) -> Registry:
         """The registry that the settings name. Raises ConfigError, UnavailableError."""
-        return Registry.open(self.settings.registry.url, root=self.root, who=who)
+        return registry.Registry.open(self.settings.registry.url, root=self.root, who=who)

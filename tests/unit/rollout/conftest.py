@@ -9,7 +9,7 @@ import pytest
 
 from retrieval.errors import RetrievalError, SpaceMismatchError, UnavailableError
 from retrieval.registry import BuildRow, HostRow, Registry, VersionRow
-from retrieval.rollout import RolloutConfig
+from retrieval.rollout.config import RolloutConfig
 from retrieval.serving.core.metadata import HostMetadata, ServedBuild
 from retrieval.storage import ArtifactStore, write_manifest
 from retrieval.types import BuildId, ModelVersion, SpaceId

@@ -18,8 +18,9 @@ from retrieval.errors import (
 )
 from retrieval.registry import HostRow, Registry, utc_now
 from retrieval.registry.tables import DeploymentTable, HostTable
-from retrieval.rollout import RolloutConfig, deploy
+from retrieval.rollout.config import RolloutConfig
 from retrieval.rollout.controller import controller_mark
+from retrieval.rollout.deploy import deploy
 from retrieval.rollout.hosts import waves
 from retrieval.storage import ArtifactStore
 from retrieval.types import BuildId

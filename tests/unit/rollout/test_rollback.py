@@ -8,7 +8,8 @@ import pytest
 
 from retrieval.errors import ArtifactError, ConflictError, NotFoundError
 from retrieval.registry import Registry
-from retrieval.rollout import RolloutConfig, deploy, rollback, rollback_target
+from retrieval.rollout.config import RolloutConfig
+from retrieval.rollout.deploy import deploy, rollback, rollback_target
 from retrieval.storage import ArtifactStore
 from retrieval.types import BuildId
 
