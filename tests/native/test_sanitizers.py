@@ -1,4 +1,4 @@
-"""The C++ core without Python, compiled with sanitizers: damaged files, and searches while indexes are swapped."""
+"""The C++ core without Python, with sanitizers: damaged files, scans, plans, searches while indexes are swapped."""
 
 from __future__ import annotations
 
@@ -63,3 +63,10 @@ def test_searches_while_indexes_are_swapped_do_not_race() -> None:
     said = counts(run(sanitized("thread", "searches_and_swaps"), "20"))
     assert (said["swaps"], said["wrong"]) == (20, 0)
     assert said["asked"] > 0
+
+
+@pytest.mark.timeout(900)
+def test_plans_follow_costs_filters_and_budgets() -> None:
+    said = counts(run(sanitized("address,undefined", "plans")))
+    assert said["checked"] >= 80
+    assert said["failed"] == 0
