@@ -26,11 +26,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def settings() -> str:
     """The page of `retrieval.toml`."""
-    from retrieval.features.kinds import KINDS
     from retrieval.workflows.workspace import Settings
 
-    kinds = {name: KINDS.load(name).model_json_schema() for name in KINDS.named}
-    return settings_page(Settings.model_json_schema(), kinds)
+    schema = Settings.model_json_schema()
+    features = [each for each in schema["$defs"].values() if each["title"].endswith("Feature")]
+    return settings_page(schema, {each["properties"]["kind"]["const"]: each for each in features})
 
 
 def strategies() -> str:

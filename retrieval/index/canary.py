@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from retrieval.errors import ArtifactError
 from retrieval.index.metadata import ShardMetadata
-from retrieval.index.query import Floats, RowHits, Rows, Searcher
+from retrieval.index.query import Answer, Engine, Floats, Rows
 from retrieval.index.scan import scan
 
 CANARY = "canary.arrow"
@@ -24,7 +24,7 @@ class Canary:
     """Queries float32 [C, D] and the exact answer to each: rows and scores of its best `k`."""
 
     queries: Floats
-    answers: list[RowHits]
+    answers: list[Answer]
 
 
 def make_canary(vectors: Floats, queries: Floats, k: int) -> Canary:
@@ -55,7 +55,7 @@ def read_canary(folder: Path, metadata: ShardMetadata) -> Canary:
             table.validate(full=True)
         queries = np.array(table["query"].to_pylist(), dtype=np.float32).reshape(-1, metadata.dim)
         answers = [
-            RowHits(np.array(rows, dtype=np.int64), np.array(scores, dtype=np.float32))
+            Answer(np.array(rows, dtype=np.int64), np.array(scores, dtype=np.float32))
             for rows, scores in zip(table["rows"].to_pylist(), table["scores"].to_pylist(), strict=True)
         ]
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, IndexError, MemoryError) as error:
@@ -86,12 +86,12 @@ def _close(found: Floats, expected: Floats) -> bool:
     return found.shape == expected.shape and np.allclose(found, expected, rtol=0, atol=SCORE_TOLERANCE)
 
 
-def approximate_recall(searcher: Searcher, vectors: Floats, canary: Canary, ef: int) -> float:
+def approximate_recall(engine: Engine, vectors: Floats, canary: Canary, ef: int) -> float:
     """Recall on the canary at the effort that serves, without scans; 1.0 for exact search."""
     if not canary.answers:
         return 1.0
     exact = [answer.rows for answer in canary.answers]
-    found = searcher.approximate(canary.queries, min(max(ef, *(len(rows) for rows in exact)), len(vectors)))
+    found = engine.approximate(canary.queries, min(max(ef, *(len(rows) for rows in exact)), len(vectors)))
     if found is None:
         return 1.0
     kept = [rows[: len(want)] for rows, want in zip(found, exact, strict=True)]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from retrieval.index.query import Floats, RowHits, Rows
+from retrieval.index.query import Answer, Floats, Rows
 
 # Scores held at once; a batch of queries is scanned in blocks of this many bytes
 _BLOCK_BYTES = 64 << 20
@@ -32,12 +32,12 @@ def best(scores: Floats, k: int) -> tuple[Rows, Floats]:
     return chosen[order], found[order]
 
 
-def scan(vectors: Floats, queries: Floats, k: int) -> list[RowHits]:
+def scan(vectors: Floats, queries: Floats, k: int) -> list[Answer]:
     """The k best rows of `vectors` [n, D] for each of `queries` [Q, D]."""
     step = max(1, _BLOCK_BYTES // max(1, 4 * len(vectors)))
-    hits: list[RowHits] = []
+    answers: list[Answer] = []
     for start in range(0, len(queries), step):
         part = queries[start : start + step]
         scores = (vectors @ part[0])[None] if len(part) == 1 else part @ vectors.T
-        hits.extend(RowHits(*best(row, k)) for row in scores)
-    return hits
+        answers.extend(Answer(*best(row, k)) for row in scores)
+    return answers

@@ -16,7 +16,6 @@ from generate.command import leaves
 from generate.strategies import lists
 from retrieval.cli.main import build_app
 from retrieval.errors import RetrievalError
-from retrieval.features.kinds import KINDS, declaration_class
 from retrieval.workflows.workspace import Settings
 from tests.docs.pages import ROOT
 
@@ -58,14 +57,6 @@ def test_every_setting_is_in_the_reference(site: Path) -> None:
 
     for name, field in Settings.model_fields.items():
         check(name, field.annotation)
-
-
-def test_every_kind_of_feature_is_in_the_reference_with_its_settings(site: Path) -> None:
-    text = (site / "reference" / "settings.html").read_text(encoding="utf-8")
-    for kind in KINDS.named:
-        section = text.partition(f'id="feature-{kind}"')[2].partition('id="feature-')[0]
-        missing = [name for name in declaration_class(kind).model_fields if f"<code>{name}</code>" not in section]
-        assert missing == ["kind"], kind
 
 
 def test_every_command_and_option_is_in_the_reference(site: Path) -> None:

@@ -28,6 +28,8 @@ def import_arrow(request: ImportRequest, events: ArrowStream) -> Imported:
 
     Raises DataError, ConfigError, ConflictError.
     """
+    # before the events' stream is opened: a database's connection may give one result at a time
+    sides = open_sides(request)
     reader = arrow_reader(events, request.source)
     mapping = request.mapping
     names = reader.schema.names
@@ -38,7 +40,6 @@ def import_arrow(request: ImportRequest, events: ArrowStream) -> Imported:
     for name in wanted:
         if name not in names:
             raise DataError(f"{request.source}: no column {name!r} (events); its columns are: {', '.join(names)}")
-    sides = open_sides(request)
     batches = _batches(reader, request.source, wanted, batch_rows(request.settings.memory_limit_mb))
     first = next(batches, None)
     if first is None:

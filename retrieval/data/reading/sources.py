@@ -139,6 +139,9 @@ def without_views(column: pa.Array) -> pa.Array:
     """Text in the newer view layout, for which Arrow lacks most functions, in the usual one."""
     if pa.types.is_dictionary(column.type):
         return pa.DictionaryArray.from_arrays(column.indices, without_views(column.dictionary))
+    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+        viewed = pa.types.is_string_view(column.type.value_type)
+        return column.cast(pa.large_list(pa.large_string())) if viewed else column
     return column.cast(pa.large_string()) if pa.types.is_string_view(column.type) else column
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from retrieval.index.config import IndexConfig
 from retrieval.index.metadata import ShardMetadata
-from retrieval.index.query import Floats, Rows, Searcher
+from retrieval.index.query import Engine, Floats, Rows
 from retrieval.observability import Tracker
 
 
@@ -40,11 +40,11 @@ class Backend:
     `arrange(vectors, config)` says how rows are to be ordered before anything else is written; `build(folder, vectors,
     arrangement, config, tracker)` writes the backend's files of vectors in that order; `check(folder, vectors,
     metadata)` raises ArtifactError unless they are sound in every field that a search follows, and `open(folder,
-    vectors, metadata)` makes the searcher.
+    vectors, metadata)` makes the engine.
     """
 
     files: tuple[str, ...]
     arrange: Callable[[Floats, IndexConfig], Arrangement]
     build: Callable[[Path, Floats, Arrangement, IndexConfig, Tracker], None]
     check: Callable[[Path, Floats, ShardMetadata], None]
-    open: Callable[[Path, Floats, ShardMetadata], Searcher]
+    open: Callable[[Path, Floats, ShardMetadata], Engine]

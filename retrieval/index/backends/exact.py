@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from retrieval.index import _native
 from retrieval.index.backends.backend import Arrangement, Backend
-from retrieval.index.backends.found import row_hits
+from retrieval.index.backends.batch import searched
 from retrieval.index.config import IndexConfig
 from retrieval.index.metadata import ShardMetadata
-from retrieval.index.query import Floats, RowHits, RowQuery
+from retrieval.index.query import Answer, Ask, Floats
 from retrieval.observability import Tracker
 
 
@@ -20,10 +19,14 @@ class _Exact:
     def __init__(self, vectors: Floats) -> None:
         self._vectors = vectors
 
-    def search(self, vectors: Floats, queries: Sequence[RowQuery]) -> list[RowHits]:
-        return row_hits(_native.search_vectors(self._vectors, np.ascontiguousarray(vectors), queries, threads=1))
+    def search(self, queries: Floats, asks: Sequence[Ask]) -> list[Answer]:
+        return searched(self._scan, queries, asks)
 
-    def approximate(self, vectors: Floats, ef: int) -> None:  # noqa: ARG002
+    def _scan(self, queries: Floats, k: Any, effort: Any, *columns: Any, **limits: Any) -> _native.Found:  # noqa: ARG002
+        """As the core's graph is asked; a scan knows no effort."""
+        return _native.search_vectors(self._vectors, queries, k, *columns, **limits, threads=1)
+
+    def approximate(self, queries: Floats, ef: int) -> None:  # noqa: ARG002
         return None
 
 

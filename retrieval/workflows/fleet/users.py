@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from retrieval.v1 import user_pb2
 
 
+_SNAPSHOT = "snapshot"
+"""File in the store's folder: the data snapshot that it was filled from. Written last, gone while it is filled."""
+
+
 @dataclass(frozen=True, slots=True)
 class LoadedUsers:
     """How many users the store in `folder` holds now, how many were written, and how many dropped."""
@@ -38,13 +42,24 @@ def load_users(workspace: Workspace, *, keep_others: bool = False, show: bool = 
     folder = workspace.root / settings.user_store
     began = time.time_ns() // 1000
     loaded = 0
+    (folder / _SNAPSHOT).unlink(missing_ok=True)
     with closing(UserStore.open(folder, gib=settings.user_store_gib, write=True)) as store:
         with track("Loading users", dataset.histories.users, unit="users", show=show) as tracker:
             for count in store.load(user_records(dataset)):
                 loaded += count
                 tracker.advance(count)
         dropped = 0 if keep_others else store.drop_older(began)
+        (folder / _SNAPSHOT).write_text(dataset.snapshot, encoding="utf-8")
         return LoadedUsers(store.count(), loaded, dropped, folder)
+
+
+def users_are_current(workspace: Workspace, snapshot: str) -> bool:
+    """Whether the user store was filled, to the end, from the data of this `snapshot`."""
+    try:
+        told = (workspace.root / workspace.settings.serving.user_store / _SNAPSHOT).read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return told == snapshot
 
 
 def find_user(workspace: Workspace, user_id: str) -> user_pb2.UserRecord:

@@ -1,0 +1,142 @@
+"""What a caller may say with a request, in plain Python values, and the request that this makes.
+
+A retriever reads the same message as a service does: what a request means is settled in one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypedDict
+
+from retrieval.errors import RequestError
+from retrieval.serving.wire.user_messages import value_message
+from retrieval.v1 import candidates_pb2, filter_pb2, user_pb2
+
+Moment = int | datetime
+"""Microseconds since 1970 UTC, or a datetime (UTC where it names no zone)."""
+Event = tuple[str, Moment] | tuple[str, Moment, str]
+"""Item id, when, and the action where it is known."""
+Value = str | int | float | bool
+Filters = Mapping[str, Value | Sequence[Value]] | str | Sequence[str]
+"""Fields with the value, or any of the values, that an item must have; or as `retrieval query --filter` takes them."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LARGEST = 2**32
+
+
+class Asked(TypedDict, total=False):
+    """Keywords of `candidates` and `batch`, all of them optional."""
+
+    context: Mapping[str, Any]
+    """What is known now, by context column."""
+    profile: Mapping[str, Any]
+    """Profile values that go before the stored ones, by column."""
+    history: Sequence[Event]
+    """Events in place of the stored history, oldest first: (item id, when) or (item id, when, action)."""
+    filter: Filters
+    """Only items that pass: `{"genre": ["drama", "crime"]}`, `"price=1..5"`, `["price=1..5", "colour!=red"]`."""
+    exclude: Sequence[str]
+    """Items that must not come back."""
+    allow_seen: bool
+    """Items of the user's history may come back, too."""
+    at: Moment
+    """The time of the request; now, unless given."""
+    ef: int
+    """How broadly each shard is searched; larger is slower and more exact."""
+    visit_budget: int
+    """Rows that each shard may compare at most; 0 sets no limit."""
+    time_budget_us: int
+    """Microseconds that each shard may take; 0 sets no limit."""
+
+
+def request_message(user_id: str, k: int, asked: Asked) -> candidates_pb2.GetCandidatesRequest:
+    """The request for one user. Raises RequestError that names the keyword whose value can't be sent."""
+    history = asked.get("history")
+    try:
+        return candidates_pb2.GetCandidatesRequest(
+            user_id=str(user_id),
+            k=_natural("k", k),
+            context=_values("context", asked.get("context", {})),
+            profile=_values("profile", asked.get("profile", {})),
+            history=None if history is None else _history(history),
+            filter=_filter(asked.get("filter")),
+            exclude_item_ids=[str(item) for item in asked.get("exclude", ())],
+            allow_seen=asked.get("allow_seen", False),
+            at=microseconds(asked.get("at", 0)),
+            ef=_natural("ef", asked.get("ef", 0)),
+            visit_budget=_natural("visit_budget", asked.get("visit_budget", 0)),
+            time_budget_us=_natural("time_budget_us", asked.get("time_budget_us", 0)),
+        )
+    except TypeError as error:
+        raise RequestError(f"a value has a type that can't be sent: {error}") from error
+
+
+def microseconds(moment: Moment) -> int:
+    """A moment in µs since 1970 UTC. Raises RequestError for another type."""
+    if isinstance(moment, datetime):
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return (aware - _EPOCH) // timedelta(microseconds=1)
+    try:
+        return int(moment.__index__())
+    except (AttributeError, TypeError):
+        raise RequestError(f"{moment!r} is no moment; expected µs since 1970 as an integer, or a datetime") from None
+
+
+def _natural(name: str, value: int) -> int:
+    try:
+        whole = value.__index__()
+    except (AttributeError, TypeError):
+        raise RequestError(f"{name}: {value!r}; expected a whole number") from None
+    if not 0 <= whole < _LARGEST:
+        raise RequestError(f"{name}: {whole}; expected 0 to {_LARGEST - 1:,}")
+    return int(whole)
+
+
+def _values(name: str, given: Mapping[str, Any]) -> dict[str, user_pb2.Value]:
+    """Values by column; those that are None are left out, which means missing."""
+    found = {}
+    for column, value in given.items():
+        if value is None:
+            continue
+        plain = value.tolist() if hasattr(value, "tolist") else value  # numpy's scalars and arrays
+        try:
+            found[str(column)] = value_message(plain)
+        except RequestError as error:
+            raise RequestError(f"{name}.{column}: {error}") from None
+    return found
+
+
+def _history(events: Sequence[Event]) -> user_pb2.History:
+    made = user_pb2.History()
+    for position, event in enumerate(events):
+        if isinstance(event, str) or len(event) not in {2, 3}:
+            raise RequestError(f"history[{position}]: {event!r}; expected (item id, when) or (item id, when, action)")
+        made.item_ids.append(str(event[0]))
+        made.timestamps.append(microseconds(event[1]))
+        made.actions.extend(str(action) for action in event[2:])
+    return made
+
+
+def _filter(wanted: Filters | None) -> filter_pb2.Filter | None:
+    if wanted is None:
+        return None
+    if isinstance(wanted, Mapping):
+        return filter_pb2.Filter(conditions=[_any_of(field, values) for field, values in wanted.items()])
+    from retrieval.workflows.fleet.query import parse_filters
+
+    return parse_filters([wanted] if isinstance(wanted, str) else wanted)
+
+
+def _any_of(field: str, values: Value | Sequence[Value]) -> filter_pb2.Condition:
+    several = list(values) if isinstance(values, Collection) and not isinstance(values, str) else [values]
+    whole = [value for value in several if isinstance(value, int) and not isinstance(value, bool)]
+    # flags and real numbers go as text, which the index reads as what the field holds
+    texts = [
+        str(value).lower() if isinstance(value, bool) else str(value)
+        for value in several
+        if isinstance(value, (str, float, bool))
+    ]
+    if len(whole) + len(texts) < len(several):
+        raise RequestError(f"filter: {field}: {several!r} can't be compared; expected text, numbers or flags")
+    return filter_pb2.Condition(field=field, any_of=filter_pb2.AnyOf(texts=texts, integers=whole))
