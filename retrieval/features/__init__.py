@@ -1,7 +1,8 @@
 """Features: one path from raw values to the arrays that towers read, in training, indexing and serving alike.
 
-`fit_features(spec, dataset, split)` learns; `Features.encode` and `Features.encode_history` encode; `save` and `load`
-move what was learned with the model version. NumPy and Arrow only.
+`fit_features(spec, dataset, split)` learns; `Features.encode` and `Features.encode_history` encode, and
+`Features.lay_out` makes tokens of histories; `save` and `load` move what was learned with the model version. NumPy and
+Arrow only.
 """
 
 from typing import TYPE_CHECKING
@@ -9,27 +10,30 @@ from typing import TYPE_CHECKING
 from retrieval.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from retrieval.features.chunks import BLOCK, Chunks, chunk_counts
     from retrieval.features.declaration import Side
     from retrieval.features.features import Features
     from retrieval.features.fit import fit_features
-    from retrieval.features.inputs import EncodedHistory, FeatureInput, HistoryInputs, OlderEvents
+    from retrieval.features.history import CODES_AND_TIMES, HistoryTokens
+    from retrieval.features.inputs import EncodedHistories, Events, FeatureInput, HistoryInputs
     from retrieval.features.kinds.since_last import LAST_EVENT
     from retrieval.features.moving import has_moving, moving_columns
-    from retrieval.features.older import BLOCK, Chunks, chunk_counts
     from retrieval.features.spec import ITEM_ID, FeatureSpec, HistorySpec
 
 __all__ = [
     "BLOCK",
+    "CODES_AND_TIMES",
     "ITEM_ID",
     "LAST_EVENT",
     "Chunks",
-    "EncodedHistory",
+    "EncodedHistories",
+    "Events",
     "FeatureInput",
     "FeatureSpec",
     "Features",
     "HistoryInputs",
     "HistorySpec",
-    "OlderEvents",
+    "HistoryTokens",
     "Side",
     "chunk_counts",
     "fit_features",
@@ -40,13 +44,14 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
+        "retrieval.features.chunks": ("BLOCK", "Chunks", "chunk_counts"),
         "retrieval.features.declaration": ("Side",),
         "retrieval.features.features": ("Features",),
         "retrieval.features.fit": ("fit_features",),
-        "retrieval.features.inputs": ("EncodedHistory", "FeatureInput", "HistoryInputs", "OlderEvents"),
+        "retrieval.features.history": ("CODES_AND_TIMES", "HistoryTokens"),
+        "retrieval.features.inputs": ("EncodedHistories", "Events", "FeatureInput", "HistoryInputs"),
         "retrieval.features.kinds.since_last": ("LAST_EVENT",),
         "retrieval.features.moving": ("has_moving", "moving_columns"),
-        "retrieval.features.older": ("BLOCK", "Chunks", "chunk_counts"),
         "retrieval.features.spec": ("ITEM_ID", "FeatureSpec", "HistorySpec"),
     },
 )

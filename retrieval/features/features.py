@@ -12,13 +12,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from retrieval.errors import RequestError
+from retrieval.features.chunks import chunk_counts
 from retrieval.features.columns import Column, Ints
 from retrieval.features.declaration import SIDES, Side
-from retrieval.features.inputs import Codes, EncodedHistory, FeatureInput, HistoryInputs, OlderEvents
+from retrieval.features.history import HistoryTokens, lay_out
+from retrieval.features.inputs import Codes, EncodedHistories, Events, FeatureInput, HistoryInputs
 from retrieval.features.kinds.age import GAPS_CARDINALITY, gap_codes
 from retrieval.features.kinds.categorical import Category
 from retrieval.features.kinds.transform import Transform
-from retrieval.features.older import Chunks, chunk_counts, make_chunks
 from retrieval.features.spec import ITEM_ID, FeatureSpec
 from retrieval.features.vocabulary import Vocabulary
 
@@ -77,58 +78,32 @@ class Features:
         return out
 
     def encode_history(
-        self,
-        item_ids: Sequence[str],
-        actions: Sequence[str | None],
-        timestamps: Sequence[int] | Ints,
-        at: int | None = None,
-    ) -> EncodedHistory:
-        """Encode one user's events, oldest first: BOS, the newest `spec.history.length` of them, and the older ones.
+        self, item_ids: Sequence[str], actions: Sequence[str | None], timestamps: Sequence[int] | Ints
+    ) -> EncodedHistories:
+        """Encode one user's events, oldest first: the newest `spec.history.events` of them.
 
-        `actions` may be empty where none are known. `at` is the request's time in µs, used only where there are no
-        events. Raises RequestError on lengths that differ and on values of a wrong type.
+        `actions` may be empty where none are known. Raises RequestError on lengths that differ and on values of a
+        wrong type.
         """
         if len(timestamps) != len(item_ids) or len(actions) not in {0, len(item_ids)}:
             raise RequestError(
                 f"history: {len(item_ids)} item ids, {len(actions)} actions, {len(timestamps)} timestamps; "
                 "give as many of each"
             )
-        length = self.spec.history.length
-        events = self._events(item_ids, actions, timestamps)
-        kept = min(len(events.items), length)
-        times, items, codes = (np.zeros(kept + 1, np.int64) for _ in range(3))
-        times[1:], items[1:], codes[1:] = events.times[-length:], events.items[-length:], events.actions[-length:]
-        times[0] = times[1] if kept else at or 0
-        items[0] = self.item_vocabulary.cardinality
-        older = None
-        if self.spec.history.older:
-            older = OlderEvents(events.items[:-length], events.actions[:-length], events.times[:-length])
-        return EncodedHistory(items, codes, self._gaps(times), times, older)
-
-    def _events(
-        self, item_ids: Sequence[str], actions: Sequence[str | None], timestamps: Sequence[int] | Ints
-    ) -> OlderEvents:
-        """Codes and times of the newest events that are read at all."""
-        newest = self.spec.history.events
-        items = _looked_up(self.item_vocabulary, item_ids[-newest:], "item ids")
+        length, read = self.spec.history.length, self.spec.history.events
+        items = _looked_up(self.item_vocabulary, item_ids[-read:], "item ids")
         codes = np.zeros(len(items), np.int64)
         if self.spec.history.actions and len(actions):
-            codes[:] = _looked_up(self.actions, actions[-newest:], "actions")
-        return OlderEvents(items, codes, _whole(timestamps[-newest:]))
+            codes[:] = _looked_up(self.actions, actions[-read:], "actions")
+        times = _whole(timestamps[-read:])
+        newest = _events(items[-length:], codes[-length:], times[-length:])
+        if not self.spec.history.older:
+            return EncodedHistories(newest)
+        return EncodedHistories(newest, _events(items[:-length], codes[:-length], times[:-length]))
 
-    def chunks(self, events: OlderEvents, counts: Codes) -> Chunks:
-        """Chunks of the older events of n histories, one after the other; `counts` int64 [n] says how many of each."""
-        gaps = np.zeros(len(events.times), np.int64)
-        if self.spec.history.time:
-            gaps[1:] = gap_codes(np.diff(events.times))
-            gaps[(np.cumsum(counts) - counts)[counts > 0]] = 0  # the oldest that is read has none before it
-        return make_chunks(events, gaps, counts, self.history_inputs())
-
-    def _gaps(self, times: Ints) -> Ints:
-        gaps = np.zeros(len(times), np.int64)
-        if self.spec.history.time and len(times) > 2:
-            gaps[2:] = gap_codes(times[2:] - times[1:-1])
-        return gaps
+    def lay_out(self, histories: EncodedHistories, asked_us: Codes) -> HistoryTokens:
+        """Tokens of n histories, each asked for what comes next at `asked_us`, int64 µs [n] (see `history.lay_out`)."""
+        return lay_out(histories, asked_us, self._history_inputs, self.gap_codes)
 
     @cached_property
     def _history_inputs(self) -> HistoryInputs:
@@ -170,6 +145,11 @@ class Features:
 def _made_inputs(made: Transform, side: Side) -> tuple[FeatureInput, ...]:
     moving = made.declaration.time_varying
     return tuple(replace(one, moving=moving) for one in made.inputs(side))
+
+
+def _events(items: Ints, actions: Ints, times: Ints) -> Events:
+    """Those of one history."""
+    return Events(items, actions, times, np.array([len(items)]))
 
 
 def _looked_up(vocabulary: Vocabulary, values: Sequence[Any], what: str) -> Ints:

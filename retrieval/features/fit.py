@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from retrieval.data.facts.training import action_counts, item_counts, training_rows, training_users
 from retrieval.errors import DataError
 from retrieval.features.columns import Column, Ints
 from retrieval.features.declaration import SIDES, Declaration, Side
@@ -32,8 +33,6 @@ def fit_features(spec: FeatureSpec, dataset: Dataset, split: Split) -> Features:
 
     Raises DataError where there is no training event, or a declared column is missing or of a wrong type.
     """
-    from retrieval.data.facts.training import action_counts, item_counts, training_users
-
     histories = dataset.histories
     counts = item_counts(histories, split.train_end)
     if not counts.any():
@@ -96,8 +95,6 @@ def _context_blocks(made: Declaration, histories: Histories, train_end: npt.NDAr
             f"features.context: {made.name!r} reads column {made.source!r}, but events carry {known}; "
             "name it in data.context_columns"
         )
-    from retrieval.data.facts.training import training_rows
-
     column = histories.context[made.source]
     for rows in training_rows(histories, train_end):
         yield Column.of(made.name, column.take(rows), len(rows))

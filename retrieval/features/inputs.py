@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,8 +41,8 @@ class HistoryInputs:
     """Cardinalities of the three codes of a history token, BOS and PAD included.
 
     A token's item code is the code of the item's `item_id` feature; `bos` and `pad` are the two codes after them.
-    The action and gap of BOS and PAD are 0. `chunks`: how many numbers the chunks of older events may have; 0 where
-    there are none (see `features/older.py`), else `older` is one more code, that of their tokens.
+    The action and gap of BOS and PAD are 0. `chunks`: how many numbers the chunks of a history may have; 0 where there
+    are none (see `features/chunks.py`), else `chunk` is one more code, that of their tokens.
     """
 
     items_cardinality: int
@@ -52,31 +53,44 @@ class HistoryInputs:
     chunks: int = 0
 
     @property
-    def older(self) -> int:
+    def chunk(self) -> int:
         """The item code of a chunk's token, where there are chunks."""
         return self.pad + 1
 
 
 @dataclass(frozen=True, slots=True)
-class OlderEvents:
-    """Events before those that are tokens of their own, oldest first: codes of item and action, µs; int64 [T] each."""
+class Events:
+    """Events of n histories, one history after another, each oldest first.
 
-    items: Codes
-    actions: Codes
-    times: Codes
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedHistory:
-    """One user's history, BOS first, oldest event next: int64 [l + 1] each, l ≤ the spec's length.
-
-    `gaps[t]` is the bucket of the time between event t and the event before it; 0 where there is none (BOS, the oldest
-    event kept) or features.history.time is off. `times` are raw µs, of BOS that of the oldest event kept, or the
-    request's where there is none. `older`: the events before these, up to the spec's `older`; None where that is 0.
+    items, actions: int64 [T] codes. times: int64 [T] µs. counts: int64 [n], how many are of each history.
     """
 
     items: Codes
     actions: Codes
-    gaps: Codes
     times: Codes
-    older: OlderEvents | None = None
+    counts: Codes
+
+    @classmethod
+    def join(cls, parts: Sequence[Events]) -> Events:
+        """The events of several, in their order."""
+        if len(parts) == 1:
+            return parts[0]
+        items, actions, times, counts = zip(*((p.items, p.actions, p.times, p.counts) for p in parts), strict=True)
+        return cls(np.concatenate(items), np.concatenate(actions), np.concatenate(times), np.concatenate(counts))
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedHistories:
+    """Events of n histories that are tokens of their own, and those before them that are read in chunks.
+
+    `chunked` is None where features.history.older is 0: no history has chunks then.
+    """
+
+    newest: Events
+    chunked: Events | None = None
+
+    @classmethod
+    def join(cls, parts: Sequence[EncodedHistories]) -> EncodedHistories:
+        """Several as one, in their order; all with chunks, or none."""
+        chunked = [part.chunked for part in parts if part.chunked is not None]
+        return cls(Events.join([part.newest for part in parts]), Events.join(chunked) if chunked else None)

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
+from retrieval.arrays import Ints, Vectors
 from retrieval.errors import ArtifactError, RequestError
-from retrieval.features import LAST_EVENT, EncodedHistory, Features, OlderEvents, Side
+from retrieval.features import LAST_EVENT, EncodedHistories, Features, Side
 from retrieval.storage import ArtifactStore
 from retrieval.towers.artifact import META_FILE, ONNX_FILE, USER_KIND, input_key, open_features, open_half, read_json
 from retrieval.towers.user_input import UserInput
@@ -48,7 +49,7 @@ class UserTower:
         self.interests = interests
         self.features = features
         self._session = session
-        self._known = features.history_inputs()
+        self._pad = features.history_inputs().pad
         self._wanted = frozenset(given.name for given in session.get_inputs())
         self._profile = _Side(features, "user")
         self._context = _Side(features, "context")
@@ -66,9 +67,7 @@ class UserTower:
         if not inputs:
             return np.zeros((0, *self.shape), np.float32)
         encoded = [
-            self.features.encode_history(
-                given.history.item_ids, given.history.actions, given.history.timestamps, given.at
-            )
+            self.features.encode_history(given.history.item_ids, given.history.actions, given.history.timestamps)
             for given in inputs
         ]
         side: _Feed = {}
@@ -77,7 +76,9 @@ class UserTower:
             side.update(self._profile.encode([given.profile for given in inputs], at))
         if self._context.inputs:
             side.update(self._context.encode([_with_last_event(given) for given in inputs], at))
-        groups = length_groups(np.array([len(one.items) for one in encoded]))
+        if len(inputs) == 1:
+            return self._run(encoded, at, side)
+        groups = length_groups(np.array([len(one.newest.items) + 1 for one in encoded]))
         parts = [
             self._run([encoded[row] for row in rows], at[rows], {name: values[rows] for name, values in side.items()})
             for rows in groups
@@ -86,29 +87,13 @@ class UserTower:
         vectors[np.concatenate(groups)] = vectors.copy()
         return vectors
 
-    def _run(self, encoded: Sequence[EncodedHistory], at: npt.NDArray[np.int64], side: _Feed) -> npt.NDArray[Any]:
-        feed = {**self._histories(encoded, at), **side}
-        vectors: npt.NDArray[np.float32] = self._session.run(
+    def _run(self, encoded: Sequence[EncodedHistories], at: Ints, side: _Feed) -> Vectors:
+        history = self.features.lay_out(EncodedHistories.join(encoded), at)
+        feed = {**history.tower_inputs(self._pad), **side}
+        vectors: Vectors = self._session.run(
             None, {name: values for name, values in feed.items() if name in self._wanted}
         )[0]
         return vectors
-
-    def _histories(self, encoded: Sequence[EncodedHistory], at: npt.NDArray[np.int64]) -> _Feed:
-        feed = _padded(encoded, at.tolist(), self._known.pad)
-        return self._with_older(feed, [one.older for one in encoded if one.older is not None])
-
-    def _with_older(self, feed: _Feed, older: Sequence[OlderEvents]) -> _Feed:
-        """The histories with the chunks of the older events of each, where the features have any."""
-        if not older:
-            return feed
-        counts = np.array([len(one.items) for one in older])
-        columns = [
-            np.concatenate(column) for column in zip(*((o.items, o.actions, o.times) for o in older), strict=True)
-        ]
-        chunks = self.features.chunks(OlderEvents(*columns), counts)
-        lengths = feed.pop("lengths")
-        placed, lengths = chunks.place(feed, lengths, self._known)
-        return {**placed, "lengths": lengths, **chunks.served(placed["items"].shape[1], self._known.pad)}
 
 
 class _Side:
@@ -192,8 +177,6 @@ def length_groups(lengths: npt.NDArray[np.int64]) -> list[npt.NDArray[np.intp]]:
 
     Cut where a length doubles and padding the shorter ones would cost more than a call of its own.
     """
-    if len(lengths) == 1:
-        return [np.zeros(1, np.intp)]
     order = np.argsort(-lengths, kind="stable")
     doublings = np.frexp(lengths[order])[1]
     edges = [0, *(np.flatnonzero(np.diff(doublings)) + 1).tolist(), len(order)]
@@ -204,17 +187,3 @@ def length_groups(lengths: npt.NDArray[np.int64]) -> list[npt.NDArray[np.intp]]:
             cuts.append(first)
             width = longest
     return np.split(order, cuts)
-
-
-def _padded(encoded: Sequence[EncodedHistory], at: Sequence[int], pad: int) -> _Feed:
-    lengths = np.array([len(one.items) for one in encoded], np.int64)
-    shape = (len(encoded), int(lengths.max()))
-    feed = {name: np.zeros(shape, np.int64) for name in ("items", "actions", "gaps", "times", "asked")}
-    feed["items"].fill(pad)
-    for row, (one, size) in enumerate(zip(encoded, lengths.tolist(), strict=True)):
-        feed["items"][row, :size], feed["actions"][row, :size] = one.items, one.actions
-        feed["gaps"][row, :size], feed["times"][row, :size] = one.gaps, one.times
-        # each token asks when the next one happened, the last when the request is made
-        feed["asked"][row, : size - 1], feed["asked"][row, size - 1] = one.times[1:], at[row]
-    feed["lengths"] = lengths
-    return feed

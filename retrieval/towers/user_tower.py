@@ -54,7 +54,7 @@ class UserNetwork(nn.Module):
             tokens = tokens + self.gaps(gaps)
         return tokens
 
-    def with_older(self, tokens: Tensor, means: Tensor, given: Mapping[str, Tensor]) -> Tensor:
+    def with_chunks(self, tokens: Tensor, means: Tensor, given: Mapping[str, Tensor]) -> Tensor:
         """Tokens [B, L, D], which hold the mark at the chunks' places, with the rest of the chunks' tokens added there.
 
         means: [M, D], of the item tokens of each chunk. given: see `Chunks.tokens`.

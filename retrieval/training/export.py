@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from retrieval.features import FeatureInput, Features, OlderEvents
+from retrieval.features import CODES_AND_TIMES, EncodedHistories, Events, FeatureInput, Features
 from retrieval.storage import ArtifactStore, Manifest, write_manifest
 from retrieval.towers.artifact import (
     CONFIG_FILE,
@@ -34,8 +34,8 @@ from retrieval.towers.artifact import (
     input_key,
     version_key,
 )
+from retrieval.towers.chunks import block_means
 from retrieval.towers.offline import ItemInputs
-from retrieval.towers.older import block_means
 from retrieval.towers.pair import TowerPair, space_id
 from retrieval.towers.runtime import UserTower, open_user_tower
 from retrieval.types import ModelVersion
@@ -43,7 +43,6 @@ from retrieval.types import ModelVersion
 _TABLE_ROWS_AT_ONCE = 1 << 16
 _OPSET = 20  # the first with Gelu
 _BATCH, _LENGTH = 2, 3  # of the example that is traced
-_HISTORY_INPUTS = ("items", "actions", "gaps", "times", "asked")
 
 
 def export_version(
@@ -90,7 +89,7 @@ def write_user_tower(
     table, examples = token_table(pair, items), _examples(features, _BATCH)
     history = features.spec.history
     if history.older:
-        table[features.history_inputs().pad] = 0.0  # it fills up blocks of older events; elsewhere nothing sees it
+        table[features.history_inputs().pad] = 0.0  # it fills up blocks of chunked events; elsewhere nothing sees it
     _to_onnx(ServedUserTower(pair, table, tuple(examples)).eval(), tuple(examples.values()), folder / ONNX_FILE)
     meta = {
         **facts,
@@ -133,7 +132,7 @@ class ServedUserTower(nn.Module):
         lengths: Tensor,
         *rest: Tensor,
     ) -> Tensor:
-        """int64 [B, L] codes and µs, int64 [B] lengths; chunks of older events, profile and context by `names`.
+        """int64 [B, L] codes and µs, int64 [B] lengths; chunks of events, profile and context by `names`.
 
         Returns unit vectors [B, D], of several interests [B, E, D].
         """
@@ -141,14 +140,14 @@ class ServedUserTower(nn.Module):
         tokens = self.user.tokens(self.table, items, actions, gaps)  # type: ignore[arg-type]
         if "older_items" in given:
             parts = (given[name] for name in ("older_items", "older_chunk", "older_sizes"))
-            tokens = self.user.with_older(tokens, block_means(self.table, *parts), given)  # type: ignore[arg-type]
+            tokens = self.user.with_chunks(tokens, block_means(self.table, *parts), given)  # type: ignore[arg-type]
         vectors: Tensor = self.user(tokens, lengths, times, asked, given)
         return vectors
 
 
 def _to_onnx(served: ServedUserTower, examples: Sequence[Tensor], path: Path) -> None:
-    history = [torch.zeros(_BATCH, _LENGTH, dtype=torch.int64) for _ in _HISTORY_INPUTS]
-    names = [*_HISTORY_INPUTS, "lengths", *served.names]
+    history = [torch.zeros(_BATCH, _LENGTH, dtype=torch.int64) for _ in CODES_AND_TIMES]
+    names = [*CODES_AND_TIMES, "lengths", *served.names]
     free = {name: _free_axes(name) for name in names}
     # without gradients: attention has a path of its own for training, which writes in place and can't be traced
     with _quiet(), torch.no_grad():
@@ -166,7 +165,7 @@ def _to_onnx(served: ServedUserTower, examples: Sequence[Tensor], path: Path) ->
 
 
 def _free_axes(name: str) -> dict[int, str]:
-    if name in _HISTORY_INPUTS:
+    if name in CODES_AND_TIMES:
         return {0: "batch", 1: "length"}
     if name in {"older_items", "older_chunk"}:
         return {0: "blocks"}
@@ -177,8 +176,10 @@ def _examples(features: Features, rows: int) -> dict[str, Tensor]:
     """Inputs beside the histories and their lengths, by name: chunks where the features have them, both sides."""
     examples = {}
     if features.spec.history.older:
-        one_each = OlderEvents(*(np.zeros(rows, np.int64) for _ in range(3)))
-        served = features.chunks(one_each, np.ones(rows, np.int64)).served(_LENGTH, 0)
+        zeros = np.zeros(rows, np.int64)
+        one_each = Events(zeros, zeros, zeros, zeros + 1)
+        chunks = features.lay_out(EncodedHistories(one_each, one_each), zeros).chunks
+        served = {} if chunks is None else chunks.served(_LENGTH, 0)
         examples = {name: torch.from_numpy(values) for name, values in served.items()}
     side = (*features.inputs("user"), *features.inputs("context"))
     return {**examples, **{input_key(feature): _example(feature, rows) for feature in side}}

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
+from retrieval.arrays import Ints, Mask
 from retrieval.data import Histories
-from retrieval.features import Chunks, Features, OlderEvents, chunk_counts
+from retrieval.features import Features, HistoryTokens
+from retrieval.features.logged import LoggedHistories
 from retrieval.training.window_targets import WindowTargets
 
-Ints = npt.NDArray[np.int64]
 # Windows whose lengths differ by less than this share may end up in one batch.
 _LENGTH_NOISE = 0.1
 
@@ -31,7 +31,7 @@ class Windows:
     user: Ints
     start: Ints
     stop: Ints
-    first: npt.NDArray[np.bool_]
+    first: Mask
     fresh: Ints | None = None
     period: Ints | None = None
 
@@ -46,21 +46,16 @@ class Windows:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One step's sequences, right-padded, and its targets.
+    """One step's sequences and its targets.
 
-    items, actions, gaps: int64 [B, L] codes. times, asked: int64 µs [B, L], of the token and of its target (padding:
-    anything). users: int64 [B]. Of the P positions that count: row and column in [B, L]
-    (int64 [P]), and the event rows of target and of the event before it (-1 where there is none).
+    history: tokens of the B windows, BOS standing for what is before the first target. users: int64 [B]. Of the P
+    positions that count: row and column in [B, L] (int64 [P]), and the event rows of target and of the event before it
+    (-1 where there is none).
     wanted: event rows of what is to be predicted, int64 [Q]; wanted_position: from which of the P positions, int64 [Q]
     (None: Q = P, one from each). at: the beginning of the windows' period in µs, None where they have none.
-    older: the events before the windows, in chunks whose tokens are before BOS in their rows; None where that is off.
     """
 
-    items: Ints
-    actions: Ints
-    gaps: Ints
-    times: Ints
-    asked: Ints
+    history: HistoryTokens
     users: Ints
     position_row: Ints
     position_column: Ints
@@ -69,7 +64,6 @@ class Batch:
     wanted: Ints
     wanted_position: Ints | None = None
     at: int | None = None
-    older: Chunks | None = None
 
     @property
     def examples(self) -> int:
@@ -78,17 +72,12 @@ class Batch:
 
     def part(self, number: int, count: int) -> Batch:
         """Every `count`-th window from `number` on, with its positions: what one of several processes computes."""
-        rows = slice(number, None, count)
         mine = self.position_row % count == number
         wanted = mine if self.wanted_position is None else mine[self.wanted_position]
         renumbered = np.cumsum(mine) - 1
         return Batch(
-            items=self.items[rows],
-            actions=self.actions[rows],
-            gaps=self.gaps[rows],
-            times=self.times[rows],
-            asked=self.asked[rows],
-            users=self.users[rows],
+            history=self.history.part(number, count),
+            users=self.users[number::count],
             position_row=self.position_row[mine] // count,
             position_column=self.position_column[mine],
             target=self.target[mine],
@@ -96,7 +85,6 @@ class Batch:
             wanted=self.wanted[wanted],
             wanted_position=None if self.wanted_position is None else renumbered[self.wanted_position[wanted]],
             at=self.at,
-            older=None if self.older is None else self.older.part(number, count),
         )
 
 
@@ -145,7 +133,7 @@ def order_batches(lengths: Ints, tokens: int, rng: np.random.Generator) -> list[
 
 
 class SequenceReader:
-    """Turns windows into batches of codes, reading the memory-mapped histories.
+    """Turns windows into batches, reading the memory-mapped histories.
 
     With `positive_actions`, only events with one of them are targets; all events are history. With `later`, it draws
     the targets of each position from what comes after it, instead of the next event.
@@ -158,81 +146,51 @@ class SequenceReader:
         positive_actions: Sequence[str] = (),
         later: WindowTargets | None = None,
     ) -> None:
-        self._histories = histories
+        self._actions = histories.actions
         self._later = later
         self._positive = histories.action_mask(positive_actions)
-        self._features = features
-        self._history_inputs = features.history_inputs()
-        self._item_codes, self._action_codes = features.history_codes(histories)
-        self._older = features.spec.history.older
+        self._logged = LoggedHistories(histories, features)
 
     def tokens(self, windows: Windows) -> Ints:
         """Tokens of each window, int64 [n]: its events and the chunks before it."""
-        if not self._older:
-            return windows.lengths
-        return windows.lengths + chunk_counts(windows.start - self._oldest(windows))
+        return self._logged.lengths(windows.user, windows.start, windows.stop - 1)
 
     def read(self, windows: Windows, chosen: Ints, seed: Sequence[int] = (0,)) -> Batch:
         """The batch of the windows at `chosen`. The target after BOS counts only where the history really starts.
 
         What `later` draws depends on `seed`.
         """
-        start, stop = windows.start[chosen], windows.stop[chosen]
-        size = stop - start
-        L = int(size.max())
-        column = np.arange(L)
-        rows = start[:, None] + column[None, :]  # the target of each position
-        real = column[None, :] < size[:, None]
-        before = np.where(real & (column > 0), rows - 1, 0)  # the event that is the token
-        token = real & (column > 0)
-        items = np.where(token, self._item_codes[self._histories.items[before]], self._history_inputs.pad)
-        items[:, 0] = self._history_inputs.bos
-        actions = np.where(token, self._action_codes[self._histories.actions[before]], 0)
-        counted = real.copy()
+        start, stop, user = windows.start[chosen], windows.stop[chosen], windows.user[chosen]
+        history = self._logged.read(user, start, stop - 1)
+        row, col = np.nonzero(self._counted(windows, chosen))
+        target = start[row] + col
+        batch = Batch(
+            history=history,
+            users=user,
+            position_row=row,
+            position_column=history.before_bos[row] + col,
+            target=target,
+            previous=np.where(col > 0, target - 1, -1),
+            wanted=target,
+            at=None if windows.period is None else int(windows.period[chosen].min()),
+        )
+        if self._later is None:
+            return batch
+        return _with_later(batch, self._later, np.random.default_rng(tuple(seed)))
+
+    def _counted(self, windows: Windows, chosen: Ints) -> Mask:
+        """Which positions of the windows, from BOS on, have a target: bool [B, longest window]."""
+        start = windows.start[chosen]
+        size = windows.stop[chosen] - start
+        column = np.arange(int(size.max()))
+        counted: Mask = column < size[:, None]
         counted[:, 0] &= windows.first[chosen]
         if windows.fresh is not None:
-            counted &= rows >= windows.fresh[chosen][:, None]
+            counted &= column >= (windows.fresh[chosen] - start)[:, None]
         if self._later is None and not self._positive.all():
-            counted &= self._positive[self._histories.actions[np.where(real, rows, 0)]]
-        row, col = np.nonzero(counted)
-        target = rows[row, col]
-        previous = np.where(col > 0, target - 1, -1)
-        asked = self._histories.timestamps[np.where(real, rows, start[:, None])]
-        times = np.concatenate([asked[:, :1], asked[:, :-1]], 1)  # BOS has the time of the oldest event
-        gaps = self._gaps(times, token)
-        at = None if windows.period is None else int(windows.period[chosen].min())
-        user = windows.user[chosen]
-        batch = Batch(items, actions, gaps, times, asked, user, row, col, target, previous, target, at=at)
-        if self._later is not None:
-            batch = _with_later(batch, self._later, np.random.default_rng(tuple(seed)))
-        return self._with_older(batch, windows, chosen) if self._older else batch
-
-    def _oldest(self, windows: Windows, chosen: Ints | slice = slice(None)) -> Ints:
-        """Rows of the first events that windows see in chunks."""
-        return self._histories.newest_before(windows.start[chosen], self._older, windows.user[chosen])
-
-    def _with_older(self, batch: Batch, windows: Windows, chosen: Ints) -> Batch:
-        """The batch with the events before its windows, in chunks."""
-        oldest, start = self._oldest(windows, chosen), windows.start[chosen]
-        spans = list(zip(oldest.tolist(), start.tolist(), strict=True))
-        items, actions, times = (
-            np.concatenate([column[first:last] for first, last in spans])
-            for column in (self._histories.items, self._histories.actions, self._histories.timestamps)
-        )
-        events = OlderEvents(self._item_codes[items], self._action_codes[actions], times)
-        chunks = self._features.chunks(events, start - oldest)
-        history = {name: getattr(batch, name) for name in ("items", "actions", "gaps", "times", "asked")}
-        placed, _ = chunks.place(history, windows.lengths[chosen], self._history_inputs)
-        ahead = chunks.ahead(len(chosen))
-        column = batch.position_column + ahead[batch.position_row]
-        batch = replace(batch, position_column=column, older=chunks)
-        return replace(batch, **placed)  # type: ignore[arg-type]
-
-    def _gaps(self, times: Ints, token: npt.NDArray[np.bool_]) -> Ints:
-        gaps = np.zeros_like(times)
-        inner = token[:, 2:]  # BOS and the oldest event have no gap
-        gaps[:, 2:][inner] = self._features.gap_codes((times[:, 2:] - times[:, 1:-1])[inner])
-        return gaps
+            rows = np.where(counted, start[:, None] + column, 0)
+            counted &= self._positive[self._actions[rows]]
+        return counted
 
 
 def _with_later(batch: Batch, later: WindowTargets, rng: np.random.Generator) -> Batch:

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from retrieval.errors import ArtifactError
-from retrieval.features import ITEM_ID, Features
+from retrieval.features import ITEM_ID, Features, HistoryTokens
+from retrieval.towers.chunks import with_chunks
 from retrieval.towers.offline import ItemInputs, SideInputs
-from retrieval.towers.older import with_chunks
 from retrieval.towers.pair import TowerPair
 from retrieval.training.config import TrainingConfig
 from retrieval.training.labels import Labels
@@ -168,30 +168,31 @@ class Objective:
         return encoded
 
     def _users(self, pair: TowerPair, batch: Batch, rng: np.random.Generator) -> Tensor:
-        table, items, older = self._token_table(pair, batch)
-        tokens = pair.user.tokens(table, items, self._tensor(batch.actions), self._tensor(batch.gaps))
-        if batch.older is not None:
-            tokens = with_chunks(pair.user, tokens, table, older, batch.older)
-        states = pair.user.states(tokens, self._tensor(batch.times), self._tensor(batch.asked))  # [B, L, D]
+        history = batch.history
+        table, items, chunked = self._token_table(pair, history)
+        tokens = pair.user.tokens(table, items, self._tensor(history.actions), self._tensor(history.gaps))
+        if history.chunks is not None:
+            tokens = with_chunks(pair.user, tokens, table, chunked, history.chunks)
+        states = pair.user.states(tokens, self._tensor(history.times), self._tensor(history.asked))  # [B, L, D]
         L = states.shape[1]
         at = self._tensor(batch.position_row * L + batch.position_column)
         states = torch.nn.functional.embedding(at, states.reshape(-1, states.shape[-1]))  # [P, D]
         return pair.user.embed(states, self._side(pair, batch, rng))
 
-    def _token_table(self, pair: TowerPair, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    def _token_table(self, pair: TowerPair, history: HistoryTokens) -> tuple[Tensor, Tensor, Tensor]:
         """Tokens of the codes that occur (of all, where the vocabulary is small), and the batch's codes as rows of it.
 
-        These are of the histories [B, L], and of the older events [T].
+        These are of the histories' tokens [B, L], and of the events in chunks [T].
         """
         known = pair.item.codes
-        codes, older = batch.items, batch.items[:0, 0] if batch.older is None else batch.older.items
-        if known <= codes.size + older.size:
+        codes, chunked = history.items, history.items[:0, 0] if history.chunks is None else history.chunks.items
+        if known <= codes.size + chunked.size:
             every = torch.arange(known, device=self._device)
-            return pair.token_table(self._inputs.items.codes(every)), self._tensor(codes), self._tensor(older)
-        used = np.union1d(codes[codes < known], older)
+            return pair.token_table(self._inputs.items.codes(every)), self._tensor(codes), self._tensor(chunked)
+        used = np.union1d(codes[codes < known], chunked)
         rows = np.where(codes < known, np.searchsorted(used, codes), codes - known + len(used))
         table = pair.token_table(self._inputs.items.codes(self._tensor(used)))
-        return table, self._tensor(rows), self._tensor(np.searchsorted(used, older))
+        return table, self._tensor(rows), self._tensor(np.searchsorted(used, chunked))
 
     def _side(self, pair: TowerPair, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
         side = self._inputs.sides.read(batch.users, batch.position_row, batch.target, batch.previous)

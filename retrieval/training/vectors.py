@@ -5,19 +5,19 @@ n event rows, N catalogue items, D width.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from retrieval.arrays import Ints, Vectors
 from retrieval.data import Dataset
 from retrieval.features import Features
+from retrieval.features.logged import LoggedHistories
+from retrieval.towers.chunks import with_chunks
 from retrieval.towers.offline import ItemInputs, SideInputs
-from retrieval.towers.older import with_chunks
 from retrieval.towers.pair import TowerPair
-from retrieval.training.sequences import SequenceReader, Windows
 
-Ints = npt.NDArray[np.int64]
-Vectors = npt.NDArray[np.float32]
 _AT_ONCE = 256
 _ITEMS_AT_ONCE = 1 << 14
 
@@ -27,7 +27,7 @@ class PairVectors:
 
     def __init__(self, dataset: Dataset, features: Features, items: ItemInputs) -> None:
         self._histories = dataset.histories
-        self._reader = SequenceReader(dataset.histories, features)
+        self._logged = LoggedHistories(dataset.histories, features)
         self._sides = SideInputs(dataset, features)
         self._items = items
         self._length = features.spec.history.length
@@ -64,18 +64,17 @@ class PairVectors:
     def _embed(self, pair: TowerPair, table: torch.Tensor, rows: Ints) -> Vectors:
         users = self._histories.users_of(rows)
         start = self._histories.newest_before(rows, self._length, users)
-        windows = Windows(users, start, rows + 1, np.ones(len(rows), np.bool_))
-        batch = self._reader.read(windows, np.arange(len(rows)))
-        codes = (torch.from_numpy(part).to(table.device) for part in (batch.items, batch.actions, batch.gaps))
-        ahead = 0 if batch.older is None else batch.older.ahead(len(rows))
-        lengths = torch.from_numpy(rows + 1 - start + ahead).to(table.device)
+        history = self._logged.read(users, start, rows)
+        tensor = partial(_tensor, device=table.device)
+        tokens = pair.user.tokens(table, *(tensor(part) for part in (history.items, history.actions, history.gaps)))
+        if history.chunks is not None:
+            tokens = with_chunks(pair.user, tokens, table, tensor(history.chunks.items), history.chunks)
         previous = np.where(rows > start, rows - 1, -1)
         side = self._sides.read(users, np.arange(len(rows)), rows, previous)
         moved = {name: values.to(table.device) for name, values in side.items()}
-        clock = (torch.from_numpy(part).to(table.device) for part in (batch.times, batch.asked))
-        tokens = pair.user.tokens(table, *codes)
-        if batch.older is not None:
-            items = torch.from_numpy(batch.older.items).to(table.device)
-            tokens = with_chunks(pair.user, tokens, table, items, batch.older)
-        vectors = pair.user(tokens, lengths, *clock, moved)
+        vectors = pair.user(tokens, *(tensor(part) for part in (history.lengths, history.times, history.asked)), moved)
         return np.asarray(vectors.float().cpu().numpy())
+
+
+def _tensor(values: Ints, device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(values).to(device)

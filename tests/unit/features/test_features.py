@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -74,27 +75,46 @@ def test_only_training_rows_are_learned_from(rich: Features) -> None:
     assert device.words == ("phone", "web")  # "tv" stands only on held-out events
 
 
+@dataclass(frozen=True)
+class Tokens:
+    """Those of one user."""
+
+    items: np.ndarray
+    actions: np.ndarray
+    gaps: np.ndarray
+    times: np.ndarray
+    asked: np.ndarray
+
+
+def tokens(features: Features, items: list[str], actions: list[str], times: Any, at: int = 0) -> Tokens:
+    laid = features.lay_out(features.encode_history(items, actions, times), np.array([at]))
+    assert laid.lengths.tolist() == [laid.items.shape[1]]
+    return Tokens(*(getattr(laid, field.name)[0] for field in fields(Tokens)))
+
+
 def test_history_tokens_are_item_id_codes(rich: Features) -> None:
-    encoded = rich.encode_history(["i0", "new", "i1"], ["click", "click", "wave"], np.array([0, 5, 90]) * 1_000_000)
+    times = np.array([0, 5, 90]) * 1_000_000
+    encoded = tokens(rich, ["i0", "new", "i1"], ["click", "click", "wave"], times, at=100_000_000)
     bos = rich.history_inputs().bos
     assert encoded.items.tolist() == [bos, 2, 1, 3]
     assert encoded.actions.tolist() == [0, 2, 2, 1]
     assert encoded.gaps[:2].tolist() == [0, 0]
     assert encoded.gaps[3] > encoded.gaps[2] > 0
     assert encoded.times.tolist() == [0, 0, 5_000_000, 90_000_000]
+    assert encoded.asked.tolist() == [0, 5_000_000, 90_000_000, 100_000_000]
     assert encoded.gaps.max() < rich.history_inputs().gaps_cardinality
 
 
 def test_empty_history_is_bos_alone(rich: Features) -> None:
-    encoded = rich.encode_history([], [], [], at=7)
+    encoded = tokens(rich, [], [], [], at=7)
     assert encoded.items.tolist() == [rich.history_inputs().bos]
-    assert encoded.times.tolist() == [7]
+    assert encoded.times.tolist() == encoded.asked.tolist() == [7]
 
 
 def test_history_keeps_the_newest_events(make_dataset: Any) -> None:
     dataset, split = make_dataset()
     features = fit_features(FeatureSpec(history=HistorySpec(length=2, actions=False, time=False)), dataset, split)
-    encoded = features.encode_history(["i3", "i0", "i1"], [], [1, 2, 3])
+    encoded = tokens(features, ["i3", "i0", "i1"], [], [1, 2, 3])
     assert encoded.items.tolist()[1:] == [2, 3]
     assert not encoded.actions.any()
     assert not encoded.gaps.any()
@@ -105,10 +125,10 @@ def test_bulk_history_codes_are_the_single_ones(rich: Features, make_dataset: An
     dataset, _ = make_dataset()
     items, actions = rich.history_codes(dataset.histories)
     encoded = rich.encode_history(dataset.histories.item_ids.to_pylist(), [], [0] * 5)
-    assert items.tolist() == encoded.items[1:].tolist()
+    assert items.tolist() == encoded.newest.items.tolist()
     assert actions.tolist() == [2, 1]
     times = np.array([3, 9, 10_000, 10_000]) * 1_000_000
-    assert rich.gap_codes(np.diff(times)).tolist() == rich.encode_history(["i0"] * 4, [], times).gaps[2:].tolist()
+    assert rich.gap_codes(np.diff(times)).tolist() == tokens(rich, ["i0"] * 4, [], times).gaps[2:].tolist()
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def test_every_training_event_is_a_target_once_in_its_own_period(
         times = histories.timestamps[batch.target]
         assert batch.at is not None
         assert ((times >= batch.at) & (times < batch.at + period)).all()
-        assert (batch.items.shape[1] <= size) or len(chosen) == 1
+        assert (batch.history.items.shape[1] <= size) or len(chosen) == 1
         targets.append(batch.target)
     wanted = [row for user, end in enumerate(split.train_end) for row in range(histories.offsets[user], end)]
     assert sorted(np.concatenate(targets).tolist()) == wanted

@@ -111,7 +111,7 @@ def test_the_parts_of_a_batch_are_all_of_it(dataset: Dataset, split: Split, feat
     for number, part in enumerate(parts):
         np.testing.assert_array_equal(part.users, batch.users[number::3])
         where = part.position_row, part.position_column
-        np.testing.assert_array_equal(part.asked[where], dataset.histories.timestamps[part.target])
+        np.testing.assert_array_equal(part.history.asked[where], dataset.histories.timestamps[part.target])
     assert batch.part(8, 9).examples == 0
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from retrieval.data import Dataset, Split
 from retrieval.data.facts.training import item_counts
-from retrieval.features import Features, FeatureSpec, fit_features
+from retrieval.features import CODES_AND_TIMES, Features, FeatureSpec, fit_features
 from retrieval.training.sequences import SequenceReader, Windows, cut_windows, order_batches
 from tests.tiny import TINY_FEATURES
 
@@ -62,11 +62,12 @@ def test_a_batch_is_what_serving_would_encode(dataset: Dataset, split: Split, fe
             [histories.action_names[a] for a in histories.actions[events]],
             np.asarray(histories.timestamps[events]),
         )
-        length = len(encoded.items)
-        assert batch.items[row, :length].tolist() == encoded.items.tolist()
-        assert batch.actions[row, :length].tolist() == encoded.actions.tolist()
-        assert batch.gaps[row, :length].tolist() == encoded.gaps.tolist()
-        assert (batch.items[row, length:] == features.history_inputs().pad).all()
+        laid = features.lay_out(encoded, histories.timestamps[events.stop : events.stop + 1])
+        length = int(laid.lengths[0])
+        assert batch.history.lengths[row] == length
+        for name in CODES_AND_TIMES:
+            assert getattr(batch.history, name)[row, :length].tolist() == getattr(laid, name)[0].tolist(), name
+        assert (batch.history.items[row, length:] == features.history_inputs().pad).all()
     assert batch.users.tolist() == windows.user.tolist()
 
 
@@ -131,9 +132,10 @@ def test_a_window_gets_what_is_before_it_in_chunks(dataset: Dataset, split: Spli
     chosen = np.arange(len(windows))
     reader = SequenceReader(histories, long)
     batch = reader.read(windows, chosen)
-    assert batch.older is not None
-    assert batch.items.shape[1] == reader.tokens(windows).max()
-    mark = long.history_inputs().older
+    chunks, history = batch.history.chunks, batch.history
+    assert chunks is not None
+    assert history.items.shape[1] == reader.tokens(windows).max()
+    mark = long.history_inputs().chunk
     for row in chosen:
         start, stop = int(windows.start[row]), int(windows.stop[row]) - 1
         begin = max(int(offsets[windows.user[row]]), start - long.spec.history.older)
@@ -142,22 +144,23 @@ def test_a_window_gets_what_is_before_it_in_chunks(dataset: Dataset, split: Spli
             [histories.action_names[a] for a in histories.actions[begin:stop]],
             np.asarray(histories.timestamps[begin:stop]),
         )
-        ahead, tokens = int(begin < start), encoded.items[len(encoded.items) - (stop - start) :]
+        ahead, newest = int(begin < start), encoded.newest.items
+        tokens = newest[len(newest) - (stop - start) :]
         size = ahead + 1 + stop - start
         assert size == reader.tokens(windows)[row]
-        assert batch.items[row, :size].tolist() == [*[mark] * ahead, long.history_inputs().bos, *tokens]
-        assert batch.times[row, ahead + 1 : size].tolist() == histories.timestamps[start:stop].tolist()
-        chunk = np.flatnonzero(batch.older.row == row)
+        assert history.items[row, :size].tolist() == [*[mark] * ahead, long.history_inputs().bos, *tokens]
+        assert history.times[row, ahead + 1 : size].tolist() == histories.timestamps[start:stop].tolist()
+        chunk = np.flatnonzero(chunks.row == row)
         assert len(chunk) == ahead
         if ahead:
-            first, count = int(batch.older.starts[chunk[0]]), int(batch.older.sizes[chunk[0]])
+            first, count = int(chunks.starts[chunk[0]]), int(chunks.sizes[chunk[0]])
             codes = long.item_vocabulary.codes(histories.item_ids.take(histories.items[begin:start]).to_pylist())
-            assert batch.older.items[first : first + count].tolist() == codes
-            assert batch.times[row, 0] == histories.timestamps[start - 1]
+            assert chunks.items[first : first + count].tolist() == codes
+            assert history.times[row, 0] == histories.timestamps[start - 1]
     where = batch.position_row, batch.position_column
-    np.testing.assert_array_equal(batch.asked[where], histories.timestamps[batch.target])
+    np.testing.assert_array_equal(history.asked[where], histories.timestamps[batch.target])
     short = SequenceReader(histories, fit_features(spec(5, 0), dataset, split)).read(windows, chosen)
-    assert short.older is None
+    assert short.history.chunks is None
     np.testing.assert_array_equal(short.target, batch.target)
 
 

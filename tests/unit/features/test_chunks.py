@@ -8,18 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.features import BLOCK, Features, FeatureSpec, HistoryInputs, OlderEvents, chunk_counts, fit_features
-from retrieval.features.older import Chunks, make_chunks
+from retrieval.features import BLOCK, Events, Features, FeatureSpec, HistoryInputs, chunk_counts, fit_features
+from retrieval.features.chunks import Chunks, make_chunks
 from tests.unit.features.conftest import MakeDataset
 
 KNOWN = HistoryInputs(items_cardinality=53, actions_cardinality=3, gaps_cardinality=5, bos=50, pad=51, chunks=8)
 
 
-def made(counts: list[int], seed: int = 0) -> tuple[Chunks, OlderEvents, np.ndarray]:
+def made(counts: list[int], seed: int = 0) -> tuple[Chunks, Events, np.ndarray]:
     rng, total = np.random.default_rng(seed), sum(counts)
-    events = OlderEvents(rng.integers(0, 50, total), rng.integers(0, 3, total), np.arange(total) * 7)
+    codes = rng.integers(0, 50, total), rng.integers(0, 3, total)
+    events = Events(*codes, np.arange(total) * 7, np.array(counts, np.int64))
     gaps = rng.integers(0, 5, total)
-    return make_chunks(events, gaps, np.array(counts, np.int64), KNOWN), events, gaps
+    return make_chunks(events, gaps, KNOWN), events, gaps
 
 
 def slowly(count: int) -> list[int]:
@@ -70,10 +71,11 @@ def test_parts_are_what_their_histories_alone_would_be() -> None:
     ends = np.cumsum(counts)
     for number in range(2):
         mine = [slice(ends[row] - counts[row], ends[row]) for row in range(number, 5, 2)]
-        own = OlderEvents(
-            *(np.concatenate([part[one] for one in mine]) for part in (events.items, events.actions, events.times))
+        own = Events(
+            *(np.concatenate([part[one] for one in mine]) for part in (events.items, events.actions, events.times)),
+            np.array(counts[number::2]),
         )
-        alone = make_chunks(own, np.concatenate([gaps[one] for one in mine]), np.array(counts[number::2]), KNOWN)
+        alone = make_chunks(own, np.concatenate([gaps[one] for one in mine]), KNOWN)
         part = chunks.part(number, 2)
         for name in Chunks.__slots__:
             np.testing.assert_array_equal(getattr(part, name), getattr(alone, name), err_msg=name)
@@ -103,21 +105,24 @@ def long(make_dataset: MakeDataset) -> Features:
     return fit_features(spec, dataset, split)  # type: ignore[arg-type]
 
 
-def test_what_is_before_the_newest_events_is_older(long: Features) -> None:
+def test_what_is_before_the_newest_events_is_read_in_chunks(long: Features) -> None:
     times = np.arange(8) * 60_000_000
     encoded = long.encode_history([f"i{n % 4}" for n in range(8)], ["click"] * 8, times)
-    assert len(encoded.items) == 4
-    assert encoded.older is not None
+    assert len(encoded.newest.items) == 3
+    assert encoded.chunked is not None
     every = long.item_vocabulary.codes([f"i{n % 4}" for n in range(8)])
-    assert encoded.older.items.tolist() == every[:5]
-    assert encoded.older.times.tolist() == times[:5].tolist()
-    chunks = long.chunks(encoded.older, np.array([5]))
+    assert encoded.chunked.items.tolist() == every[:5]
+    assert encoded.chunked.times.tolist() == times[:5].tolist()
+    tokens = long.lay_out(encoded, times[-1:])
+    assert tokens.items.tolist() == [[long.history_inputs().chunk, long.history_inputs().bos, *every[5:]]]
+    chunks = tokens.chunks
+    assert chunks is not None
     gap = int(long.gap_codes(np.array([60_000_000]))[0])
     assert chunks.gaps[0, [0, gap]].tolist() == pytest.approx([0.2, 0.8])
-    cut = long.encode_history(["i0"] * 500, [], np.arange(500)).older
+    cut = long.encode_history(["i0"] * 500, [], np.arange(500)).chunked
     assert cut is not None
     assert len(cut.items) == 100
-    short = long.encode_history(["i0"] * 2, [], np.arange(2)).older
+    short = long.encode_history(["i0"] * 2, [], np.arange(2)).chunked
     assert short is not None
     assert not len(short.items)
 
@@ -137,5 +142,5 @@ def test_features_without_it_stay_what_they_were(make_dataset: MakeDataset, tmp_
     }
     assert Features.load(tmp_path).fingerprint == off.fingerprint
     assert on.fingerprint != off.fingerprint
-    assert off.encode_history(["i0"] * 900, [], np.arange(900)).older is None
+    assert off.encode_history(["i0"] * 900, [], np.arange(900)).chunked is None
     assert off.history_inputs().items_cardinality == on.history_inputs().items_cardinality - 1

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.features.inputs import Codes, HistoryInputs, OlderEvents
+from retrieval.features.inputs import Codes, Events, HistoryInputs
 
 Shares = npt.NDArray[np.float32]
 BLOCK = 64
@@ -101,7 +101,7 @@ class Chunks:
     ) -> tuple[dict[str, Codes], Codes]:
         """Put the chunks before BOS: codes and times [n, L] by name, right-padded, and lengths [n], with them [n, L'].
 
-        A chunk's item code is the mark `inputs.older`, its other codes are 0, as BOS's are; it asks at its own time, so
+        A chunk's item code is the mark `inputs.chunk`, its other codes are 0, as BOS's are; it asks at its own time, so
         that it knows of nothing later.
         """
         ahead = self.ahead(len(lengths))
@@ -115,7 +115,7 @@ class Chunks:
             for name, values in history.items()
         }
         at = (self.row, self._column())
-        placed["items"][at] = inputs.older
+        placed["items"][at] = inputs.chunk
         placed["times"][at] = placed["asked"][at] = self.times
         return placed, lengths
 
@@ -125,8 +125,9 @@ class Chunks:
         return ahead[self.row] - 1 - self.number
 
 
-def make_chunks(events: OlderEvents, gaps: Codes, counts: Codes, inputs: HistoryInputs) -> Chunks:
-    """Chunks of the older events of n histories, one history after the other; `counts` int64 [n] events each."""
+def make_chunks(events: Events, gaps: Codes, inputs: HistoryInputs) -> Chunks:
+    """Chunks of events of n histories, and the codes of their gaps, int64 [T]."""
+    counts = events.counts
     pieces = chunk_counts(counts)
     row = np.repeat(np.arange(len(counts)), pieces)
     number = np.repeat(np.cumsum(pieces), pieces) - 1 - np.arange(len(row))

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from retrieval.data import Dataset
-from retrieval.features import BLOCK, FeatureSpec
+from retrieval.features import BLOCK, FeatureSpec, HistoryTokens
 from retrieval.storage import ArtifactStore
+from retrieval.towers.chunks import block_means, with_chunks
 from retrieval.towers.config import TowerConfig
 from retrieval.towers.encoders import ENCODERS
 from retrieval.towers.offline import item_inputs
-from retrieval.towers.older import block_means, with_chunks
 from retrieval.towers.pair import TowerPair
 from retrieval.towers.runtime import UserTower, load_user_tower
 from retrieval.towers.user_input import History, UserInput
@@ -116,27 +116,32 @@ def test_nothing_sees_what_comes_after_it(dataset: Dataset, encoder: str) -> Non
     user = int(np.argmax(np.diff(dataset.histories.offsets)))
     start = int(dataset.histories.offsets[user]) + 300
     windows = Windows(*(np.array([value]) for value in (user, start, start + 12)), np.zeros(1, np.bool_))
-    batch = SequenceReader(dataset.histories, features).read(windows, np.arange(1))
-    assert batch.older is not None
-    assert batch.older.number.tolist() == [2, 1, 0]
-    assert batch.items[0, 3] == features.history_inputs().bos
-    assert batch.asked[0, :3].tolist() == batch.times[0, :3].tolist()  # a chunk knows no later moment either
+    history = SequenceReader(dataset.histories, features).read(windows, np.arange(1)).history
+    assert history.chunks is not None
+    assert history.chunks.number.tolist() == [2, 1, 0]
+    assert history.items[0, 3] == features.history_inputs().bos
+    assert history.asked[0, :3].tolist() == history.times[0, :3].tolist()  # a chunk knows no later moment either
 
-    def states(batch):  # type: ignore[no-untyped-def]
+    def states(history: HistoryTokens) -> torch.Tensor:
+        assert history.chunks is not None
         with torch.no_grad():
             table = pair.token_table(item_inputs(dataset, features, 0).codes(torch.arange(pair.item.codes)))
-            codes = [torch.from_numpy(part) for part in (batch.items, batch.actions, batch.gaps)]
+            codes = [torch.from_numpy(part) for part in (history.items, history.actions, history.gaps)]
             tokens = with_chunks(
-                pair.user, pair.user.tokens(table, *codes), table, torch.from_numpy(batch.older.items), batch.older
+                pair.user,
+                pair.user.tokens(table, *codes),
+                table,
+                torch.from_numpy(history.chunks.items),
+                history.chunks,
             )
-            return pair.user.states(tokens, torch.from_numpy(batch.times), torch.from_numpy(batch.asked))[0]
+            return pair.user.states(tokens, torch.from_numpy(history.times), torch.from_numpy(history.asked))[0]
 
-    before = states(batch)
-    last = slice(int(batch.older.starts[2]), None)  # the events of the nearest chunk
-    items, times, asked = batch.older.items.copy(), batch.times.copy(), batch.asked.copy()
+    before = states(history)
+    last = slice(int(history.chunks.starts[2]), None)  # the events of the nearest chunk
+    items, times, asked = history.chunks.items.copy(), history.times.copy(), history.asked.copy()
     items[last] = (items[last] + 7) % pair.item.codes
     times[:, 2:], asked[:, 2:] = times[:, 2:] + 40 * HOUR, asked[:, 2:] + 90 * HOUR
-    after = states(replace(batch, older=replace(batch.older, items=items), times=times, asked=asked))
+    after = states(replace(history, chunks=replace(history.chunks, items=items), times=times, asked=asked))
     torch.testing.assert_close(after[:2], before[:2], rtol=0, atol=0)
     assert (after[2:] - before[2:]).abs().amax(1).min() > 1e-6
 
@@ -148,12 +153,12 @@ def test_a_chunk_is_the_mean_of_its_events_tokens(dataset: Dataset, made: Tiny) 
     user = int(np.argmax(np.diff(dataset.histories.offsets)))
     start = int(dataset.histories.offsets[user]) + 300
     windows = Windows(*(np.array([value]) for value in (user, start, start + 5)), np.zeros(1, np.bool_))
-    batch = SequenceReader(dataset.histories, features).read(windows, np.arange(1))
-    chunks = batch.older
+    history = SequenceReader(dataset.histories, features).read(windows, np.arange(1)).history
+    chunks = history.chunks
     assert chunks is not None
     with torch.no_grad():
         table = pair.token_table(item_inputs(dataset, features, 0).codes(torch.arange(pair.item.codes)))
-        codes = [torch.from_numpy(part) for part in (batch.items, batch.actions, batch.gaps)]
+        codes = [torch.from_numpy(part) for part in (history.items, history.actions, history.gaps)]
         mark = pair.user.tokens(table, *codes)
         found = with_chunks(pair.user, mark, table, torch.from_numpy(chunks.items), chunks)[0]
         rows, histories = range(start - 300, start), dataset.histories

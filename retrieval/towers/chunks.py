@@ -1,7 +1,7 @@
-"""Tokens of the chunks of a long history's older events (see `features/older.py`), in training and as it is served.
+"""Tokens of the chunks of a long history's older events (see `features/chunks.py`), in training and as it is served.
 
 Both need the mean of each chunk's item tokens; training sums ragged rows with torch's bag, what is served whole blocks
-with products that ONNX Runtime is quick at. All else of a token is `UserNetwork.with_older`.
+with products that ONNX Runtime is quick at. All else of a token is `UserNetwork.with_chunks`.
 
 B histories, L length with BOS and chunks, M chunks, T older events, K blocks of them, V rows of the token table,
 D width.
@@ -22,7 +22,7 @@ def with_chunks(user: UserNetwork, tokens: Tensor, table: Tensor, items: Tensor,
     device = tokens.device
     given = {name: torch.from_numpy(values).to(device) for name, values in chunks.tokens(tokens.shape[1]).items()}
     starts = torch.from_numpy(chunks.starts).to(device)
-    return user.with_older(tokens, embedding_bag(items, table, starts, mode="mean"), given)
+    return user.with_chunks(tokens, embedding_bag(items, table, starts, mode="mean"), given)
 
 
 def block_means(table: Tensor, items: Tensor, chunk: Tensor, sizes: Tensor) -> Tensor:

@@ -88,10 +88,10 @@ def test_batches_stay_within_their_tokens_and_gradients_reach_old_items(
     run = prepare_run(TrainingInputs(dataset, split, features, TOWERS, config, tmp_path), torch.device("cpu"))
     planned, steps = plan_epoch(run, 0)
     batches = [run.reader.read(planned, chosen) for step in steps for chosen in step]
-    assert max(batch.items.size for batch in batches) <= config.batch_tokens
-    batch = max(batches, key=lambda batch: 0 if batch.older is None else len(batch.older.items))
-    assert batch.older is not None
-    assert set(batch.older.number) == {0, 1, 2}
+    assert max(batch.history.items.size for batch in batches) <= config.batch_tokens
+    batch = max(batches, key=lambda batch: 0 if batch.history.chunks is None else len(batch.history.chunks.items))
+    assert batch.history.chunks is not None
+    assert set(batch.history.chunks.number) == {0, 1, 2}
     loss = run.objective(run.pair, batch, np.random.default_rng(0))
     loss.backward()  # type: ignore[no-untyped-call]
     chunks = run.pair.user.chunks.weight.grad
@@ -109,9 +109,10 @@ def test_the_table_of_the_codes_that_occur_serves_older_events_too(
     start = int(dataset.histories.offsets[3]) + 9
     windows = Windows(*(np.array([row]) for row in (3, start, start + 4)), np.zeros(1, np.bool_))
     batch = run.reader.read(windows, np.arange(1))
-    assert batch.older is not None
-    table, items, older = run.objective._token_table(run.pair, batch)
+    chunks = batch.history.chunks
+    assert chunks is not None
+    table, items, chunked = run.objective._token_table(run.pair, batch.history)
     every = run.pair.token_table(run.objective._inputs.items.codes(torch.arange(run.pair.item.codes)))
     assert len(table) < len(every)
-    torch.testing.assert_close(table[items], every[torch.from_numpy(batch.items)], rtol=0, atol=0)
-    torch.testing.assert_close(table[older], every[torch.from_numpy(batch.older.items)], rtol=0, atol=0)
+    torch.testing.assert_close(table[items], every[torch.from_numpy(batch.history.items)], rtol=0, atol=0)
+    torch.testing.assert_close(table[chunked], every[torch.from_numpy(chunks.items)], rtol=0, atol=0)
