@@ -15,11 +15,11 @@ from retrieval.errors import ConfigError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from retrieval.data.facts.stats import DatasetStats
     from retrieval.data.importers import Imported
     from retrieval.data.importers.suggest import Suggestion
     from retrieval.data.reading.validation import Report
     from retrieval.simulation.synthetic import Synthesised
+    from retrieval.workflows.data.checking import DataDescription
     from retrieval.workflows.workspace import Workspace
 
 
@@ -163,7 +163,8 @@ def stats(workspace: WorkspaceOption = None, overrides: SetOption = None, as_jso
     from retrieval.workflows.data.checking import describe_data
 
     found = describe_data(open_workspace(workspace, overrides), show=not as_json)
-    emit(asdict(found), as_json, lambda console: _show_stats(console, found))
+    targets = None if found.targets is None else asdict(found.targets)
+    emit(asdict(found.stats) | {"targets": targets}, as_json, lambda console: _show_stats(console, found))
 
 
 def synth(
@@ -306,8 +307,8 @@ def _show_report(console: Console, report: Report, rejects: str | None) -> None:
         console.print(f"The refused rows are in {rejects}.", soft_wrap=True)
 
 
-def _show_stats(console: Console, found: DatasetStats) -> None:
-    plain = asdict(found)
+def _show_stats(console: Console, found: DataDescription) -> None:
+    plain = asdict(found.stats)
     spreads = {name: plain.pop(name) for name in ("events_per_user", "events_per_item")}
     columns = plain.pop("columns")
     console.print(table("Data", ["", ""], _pairs(plain)))
@@ -315,6 +316,8 @@ def _show_stats(console: Console, found: DatasetStats) -> None:
     console.print(table("Spread", ["", *names], [[name, *values.values()] for name, values in spreads.items()]))
     if columns:
         console.print(table("Columns", list(columns[0]), [list(column.values()) for column in columns]))
+    if found.targets is not None and found.targets.note:
+        console.print(f"Of {found.targets.test:,} test targets, {found.targets.note}", highlight=False, soft_wrap=True)
 
 
 def _pairs(values: dict[str, Any]) -> list[list[Any]]:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from retrieval.data.facts.items import items_with_events
+from retrieval.data.facts.repeats import engaged_before
 from retrieval.data.facts.training import item_counts
 from retrieval.data.histories.histories import Histories
 from retrieval.errors import DataError
@@ -81,13 +82,15 @@ def evaluate_vectors(
     with track("evaluation", len(task.targets), unit="targets", show=show) as tracker:
         ranking = rank_targets(task, scorer, config.ks, tracker=tracker, observe=observe)
     others = _baselines(task, train_end, config, show=show)
+    unreachable = task.targets[ranking.ranks == UNREACHABLE]
     return EvaluationReport(
         split=split,
         targets=len(task.targets),
         available_targets=len(targets),
         candidates=len(task.columns),
         filter_seen=config.filter_seen,
-        unreachable=int((ranking.ranks == UNREACHABLE).sum()),
+        unreachable=len(unreachable),
+        seen_before=int(engaged_before(histories, unreachable).sum()) if config.filter_seen else 0,
         ks=config.ks,
         model=_scores(name, ranking, counts, config),
         baselines=_all_scores(others, counts, config),

@@ -70,6 +70,8 @@ class EvaluationReport:
     baselines: tuple[ModelScores, ...]
     slices: tuple[SliceScores, ...]
     seconds: float
+    seen_before: int = 0
+    """Of the unreachable targets, those that the user had engaged with before, and that are left out for it."""
     evidence: Evidence | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -88,7 +90,7 @@ class EvaluationReport:
         every = [scores for scores in (self.model, *self.baselines) if scores is not None]
         seen = "history filtered" if self.filter_seen else "history not filtered"
         title = f"{self.split}: {self.targets:,} targets, {self.candidates:,} candidates, {seen}, exact"
-        note = f"{self.unreachable:,} targets can't be reached" if self.unreachable else None
+        note = unreachable_note(self.unreachable, self.seen_before)
         overall = _table(title, [""], [scores.name for scores in every], caption=note)
         for name in _rows(self.ks):
             overall.add_row(name, *(_cell(scores.metrics.get(name)) for scores in every))
@@ -101,6 +103,24 @@ class EvaluationReport:
                 slices.add_row(row.column, row.value, f"{row.targets:,}", *cells)
             made.append(slices)
         return made
+
+
+def unreachable_note(unreachable: int, seen_before: int) -> str | None:
+    """Why targets can't be reached, and what to do about it; None where all can be.
+
+    `seen_before` of them are left out because the user had engaged with the item before.
+    """
+    if not unreachable:
+        return None
+    reasons = []
+    if seen_before:
+        reasons.append(
+            f"{seen_before:,} because the user had engaged with the item before and such items are left out "
+            "(where people come back to the same items, set evaluation.filter_seen = false)"
+        )
+    if unreachable > seen_before:
+        reasons.append(f"{unreachable - seen_before:,} because the item is no candidate then (evaluation.candidates)")
+    return f"{unreachable:,} targets can't be reached: {'; '.join(reasons)}"
 
 
 def _rows(ks: tuple[int, ...]) -> list[str]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from retrieval.data import Histories, open_dataset
+from retrieval.data import Dataset, Histories
 from retrieval.data.dataset import HISTORIES
+from retrieval.data.facts.repeats import engaged_before
 from retrieval.data.facts.stats import DatasetStats, describe
 from retrieval.data.reading.validation import Report, validate_events
+from retrieval.errors import ConfigError, DataError
+from retrieval.evaluation.report import unreachable_note
 from retrieval.observability import track
 from retrieval.workflows.data.importing import DATA
 from retrieval.workflows.workspace.workspace import Workspace
@@ -27,9 +30,41 @@ def check_data(workspace: Workspace, *, show: bool = True) -> tuple[Report, Path
     return report, path if report.rejected else None
 
 
-def describe_data(workspace: Workspace, *, show: bool = True) -> DatasetStats:
+@dataclass(frozen=True, slots=True)
+class TargetFacts:
+    """The test targets of the settings' split, and those of them that no model can reach as the settings are."""
+
+    split: str
+    test: int
+    seen_before: int
+    """The user had engaged with the item before."""
+    note: str
+    """Why they can't be reached and what to do; empty where they can be."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataDescription:
+    """Figures of a workspace's data, and of the targets it would be measured on."""
+
+    stats: DatasetStats
+    targets: TargetFacts | None
+    """None where the split leaves nothing to train on or to measure."""
+
+
+def describe_data(workspace: Workspace, *, show: bool = True) -> DataDescription:
     """Figures of the workspace's data. Raises DataError."""
-    return describe(open_dataset(workspace.settings.data, workspace.root, show=show))
+    dataset = workspace.dataset(show=show)
+    return DataDescription(describe(dataset), _target_facts(workspace, dataset))
+
+
+def _target_facts(workspace: Workspace, dataset: Dataset) -> TargetFacts | None:
+    try:
+        split = workspace.split(dataset)
+    except (ConfigError, DataError):  # said by whatever needs the split
+        return None
+    seen = int(engaged_before(dataset.histories, split.test).sum())
+    note = unreachable_note(seen, seen) if workspace.settings.evaluation.filter_seen else None
+    return TargetFacts(split.name, len(split.test), seen, note or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,5 +77,5 @@ class BuiltHistories:
 
 def build_workspace_histories(workspace: Workspace, *, show: bool = True) -> BuiltHistories:
     """The histories of the workspace's data, built, or found where data and settings are the same. Raises DataError."""
-    histories = open_dataset(workspace.settings.data, workspace.root, show=show).histories
+    histories = workspace.dataset(show=show).histories
     return BuiltHistories(histories, workspace.root / HISTORIES / histories.snapshot)

@@ -99,3 +99,14 @@ def test_import_heeds_settings_that_are_set_for_it(workspace: Path, tmp_path: Pa
     assert json.loads(call(workspace, *arguments))["rejected"] == {}
     again = json.loads(call(workspace, *arguments, "--replace", "--set", "data.future_hours=1.0"))
     assert again["rejected"] == {"timestamp is in the future": 1}
+
+
+def test_stats_and_training_say_why_targets_cannot_be_reached(workspace: Path, tmp_path: Path) -> None:
+    rows = "".join(f"u{user},{item},{170000000 + at}\n" for user in range(3) for at, item in enumerate("xyzx"))
+    (tmp_path / "log.csv").write_text("user_id,item_id,timestamp\n" + rows)
+    call(workspace, "import", "csv", str(tmp_path / "log.csv"), "--timestamp-unit", "s")
+    shown = " ".join(call(workspace, "stats").split())
+    assert "Of 3 test targets, 3 targets can't be reached: 3 because the user had engaged with the item before" in shown
+    assert "set evaluation.filter_seen = false" in shown
+    assert json.loads(call(workspace, "stats", "--json"))["targets"]["seen_before"] == 3
+    assert "can't be reached" not in call(workspace, "stats", "--set", "evaluation.filter_seen=false")

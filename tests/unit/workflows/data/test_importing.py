@@ -28,7 +28,7 @@ def test_tables_in_memory_are_a_workspace_ready_to_train(tmp_path: Path) -> None
     workspace = workspace.reopen()
     assert workspace.settings.data.users == "data/users.parquet"
     assert [feature.name for feature in workspace.settings.features.user] == ["country"]
-    assert describe_data(workspace, show=False).events == 2
+    assert describe_data(workspace, show=False).stats.events == 2
     report, rejects = check_data(workspace, show=False)
     assert (report.good, rejects) == (2, None)
     built = build_workspace_histories(workspace, show=False)
@@ -65,4 +65,19 @@ def test_wrong_kinds_are_named(tmp_path: Path) -> None:
 def test_a_simulated_world_is_a_workspace_ready_to_train(tmp_path: Path) -> None:
     workspace = create_workspace(tmp_path)
     made = synthesise_events(workspace, SynthConfig(users=30, items=20, days=2), write_settings=True, show=False)
-    assert describe_data(workspace.reopen(), show=False).events == made.events
+    assert describe_data(workspace.reopen(), show=False).stats.events == made.events
+
+
+def test_targets_that_no_model_can_reach_are_counted_and_explained(tmp_path: Path) -> None:
+    again = {"user_id": list("aaaabbb"), "item_id": list("xyzxxyz"), "timestamp": [AT + n for n in range(7)]}
+    workspace = create_workspace(tmp_path)
+    import_events(workspace, pa.table(again), show=False)
+    targets = describe_data(workspace, show=False).targets
+    assert targets is not None
+    assert (targets.split, targets.test, targets.seen_before) == ("leave_one_out", 2, 1)
+    assert "evaluation.filter_seen = false" in targets.note
+    kept = describe_data(open_workspace(tmp_path, ["evaluation.filter_seen=false"]), show=False).targets
+    assert kept is not None
+    assert (kept.seen_before, kept.note) == (1, "")
+    windows = ["data.split.method=time", "data.split.valid_hours=9999.0"]
+    assert describe_data(open_workspace(tmp_path, windows), show=False).targets is None

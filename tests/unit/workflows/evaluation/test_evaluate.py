@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from retrieval.cli.main import build_app
 from retrieval.data import Dataset, leave_one_out
+from retrieval.data.facts.repeats import engaged_before
 from retrieval.errors import ConfigError, NotFoundError
 from retrieval.registry import Registry
 from retrieval.towers.runtime import load_user_tower
@@ -110,3 +111,11 @@ def test_looking_for_the_newest_version_closes_the_registry(made: Any, monkeypat
     with pytest.raises(NotFoundError, match="has no version yet"):
         newest_version(workspace)
     assert len(closed) == 1
+
+
+def test_targets_that_were_engaged_with_before_are_counted_and_explained(made: Any) -> None:
+    workspace, dataset, _ = made
+    report = evaluate_version(workspace, VERSION, show=False)
+    expected = int(engaged_before(dataset.histories, leave_one_out(dataset.histories).test).sum())
+    assert report.unreachable == report.seen_before == expected > 0
+    assert "set evaluation.filter_seen = false" in str(report.tables()[0].caption)

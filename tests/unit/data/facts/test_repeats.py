@@ -1,0 +1,45 @@
+"""Which events repeat an item, against walking the log event by event."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retrieval.data import Histories
+from retrieval.data.facts.repeats import engaged_before
+from tests.tiny import tiny_dataset
+
+
+@pytest.fixture(scope="module")
+def histories(tmp_path_factory: pytest.TempPathFactory) -> Histories:
+    return tiny_dataset(tmp_path_factory.mktemp("facts"), users=30, items=8, events=12).histories
+
+
+def reference(histories: Histories) -> list[bool]:
+    found = []
+    for user in range(histories.users):
+        seen: set[int] = set()
+        for row in range(int(histories.offsets[user]), int(histories.offsets[user + 1])):
+            found.append(int(histories.items[row]) in seen)
+            seen.add(int(histories.items[row]))
+    return found
+
+
+@pytest.mark.parametrize("at_once", [1, 10, 1 << 20])
+def test_as_seen_event_by_event(histories: Histories, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from retrieval.data.facts import ranges, repeats
+
+    monkeypatch.setattr(repeats, "row_blocks", lambda offsets: ranges.row_blocks(offsets, at_once))
+    expected = np.array(reference(histories))
+    assert 0 < expected.sum() < len(expected)
+    np.testing.assert_array_equal(engaged_before(histories, np.arange(histories.events)), expected)
+    some = np.random.default_rng(0).permutation(histories.events)[:25]
+    np.testing.assert_array_equal(engaged_before(histories, some), expected[some])
+    twice = np.concatenate([some, some])
+    np.testing.assert_array_equal(engaged_before(histories, twice), expected[twice])
+
+
+def test_of_nothing_it_is_nothing(histories: Histories, tmp_path: Path) -> None:
+    assert engaged_before(histories, np.zeros(0, np.int64)).shape == (0,)
