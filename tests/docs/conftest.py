@@ -45,16 +45,20 @@ def get_started(tmp_path_factory: pytest.TempPathFactory) -> GetStarted:
 @pytest.fixture
 def shop(get_started: GetStarted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the page's workspace, in a folder that is the current one."""
-    shutil.copytree(get_started.folder / "shop", tmp_path / "shop", ignore=shutil.ignore_patterns("run"))
     monkeypatch.chdir(tmp_path)
-    return tmp_path / "shop"
+    monkeypatch.setenv("RETRIEVAL_TRAINING__THREADS", "1")
+    return _copy(get_started, tmp_path)
 
 
-@pytest.fixture
-def address(shop: Path) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def address(get_started: GetStarted, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where the candidate service of a running fleet on the workspace listens."""
-    with running_fleet(shop) as fleet:
+    with running_fleet(_copy(get_started, tmp_path_factory.mktemp("served"))) as fleet:
         yield fleet.address
+
+
+def _copy(get_started: GetStarted, folder: Path) -> Path:
+    return shutil.copytree(get_started.folder / "shop", folder / "shop", ignore=shutil.ignore_patterns("run"))
 
 
 def script() -> str:
