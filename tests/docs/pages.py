@@ -12,18 +12,23 @@ PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONT
 HOW_TO = sorted([ROOT / "README.md", ROOT / "docs" / "get-started.md", *(ROOT / "docs" / "how-to").glob("*.md")])
 
 _SKIP = re.compile(r"<!-- not run: (.+) -->")
+_TITLE = re.compile(r'title="(.+)"')
 _INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block of code; `skip` is the reason that a comment above it gives for not running it."""
+    """A fenced block of code.
+
+    `skip` is the reason that a comment above it gives for not running it; `title` the file that it is, if it is one.
+    """
 
     page: Path
     line: int
     language: str
     text: str
     skip: str = ""
+    title: str = ""
 
     def __str__(self) -> str:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
@@ -52,9 +57,10 @@ def _blocks(page: Path) -> Iterator[Block]:
             start = number
             skip = _SKIP.fullmatch(before)
         elif start is not None and line == "```":
-            language = lines[start - 1].removeprefix("```").partition(" ")[0]
+            language, _, rest = lines[start - 1].removeprefix("```").partition(" ")
+            title = _TITLE.fullmatch(rest)
             text = "\n".join(lines[start : number - 1]) + "\n"
-            yield Block(page, start, language, text, skip[1] if skip else "")
+            yield Block(page, start, language, text, skip[1] if skip else "", title[1] if title else "")
             start = None
         before = line
     assert start is None, f"{page}:{start}: a block without an end"
