@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +25,6 @@ from retrieval.index.files import ITEM_ID, open_vectors, reorder_vectors, write_
 from retrieval.index.golden import Golden, write_golden
 from retrieval.index.measure import canary_queries, measured_recall, recall_queries
 from retrieval.index.metadata import ShardMetadata, read_metadata, write_metadata
-from retrieval.index.staging import staged_build
 from retrieval.index.verify import BUILD_KIND, SHARD_KIND, inspect, shard_folder
 from retrieval.observability import Tracker, track
 from retrieval.storage import MANIFEST, ArtifactStore, verify, write_manifest
@@ -51,6 +51,12 @@ class BuildReport:
     total_s: float
 
 
+def _staged(store: ArtifactStore, model: str, address: str) -> AbstractContextManager[Path]:
+    """Where a build is written; one that was interrupted is found again by its inputs, those of others are removed."""
+    own = f"index-{model}-"  # no model's name holds a -
+    return store.resumable_staging(f"{own}{address[:24]}", others=own)
+
+
 def build_index(
     store: ArtifactStore,
     tower: ItemEncoder,
@@ -72,7 +78,7 @@ def build_index(
     began = time.perf_counter()
     address = build_inputs_hash(tower, corpus, config)
     work = _Work(tower, corpus, build, config, queries)
-    with staged_build(store, build.model, address) as folder:
+    with _staged(store, build.model, address) as folder:
         done = [shard for shard in range(config.shards) if _finished(folder, shard, work)]
         shards = corpus.hashes % np.uint64(config.shards)
         left = int(np.count_nonzero(~np.isin(shards, done)))

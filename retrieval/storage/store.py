@@ -25,6 +25,7 @@ from retrieval.storage.manifest import (
     read_manifest,
     verify,
 )
+from retrieval.storage.resumable import resumable_folder
 
 
 class ArtifactStore:
@@ -81,18 +82,32 @@ class ArtifactStore:
             except OSError as error:
                 raise UnavailableError(f"the store {self.uri} can't be made: {error}") from error
 
-    def staging(self, name: str | None = None) -> Path:
-        """A local folder to write an artifact into before it is published.
+    def staging(self) -> Path:
+        """A fresh local folder to write an artifact into before it is published. Raises UnavailableError.
 
-        It is fresh, and cleared once this process has gone; with a `name` it stays, and is found again by that.
-        Raises UnavailableError.
+        It is removed some time after this process has ended.
         """
+        root = self._staging_root()
+        clear_abandoned(root)
+        folder = root / staged_name()
+        folder.mkdir()
+        return folder
+
+    @contextmanager
+    def resumable_staging(self, name: str, *, others: str) -> Iterator[Path]:
+        """A local folder to write an artifact into over several attempts, found again by `name`.
+
+        Held by this process alone while the block runs; it stays when the block raises. Leftovers whose names begin
+        with `others` are removed. Raises ConflictError while another process holds it, UnavailableError.
+        """
+        with resumable_folder(self._staging_root() / name, others=others) as folder:
+            yield folder
+
+    def _staging_root(self) -> Path:
         self._need_folder()
         root = (self._local or self._cache) / ".staging"
-        clear_abandoned(root)
-        folder = root / (name or staged_name())
-        folder.mkdir(parents=True, exist_ok=name is not None)
-        return folder
+        root.mkdir(parents=True, exist_ok=True)
+        return root
 
     def publish(self, staged: Path, key: str) -> Manifest:
         """Move a staged folder, its manifest written, to `key`. Raises ConflictError if something is there."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import logging
 import os
 import signal
@@ -15,13 +14,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from retrieval.errors import ConflictError, UnavailableError
+from retrieval.errors import UnavailableError
 from retrieval.serving.local_fleet.fleet_file import FleetState, MemberState, remove_fleet, write_fleet
+from retrieval.storage.locks import locked
 
 _log = logging.getLogger(__name__)
 _LOOK_S = 0.1
@@ -106,8 +105,7 @@ class Supervisor:
         Raises ConflictError where another fleet runs on `run_folder`, UnavailableError where it does not come up.
         """
         self._run_folder.mkdir(parents=True, exist_ok=True)
-        with (self._run_folder / "fleet.lock").open("w") as lock:
-            _take(lock, self._run_folder)
+        with locked(self._run_folder / "fleet.lock", f"a fleet already runs on {self._run_folder}"):
             before = {each: signal.signal(each, self._on_signal) for each in (signal.SIGTERM, signal.SIGINT)}
             try:
                 self._watch(ready, time.monotonic() + start_timeout_s)
@@ -161,13 +159,6 @@ class Supervisor:
                     _log.warning("process %d did not end in time; killing it", process.pid)
                     process.kill()
                     process.wait()
-
-
-def _take(lock: IO[str], run_folder: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise ConflictError(f"a fleet already runs on {run_folder}; stop it first") from None
 
 
 def answers(address: str, service: str = "", *, timeout_s: float = 0.5) -> bool:

@@ -7,7 +7,6 @@ one goes on from its checkpoint.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
@@ -24,8 +23,9 @@ from optuna.trial import Trial
 from pydantic import ValidationError
 
 from retrieval.data import Dataset, Split, make_split, open_dataset
-from retrieval.errors import ConfigError, ConflictError, DataError, RetrievalError
+from retrieval.errors import ConfigError, DataError, RetrievalError
 from retrieval.features import Features, fit_features
+from retrieval.storage.locks import locked
 from retrieval.training.journal import METRICS, read_journal
 from retrieval.workflows.training.train import Training, version_inputs_hash
 from retrieval.workflows.tuning.search_space import Base, Tried, check_tries, points_of
@@ -93,9 +93,10 @@ def tune(
     if not len(split.valid):
         raise DataError(f"tune compares trials on validation targets, and the split {split.name!r} has none")
     folder = workspace.root / TUNING / workspace.model / _address(start, plan, tried, dataset, split)[:16]
-    if fresh:
-        shutil.rmtree(folder, ignore_errors=True)
-    with _alone(folder), open_study(folder, plan.sampler, tried, start.training.seed, prune=plan.prune) as study:
+    with (
+        _held(folder, fresh=fresh),
+        open_study(folder, plan.sampler, tried, start.training.seed, prune=plan.prune) as study,
+    ):
         search = _Search(base, plan, dataset=dataset, split=split, folder=folder, study=study, show=show, say=say)
         found = study.outcomes()
         interrupted = search.run(_wanted(plan, tried))
@@ -132,14 +133,15 @@ def _address(start: Settings, plan: TunePlan, tried: tuple[Tried, ...], dataset:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the study: two searches at once would take each other's running trials for interrupted ones."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ConflictError(f"{folder}: the same search is running; wait for it, or stop it") from None
+def _held(folder: Path, *, fresh: bool) -> Iterator[None]:
+    """Hold the study, emptied where it shall be `fresh`: two searches at once would take each other's running trials
+    for interrupted ones.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with locked(folder.with_name(f"{folder.name}.lock"), f"{folder}: the same search is running"):
+        if fresh:
+            shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(exist_ok=True)
         yield
 
 

@@ -6,7 +6,6 @@ goes on where it stopped; a measurement that was made is read from the work fold
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -15,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
 
 from tests.bench.report import Row
 
@@ -107,8 +108,7 @@ def _served(
     kept = job.root / "rows" / f"{key}-served.json"
     if not kept.exists():
         try:
-            with (job.root / "serving.lock").open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)  # one fleet at a time in a workspace
+            with FileLock(job.root / "serving.lock"):  # one fleet at a time in a workspace
                 found = serve_and_measure(job, workspace, version, dataset, split, tower)
         except Exception as error:
             return {**_named(job), "kind": "served", "failed": f"{type(error).__name__}: {error}"[:500]}

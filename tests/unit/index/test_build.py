@@ -26,7 +26,6 @@ from retrieval.index.metadata import ExpectedShard, read_metadata
 from retrieval.index.query import Answer
 from retrieval.index.shard import open_shard
 from retrieval.index.sharding import shard_of
-from retrieval.index.staging import staged_build
 from retrieval.index.verify import verify_build
 from retrieval.storage import ArtifactStore, hash_file, read_manifest
 from retrieval.types import BuildId, ModelVersion, SpaceId
@@ -361,13 +360,15 @@ def test_leftovers_of_other_inputs_are_removed_unless_they_are_being_built(
     build_at: Callable[..., Any], tmp_path: Path
 ) -> None:
     store = ArtifactStore.create(str(tmp_path), cache=tmp_path / "cache")
-    dead = store.staging("index-demo-0123")
-    (dead / "half").touch()
-    other_model = store.staging("index-demo_b-0123")
-    with staged_build(store, "demo", "f" * 64) as alive:
+    with store.resumable_staging("index-demo-0123", others="index-demo-") as dead:
+        (dead / "half").touch()
+    with store.resumable_staging("index-demo_b-0123", others="index-demo_b-") as other_model:
+        pass
+    again = store.resumable_staging("index-demo-ffff", others="index-demo-")
+    with store.resumable_staging("index-demo-ffff", others="index-demo-") as alive:
         build_at(tmp_path, 50)
         assert alive.is_dir()
-        with pytest.raises(ConflictError, match="another process"), staged_build(store, "demo", "f" * 64):
+        with pytest.raises(ConflictError, match=rf"index-demo-ffff is being worked on \(process {os.getpid()} "), again:
             pass
     assert not dead.exists()
     assert other_model.is_dir()

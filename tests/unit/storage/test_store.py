@@ -183,8 +183,14 @@ def test_publishing_across_file_systems_copies_and_verifies(
 
 
 def test_staging_by_name_is_found_again(store: ArtifactStore) -> None:
-    (store.staging("index-feed") / "part").write_text("done")
-    assert (store.staging("index-feed") / "part").read_text() == "done"
+    with store.resumable_staging("index-feed-1", others="index-feed-") as folder:
+        (folder / "part").write_text("done")
+    with store.resumable_staging("index-feed-1", others="index-feed-") as folder:
+        assert (folder / "part").read_text() == "done"
+        assert [path.name for path in folder.parent.iterdir() if path.is_dir()] == ["index-feed-1"]
+    assert not list(folder.parent.glob("*.lock"))
+    with store.resumable_staging("index-feed-2", others="index-feed-"):
+        assert not folder.exists()
     assert store.staging() != store.staging()
 
 
