@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import os
-import random
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from retrieval.backoff import Backoff, spread
 from retrieval.errors import RetrievalError
 from retrieval.registry import HostRow, Registry
 from retrieval.serving.ann.host import AnnHost
@@ -20,7 +20,7 @@ from retrieval.storage.atomic import write_text
 from retrieval.types import BuildId
 
 _log = logging.getLogger(__name__)
-_FIRST_RETRY_S, _LONGEST_RETRY_S = 2.0, 120.0
+_RETRIES = Backoff(first_s=2.0, longest_s=120.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class HostRegistration:
         self._started = time.time()
         self._wake = threading.Event()
         self._stopping = False
-        self._refused: dict[BuildId, tuple[float, float]] = {}  # build -> (not before, next wait)
+        self._refused: dict[BuildId, tuple[float, int]] = {}  # build -> (not before, failures)
         self._thread = threading.Thread(target=self._run, name="registration", daemon=True)
 
     def start(self, first: BuildId | None = None) -> None:
@@ -127,12 +127,12 @@ class HostRegistration:
 
     def _run(self) -> None:
         # Hosts that start together shall not load together
-        due = time.monotonic() + self._reconcile_s * random.uniform(0.5, 1.5)  # noqa: S311 - not a secret
+        due = time.monotonic() + spread(self._reconcile_s, 0.5)
         while not self._pause():
             try:
                 self._report()
                 if time.monotonic() >= due:
-                    due = time.monotonic() + self._reconcile_s * random.uniform(0.5, 1.5)  # noqa: S311
+                    due = time.monotonic() + spread(self._reconcile_s, 0.5)
                     self._reconcile()
             except Exception:  # noqa: BLE001 - whatever it was, the host goes on
                 _log.exception("host=%s: reporting or reconciling failed; going on", self._host.host_id)
@@ -154,14 +154,14 @@ class HostRegistration:
         self._serve(target)
 
     def _serve(self, target: Target) -> bool:
-        not_before, wait = self._refused.get(target.build, (0.0, _FIRST_RETRY_S))
+        not_before, failures = self._refused.get(target.build, (0.0, 0))
         if time.monotonic() < not_before:
             return False
         try:
             self._host.load(target.build, digest=target.digest)
             self._host.activate(target.build)
         except RetrievalError as error:
-            self._refused[target.build] = (time.monotonic() + wait, min(2 * wait, _LONGEST_RETRY_S))
+            self._refused[target.build] = (time.monotonic() + _RETRIES.wait_s(failures + 1), failures + 1)
             _log.warning("host=%s can't serve %s: %s", self._host.host_id, target.build, error)
             return False
         self._refused.pop(target.build, None)

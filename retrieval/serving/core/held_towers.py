@@ -12,13 +12,15 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.backoff import Backoff
 from retrieval.errors import RetrievalError
 from retrieval.serving.core.planning import Space
 from retrieval.towers.user_input import UserInput
 from retrieval.types import ModelVersion, SpaceId
 
 _log = logging.getLogger(__name__)
-_FIRST_RETRY_S, _LONGEST_RETRY_S = 1.0, 60.0
+_LOOK_S = 1.0
+_RETRIES = Backoff(first_s=1.0, longest_s=60.0)
 
 
 class Tower(Protocol):
@@ -93,7 +95,7 @@ class HeldTowers:
 
     def _run(self) -> None:
         while not self._stopping:
-            self._wake.wait(_FIRST_RETRY_S)
+            self._wake.wait(_LOOK_S)
             self._wake.clear()
             while not self._stopping and (version := self._next()) is not None:
                 self._fetch(version)
@@ -115,18 +117,18 @@ class HeldTowers:
         try:
             tower = self._load(version)
         except RetrievalError as error:
-            self._failed(version, failures, str(error))
+            self._failed(version, failures + 1, str(error))
         except Exception as error:  # noqa: BLE001 - loading goes on
             _log.exception("user tower %s failed in a way that was not foreseen", version)
-            self._failed(version, failures, f"{type(error).__name__}: {error}")
+            self._failed(version, failures + 1, f"{type(error).__name__}: {error}")
         else:
             self._held[version] = HeldTower(version, tower, time.time_ns() // 1000)
             _log.info("user tower %s is ready (space %s)", version, tower.space_id[:12])
             self._on_change()
 
     def _failed(self, version: ModelVersion, failures: int, error: str) -> None:
-        wait = min(_FIRST_RETRY_S * 2**failures, _LONGEST_RETRY_S)
-        self._held[version] = HeldTower(version, None, 0, error, time.monotonic() + wait, failures + 1)
+        wait = _RETRIES.wait_s(failures)
+        self._held[version] = HeldTower(version, None, 0, error, time.monotonic() + wait, failures)
         _log.warning("user tower %s can't be loaded, again in %.0f s: %s", version, wait, error)
 
     def _let_go(self) -> None:

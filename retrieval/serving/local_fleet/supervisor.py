@@ -18,13 +18,14 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from retrieval.backoff import Backoff
 from retrieval.errors import UnavailableError
 from retrieval.serving.local_fleet.fleet_file import FleetState, MemberState, remove_fleet, write_fleet
 from retrieval.storage.locks import locked
 
 _log = logging.getLogger(__name__)
 _LOOK_S = 0.1
-_FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.5, 15.0
+_RESTARTS = Backoff(first_s=0.5, longest_s=15.0)
 _STEADY_S = 20.0
 _KILL_AFTER_S = 5.0
 _PR_SET_PDEATHSIG = 1
@@ -50,7 +51,7 @@ class _Child:
         self._log = log
         self._started = 0.0
         self._not_before = 0.0
-        self._backoff = _FIRST_BACKOFF_S
+        self._failures = 0
 
     def tend(self) -> bool:
         """Start the process if it doesn't run and may; True where it was started."""
@@ -59,14 +60,11 @@ class _Child:
             code = self.process.poll()
             if code is None:
                 return False
-            if now - self._started > _STEADY_S:
-                self._backoff = _FIRST_BACKOFF_S
-            _log.warning(
-                "%s ended with %s; again in %.1f s (log: %s)", self.member.name, code, self._backoff, self._log
-            )
+            self._failures = 1 if now - self._started > _STEADY_S else self._failures + 1
+            wait = _RESTARTS.wait_s(self._failures)
+            _log.warning("%s ended with %s; again in %.1f s (log: %s)", self.member.name, code, wait, self._log)
             self.process = None
-            self._not_before = now + self._backoff
-            self._backoff = min(2 * self._backoff, _LONGEST_BACKOFF_S)
+            self._not_before = now + wait
         if now < self._not_before:
             return False
         with self._log.open("ab") as out:

@@ -5,22 +5,26 @@ from pathlib import Path
 
 import pytest
 
+from retrieval.backoff import Backoff
 from retrieval.errors import UnavailableError
 from retrieval.registry import Registry
 from retrieval.serving.registry_link import RegistryLink
 
 URL = "sqlite:///registry.db"
+AT_ONCE = Backoff(first_s=0.0, longest_s=0.0)
 
 
 def test_a_registry_file_that_is_moved_away_and_back_keeps_its_rows(tmp_path: Path) -> None:
     registry = Registry.create(URL, root=tmp_path)
     registry.reserve_version("feed")
     registry.close()
-    held = RegistryLink(lambda: Registry.open(URL, root=tmp_path))  # asked before the file went
+    held = RegistryLink(lambda: Registry.open(URL, root=tmp_path), retries=AT_ONCE)  # asked before it went
     assert held.ask(lambda opened: len(opened.list_versions("feed")), -1) == 1
     file, elsewhere = tmp_path / "registry.db", tmp_path / "elsewhere.db"
     file.rename(elsewhere)
-    began = RegistryLink(lambda: Registry.open(URL, root=tmp_path))  # a service that starts while it is away
+    began = RegistryLink(
+        lambda: Registry.open(URL, root=tmp_path), retries=AT_ONCE
+    )  # a service that starts while it is away
     for link in (held, began, held, began):
         assert link.ask(lambda opened: len(opened.list_versions("feed")), -1) == -1
         assert link.ask(lambda opened: opened.reserve_version("feed").version, -1) == -1
@@ -43,7 +47,7 @@ def test_rows_survive_a_file_that_comes_and_goes_while_many_ask_and_write(tmp_pa
     stop, given = threading.Event(), list[int]()
 
     def serve() -> None:
-        link = RegistryLink(lambda: Registry.open(URL, root=tmp_path))
+        link = RegistryLink(lambda: Registry.open(URL, root=tmp_path), retries=AT_ONCE)
         while not stop.is_set():
             number = link.ask(lambda opened: opened.reserve_version("feed").version, 0)
             if number:
@@ -67,3 +71,27 @@ def test_rows_survive_a_file_that_comes_and_goes_while_many_ask_and_write(tmp_pa
     assert {row.version for row in registry.list_versions("feed")} >= set(given)
     registry.close()
     assert given
+
+
+def test_a_registry_that_is_away_is_not_asked_every_time(tmp_path: Path) -> None:
+    Registry.create(URL, root=tmp_path).close()
+    attempts = list[bool]()
+    away = True
+
+    def connect() -> Registry:
+        attempts.append(away)
+        if away:
+            raise UnavailableError("away")
+        return Registry.open(URL, root=tmp_path)
+
+    link = RegistryLink(connect, retries=Backoff(first_s=0.2, longest_s=0.2, jitter=0.0))
+    for _ in range(50):
+        assert link.ask(lambda _: 1, 0) == 0
+    assert attempts == [True]
+    away = False
+    assert link.ask(lambda _: 1, 0) == 0
+    assert link.error == "away"
+    threading.Event().wait(0.25)
+    assert link.ask(lambda _: 1, 0) == 1
+    assert link.error == ""
+    link.close()

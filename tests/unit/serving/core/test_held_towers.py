@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
+from retrieval.backoff import Backoff
 from retrieval.errors import ArtifactError
 from retrieval.serving.core import held_towers
 from retrieval.serving.core.held_towers import HeldTowers
@@ -79,7 +80,8 @@ def test_a_tower_of_another_space_is_not_given_out(towers: HeldTowers) -> None:
 
 
 def test_a_damaged_tower_is_said_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(held_towers, "_FIRST_RETRY_S", 0.01)
+    monkeypatch.setattr(held_towers, "_RETRIES", Backoff(first_s=0.01, longest_s=0.02))
+    monkeypatch.setattr(held_towers, "_LOOK_S", 0.01)
     damaged = True
 
     def load(of: ModelVersion) -> StandIn:
