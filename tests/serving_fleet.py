@@ -17,6 +17,7 @@ from retrieval.serving.candidates.servicer import SERVICE
 from retrieval.serving.local_fleet.fleet_file import FleetState, read_fleet
 from retrieval.serving.local_fleet.supervisor import answers
 from retrieval.storage import read_manifest
+from retrieval.storage.keys import build_key, version_key
 from tests.serving_world import MODEL, World
 
 SETTINGS = """
@@ -42,25 +43,24 @@ def write_workspace(world: World, *, deployed: int | None = 0, settings: str = S
     (world.root / "retrieval.toml").write_text(settings)
     registry = Registry.create("sqlite:///registry.db", root=world.root)
     for made, build in zip(world.versions, world.builds, strict=True):
-        version_key, build_key = f"models/{MODEL}/{made.version.version}", f"builds/{MODEL}/{build.number}"
         registry.add_version(
             VersionRow(
                 model=MODEL,
                 version=made.version.version,
                 space_id=made.space_id,
-                key=version_key,
+                key=version_key(made.version),
                 state="ready",
                 digest=made.manifest.digest,
             )
         )
-        manifest = read_manifest(world.store.locate(build_key))
+        manifest = read_manifest(world.store.locate(build_key(build)))
         registry.add_build(
             BuildRow(
                 model=MODEL,
                 number=build.number,
                 version=made.version.version,
                 space_id=made.space_id,
-                key=build_key,
+                key=build_key(build),
                 shards=manifest.facts["shards"],
                 items=manifest.facts["items"],
                 recall=1.0,

@@ -9,10 +9,11 @@ import pyarrow as pa
 
 from retrieval.data.config import DataConfig
 from retrieval.data.histories.build import build_histories
-from retrieval.data.histories.histories import Histories, open_histories, read_arrow
+from retrieval.data.histories.histories import Histories, open_histories
 from retrieval.data.reading.snapshot import input_files, snapshot_of
 from retrieval.errors import ArtifactError
 from retrieval.observability import track
+from retrieval.storage.arrow import read_arrow
 
 HISTORIES = Path("data") / ".histories"
 """Where built histories lie in a workspace, each under its snapshot."""

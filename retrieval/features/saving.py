@@ -19,6 +19,7 @@ from retrieval.features.kinds import declaration_class
 from retrieval.features.kinds.transform import State, Transform
 from retrieval.features.spec import FeatureSpec
 from retrieval.features.vocabulary import Vocabulary
+from retrieval.storage.arrow import read_arrow, write_arrow
 from retrieval.strategies import IMPORT_PATH
 
 FORMAT = 1
@@ -43,8 +44,7 @@ def save(features: Features, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, vocabulary in _vocabularies(features):
         table = pa.table({"word": pa.array(vocabulary.words, pa.large_string())})
-        with pa.OSFile(str(folder / f"{name}.arrow"), "wb") as out, pa.ipc.new_file(out, table.schema) as writer:
-            writer.write_table(table)
+        write_arrow(folder / f"{name}.arrow", table)
     body = {**_body(features), "fingerprint": features.fingerprint}
     (folder / FILE).write_text(json.dumps(body, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
@@ -120,8 +120,7 @@ def _restored(folder: Path, side: Side, spec: FeatureSpec, body: dict[str, Any])
 
 def _read_vocabulary(path: Path, oov_buckets: int) -> Vocabulary:
     try:
-        with pa.memory_map(str(path)) as source:
-            words = pa.ipc.open_file(source).read_all().column("word").cast(pa.large_string()).to_pylist()
+        words = read_arrow(path)["word"].cast(pa.large_string()).to_pylist()
         return Vocabulary(words, oov_buckets)
     except (OSError, pa.ArrowException, ValueError, KeyError) as error:
         raise ArtifactError(f"{path}: can't be read as a vocabulary: {error}") from error

@@ -25,9 +25,10 @@ from retrieval.index.files import ITEM_ID, open_vectors, reorder_vectors, write_
 from retrieval.index.golden import Golden, write_golden
 from retrieval.index.measure import canary_queries, measured_recall, recall_queries
 from retrieval.index.metadata import ShardMetadata, read_metadata, write_metadata
-from retrieval.index.verify import BUILD_KIND, SHARD_KIND, inspect, shard_folder
+from retrieval.index.verify import BUILD_KIND, SHARD_KIND, inspect
 from retrieval.observability import Tracker, track
 from retrieval.storage import MANIFEST, ArtifactStore, verify, write_manifest
+from retrieval.storage.keys import build_key, shard_name
 from retrieval.types import BuildId
 
 Floats = npt.NDArray[np.float32]
@@ -106,7 +107,7 @@ def build_index(
             "code_version": __version__,
         }
         write_manifest(folder, BUILD_KIND, body)
-        key = f"builds/{build.model}/{build.number}"
+        key = build_key(build)
         manifest = store.publish(folder, key)
     return BuildReport(
         build=build,
@@ -152,7 +153,7 @@ class _Work:
 
 def _finished(folder: Path, shard: int, work: _Work) -> bool:
     """Whether an earlier, interrupted build left this shard complete; what is incomplete is removed."""
-    part = folder / shard_folder(shard, work.config.shards)
+    part = folder / shard_name(shard, work.config.shards)
     try:
         verify(part, kind=SHARD_KIND)
         metadata = read_metadata(part)
@@ -164,7 +165,7 @@ def _finished(folder: Path, shard: int, work: _Work) -> bool:
 
 def _take_up(folder: Path, shard: int, work: _Work) -> ShardMetadata:
     """Give a finished shard the number of the build that it now belongs to, and check it as any other."""
-    part = folder / shard_folder(shard, work.config.shards)
+    part = folder / shard_name(shard, work.config.shards)
     (part / MANIFEST).unlink()
     metadata = replace(read_metadata(part), build=work.build.number)
     inspect(part, metadata)
@@ -173,7 +174,7 @@ def _take_up(folder: Path, shard: int, work: _Work) -> ShardMetadata:
 
 
 def _build_shard(folder: Path, shard: int, work: _Work, tracker: Tracker) -> ShardMetadata:
-    part = folder / shard_folder(shard, work.config.shards)
+    part = folder / shard_name(shard, work.config.shards)
     part.mkdir(parents=True)
     metadata = _describe(shard, len(work.rows(shard)), work)
     rows = work.rows(shard)

@@ -13,6 +13,7 @@ from retrieval.errors import ArtifactError
 from retrieval.index.metadata import ShardMetadata
 from retrieval.index.query import Answer, Engine, Floats, Rows
 from retrieval.index.scan import scan
+from retrieval.storage.arrow import read_arrow, write_arrow
 
 CANARY = "canary.arrow"
 SCORE_TOLERANCE = 1e-5
@@ -42,17 +43,15 @@ def write_canary(folder: Path, canary: Canary) -> None:
             "scores": pa.array([answer.scores for answer in canary.answers], pa.list_(pa.float32())),
         }
     )
-    with pa.OSFile(str(folder / CANARY), "wb") as out, pa.ipc.new_file(out, table.schema) as writer:
-        writer.write_table(table)
+    write_arrow(folder / CANARY, table)
 
 
 def read_canary(folder: Path, metadata: ShardMetadata) -> Canary:
     """Read `folder`/canary.arrow. Raises ArtifactError."""
     path = folder / CANARY
     try:
-        with pa.memory_map(str(path)) as source:
-            table = pa.ipc.open_file(source).read_all()
-            table.validate(full=True)
+        table = read_arrow(path)
+        table.validate(full=True)
         queries = np.array(table["query"].to_pylist(), dtype=np.float32).reshape(-1, metadata.dim)
         answers = [
             Answer(np.array(rows, dtype=np.int64), np.array(scores, dtype=np.float32))

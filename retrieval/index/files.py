@@ -14,6 +14,7 @@ from retrieval.errors import ArtifactError
 from retrieval.index.items import write_lookup
 from retrieval.index.metadata import ShardMetadata
 from retrieval.observability import SILENT, Tracker
+from retrieval.storage.arrow import read_arrow, write_arrow
 from retrieval.storage.atomic import staged_file
 
 VECTORS = "vectors.npy"
@@ -71,8 +72,7 @@ def open_items(
     """
     path = folder / ITEMS
     try:
-        with pa.memory_map(str(path)) as source:
-            table = pa.ipc.open_file(source).read_all()
+        table = read_arrow(path)
         if validate:
             table.validate(full=True)
         if ITEM_ID not in table.column_names or not pa.types.is_string(table.schema.field(ITEM_ID).type):
@@ -125,7 +125,6 @@ def write_items(folder: Path, item_ids: pa.ChunkedArray, attributes: pa.Table) -
     path = folder / ITEMS
     if any(column.num_chunks > 1 for column in table.columns):
         raise ArtifactError(f"{path}: a column holds over 2 GiB of text, too much for one shard; raise index.shards")
-    with pa.OSFile(str(path), "wb") as out, pa.ipc.new_file(out, table.schema) as writer:
-        writer.write_table(table)
+    write_arrow(path, table)
     ids = table[ITEM_ID]
     write_lookup(folder, ids.chunk(0) if ids.num_chunks else pa.array([], pa.string()))

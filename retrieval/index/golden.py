@@ -17,6 +17,7 @@ from retrieval.errors import ArtifactError
 from retrieval.index.files import ITEM_ID
 from retrieval.index.items import ItemIds
 from retrieval.index.metadata import ShardMetadata
+from retrieval.storage.arrow import read_arrow, write_arrow
 
 GOLDEN = "golden.arrow"
 Floats = npt.NDArray[np.float32]
@@ -42,8 +43,7 @@ def write_golden(folder: Path, space_id: str, golden: Golden) -> None:
     }
     facts = {"space_id": space_id, "at_us": str(golden.at_us)}
     table = pa.table(columns).replace_schema_metadata(facts)
-    with pa.OSFile(str(folder / GOLDEN), "wb") as out, pa.ipc.new_file(out, table.schema) as writer:
-        writer.write_table(table)
+    write_arrow(folder / GOLDEN, table)
 
 
 def _no_items(items: pa.Table) -> pa.Array:
@@ -54,9 +54,8 @@ def read_golden(folder: Path, metadata: ShardMetadata) -> Golden:
     """Read `folder`/golden.arrow. Raises ArtifactError where it is damaged or of another space."""
     path = folder / GOLDEN
     try:
-        with pa.memory_map(str(path)) as source:
-            table = pa.ipc.open_file(source).read_all()
-            table.validate(full=True)
+        table = read_arrow(path)
+        table.validate(full=True)
         facts = table.schema.metadata or {}
         space_id = facts[b"space_id"].decode()
         rows = np.array(table["row"].to_pylist(), dtype=np.int64)

@@ -18,6 +18,7 @@ from retrieval.index.query import Engine
 from retrieval.index.sharding import item_hashes
 from retrieval.observability import SILENT, Tracker
 from retrieval.storage import MANIFEST, Manifest, check_digest, read_manifest, verify
+from retrieval.storage.keys import shard_name
 
 SHARD_KIND = "index_shard"
 BUILD_KIND = "index_build"
@@ -52,11 +53,6 @@ def _described(folder: Path, manifest: Manifest, expect: ExpectedShard) -> Shard
     return metadata
 
 
-def shard_folder(shard: int, shards: int) -> str:
-    """The name of a shard's folder in its build."""
-    return f"shard-{shard}-of-{shards}"
-
-
 def verify_build(
     folder: Path, expect: ExpectedShard | None = None, *, tracker: Tracker = SILENT
 ) -> list[ShardMetadata]:
@@ -70,7 +66,7 @@ def verify_build(
         raise ArtifactError(f"{folder / MANIFEST}: facts are incomplete: {error!r}") from error
     found = []
     for shard in range(shards):
-        part = folder / shard_folder(shard, shards)
+        part = folder / shard_name(shard, shards)
         metadata, _ = verify_shard(part, replace(told, shard=shard))
         check_expected(part, metadata, expect)
         found.append(metadata)

@@ -8,6 +8,7 @@ from retrieval.errors import ArtifactError, ConflictError, GateError, NotFoundEr
 from retrieval.index.verify import BUILD_KIND
 from retrieval.registry import BuildRow, HostRow, Registry
 from retrieval.storage import ArtifactStore
+from retrieval.storage.keys import half_key
 from retrieval.types import BuildId
 
 USER_TOWER_KIND = "user_tower"
@@ -31,7 +32,7 @@ def check_deployable(registry: Registry, store: ArtifactStore, build: BuildId) -
     if wrong:
         raise ArtifactError(f"{row.key}: its manifest says {wrong}, the registry {recorded}")
     try:
-        store.manifest(f"{version.key}/{USER_TOWER_KIND}", kind=USER_TOWER_KIND)
+        store.manifest(half_key(version.key, USER_TOWER_KIND), kind=USER_TOWER_KIND)
     except NotFoundError as error:
         raise NotFoundError(f"{build} needs the user tower of {version.id}, which is gone: {error}") from error
     return row

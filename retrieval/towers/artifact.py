@@ -16,16 +16,12 @@ from typing import Any
 from retrieval.errors import ArtifactError
 from retrieval.features import FeatureInput, Features
 from retrieval.storage import ArtifactStore, read_manifest
+from retrieval.storage.keys import half_key, version_key
 from retrieval.types import ModelVersion, SpaceId
 
 VERSION_KIND, USER_KIND, ITEM_KIND, FEATURES_KIND = "model_version", "user_tower", "item_tower", "features"
 ONNX_FILE, META_FILE, WEIGHTS_FILE, CONFIG_FILE = "model.onnx", "meta.json", "weights.safetensors", "config.json"
 METRIC = "cosine"
-
-
-def version_key(version: ModelVersion) -> str:
-    """The store key of a model version."""
-    return f"models/{version.model}/{version.version}"
 
 
 def input_key(feature: FeatureInput) -> str:
@@ -38,7 +34,7 @@ def open_half(store: ArtifactStore, version: ModelVersion, kind: str) -> tuple[P
 
     Raises NotFoundError where the store has no such version, ArtifactError where a file is damaged or another's.
     """
-    folder = store.open_artifact(f"{version_key(version)}/{kind}", kind=kind)
+    folder = store.open_artifact(half_key(version_key(version), kind), kind=kind)
     facts = read_manifest(folder).facts
     found = (facts.get("model"), facts.get("version"))
     if found != (version.model, version.version):

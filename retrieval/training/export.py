@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from retrieval.features import CODES_AND_TIMES, EncodedHistories, Events, FeatureInput, Features
 from retrieval.storage import ArtifactStore, Manifest, write_manifest
+from retrieval.storage.keys import version_key
 from retrieval.towers.artifact import (
     CONFIG_FILE,
     FEATURES_KIND,
@@ -32,7 +33,6 @@ from retrieval.towers.artifact import (
     VERSION_KIND,
     WEIGHTS_FILE,
     input_key,
-    version_key,
 )
 from retrieval.towers.chunks import block_means
 from retrieval.towers.offline import ItemInputs

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from retrieval.data import Dataset
 from retrieval.storage import ArtifactStore
+from retrieval.storage.arrow import read_arrow
 from retrieval.towers.runtime import UserTower, load_user_tower
 from retrieval.towers.user_input import History, UserInput
 from retrieval.types import ModelVersion
@@ -107,6 +108,5 @@ class Oracle:
 
 
 def _vectors(shard: Path) -> dict[str, np.ndarray]:
-    with pa.memory_map(str(shard / "items.arrow")) as source:
-        ids = pa.ipc.open_file(source).read_all().column("item_id").to_pylist()
+    ids = read_arrow(shard / "items.arrow")["item_id"].to_pylist()
     return dict(zip(ids, np.load(shard / "vectors.npy"), strict=True))

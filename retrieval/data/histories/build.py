@@ -16,7 +16,7 @@ import pyarrow as pa
 from retrieval.data.config import DataConfig
 from retrieval.data.folders import written_folder
 from retrieval.data.histories.collecting import Catalogs, collect
-from retrieval.data.histories.histories import KIND, Histories, open_histories, write_arrow, write_ids
+from retrieval.data.histories.histories import KIND, Histories, open_histories, write_ids
 from retrieval.data.histories.sorting import sort_events
 from retrieval.data.reading.profiles import align, read_profiles
 from retrieval.data.reading.schema import ids_as_text
@@ -25,6 +25,7 @@ from retrieval.data.reading.sources import open_source
 from retrieval.data.reading.validation import open_events
 from retrieval.errors import DataError
 from retrieval.storage import write_manifest
+from retrieval.storage.arrow import write_arrow
 
 
 def build_histories(
@@ -46,8 +47,8 @@ def build_histories(
         user_ids, item_ids = ids_as_text(found.users), ids_as_text(found.items)
         write_ids(folder / "user_ids.arrow", user_ids)
         write_ids(folder / "item_ids.arrow", item_ids)
-        write_arrow(folder / "users.arrow", align(users, user_ids, config.user_column))
-        write_arrow(folder / "items.arrow", align(items, item_ids, config.item_column))
+        write_arrow(folder / "users.arrow", align(users, user_ids, config.user_column).combine_chunks())
+        write_arrow(folder / "items.arrow", align(items, item_ids, config.item_column).combine_chunks())
         rejected = dict(found.report.rejected)
         for profiles in (users, items):
             rejected |= profiles.rejected if profiles else {}

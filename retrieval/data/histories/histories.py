@@ -19,6 +19,7 @@ from retrieval.arrays import Mask, Rows
 from retrieval.data.reading.schema import ContextKind
 from retrieval.errors import ArtifactError
 from retrieval.storage import read_manifest, verify
+from retrieval.storage.arrow import read_arrow, write_arrow
 
 KIND = "histories"
 NO_ACTION = "event"
@@ -166,24 +167,13 @@ def open_histories(path: Path, *, full: bool = False) -> Histories:
 
 def write_ids(path: Path, ids: pa.Array) -> None:
     """Write a catalog (or a context dictionary) as an Arrow file that can be mapped."""
-    write_arrow(path, pa.table({"id": ids}))
-
-
-def write_arrow(path: Path, table: pa.Table) -> None:
-    """Write a table as an Arrow file that can be mapped."""
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table.combine_chunks())
+    write_arrow(path, pa.table({"id": ids}).combine_chunks())
 
 
 def read_ids(path: Path) -> pa.Array:
     """Map a catalog written by write_ids."""
     column = read_arrow(path).column("id")
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-
-
-def read_arrow(path: Path) -> pa.Table:
-    """Map an Arrow file as a table."""
-    return pa.ipc.open_file(pa.memory_map(str(path), "rb")).read_all()
 
 
 def _open_context(path: Path, position: int, fact: Mapping[str, Any]) -> ContextColumn:

@@ -16,10 +16,11 @@ from retrieval.index.metadata import ExpectedShard
 from retrieval.index.query import Query
 from retrieval.index.shard import Shard, open_shard
 from retrieval.index.verified import VerifiedShards
-from retrieval.index.verify import BUILD_KIND, shard_folder
+from retrieval.index.verify import BUILD_KIND
 from retrieval.serving.core.hosts import HostAnswer, HostRefusedError
 from retrieval.serving.core.metadata import HostMetadata, ServedBuild
 from retrieval.storage import MANIFEST, ArtifactStore, read_manifest
+from retrieval.storage.keys import build_key, shard_name
 from retrieval.types import BuildId, SpaceId
 
 _log = logging.getLogger(__name__)
@@ -159,7 +160,7 @@ class AnnHost:
         )
 
     def _open(self, build: BuildId, digest: str) -> _Loaded:
-        key = f"builds/{build.model}/{build.number}"
+        key = build_key(build)
         folder = self._store.locate(key)
         # Not the store's open_artifact: that would read every shard, and this host needs one of them
         manifest = read_manifest(folder, kind=BUILD_KIND)
@@ -170,7 +171,7 @@ class AnnHost:
         shards = manifest.facts.get("shards")
         if not isinstance(shards, int) or not 0 <= self.shard < shards:
             raise ArtifactError(f"{key}: has {shards} shards; {self.host_id} serves shard {self.shard} (from 0)")
-        name = shard_folder(self.shard, shards)
+        name = shard_name(self.shard, shards)
         record = manifest.files.get(f"{name}/{MANIFEST}")
         if record is None:
             raise ArtifactError(f"{folder / MANIFEST}: lists no {name}/{MANIFEST}")

@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
+from retrieval.index.files import ITEM_ID, ITEMS, VECTORS
 from retrieval.storage import ArtifactStore
+from retrieval.storage.arrow import read_arrow
+from retrieval.storage.keys import build_key, shard_folders
 from retrieval.towers.runtime import load_user_tower
 from retrieval.towers.user_input import UserInput
 from retrieval.types import BuildId, ModelVersion
@@ -68,11 +70,10 @@ def _agrees(
 
 def read_item_vectors(store: ArtifactStore, build: BuildId) -> Vectors:
     """Every item vector of a build by item id, read from its shards' plain arrays."""
-    folder = store.locate(f"builds/{build.model}/{build.number}")
+    folder = store.locate(build_key(build))
     vectors: dict[str, npt.NDArray[np.float32]] = {}
-    for shard in sorted(folder.glob("shard-*-of-*")):
-        with pa.memory_map(str(shard / "items.arrow")) as source:
-            ids = pa.ipc.open_file(source).read_all().column("item_id").to_pylist()
-        rows = np.load(shard / "vectors.npy", allow_pickle=False)
+    for shard in shard_folders(folder):
+        ids = read_arrow(shard / ITEMS)[ITEM_ID].to_pylist()
+        rows = np.load(shard / VECTORS, allow_pickle=False)
         vectors.update(zip(ids, rows, strict=True))
     return vectors

@@ -8,7 +8,8 @@ from typing import Any
 
 from retrieval.errors import ConfigError, DataError
 from retrieval.storage import ArtifactStore, read_manifest
-from retrieval.towers.artifact import VERSION_KIND, version_key
+from retrieval.storage.keys import version_key
+from retrieval.towers.artifact import VERSION_KIND
 from retrieval.training.journal import METRICS, read_journal
 from retrieval.training.losses import LOSSES, SOFTMAX
 from retrieval.types import ModelVersion

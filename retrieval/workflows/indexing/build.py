@@ -23,8 +23,9 @@ from retrieval.index.metadata import ExpectedShard
 from retrieval.index.verify import verify_build
 from retrieval.registry import BuildRow, Registry, VersionRow
 from retrieval.storage import ArtifactStore, read_manifest
+from retrieval.storage.keys import build_key
 from retrieval.towers.runtime import UserTower, load_user_tower
-from retrieval.types import BuildId, ModelVersion
+from retrieval.types import ModelVersion
 from retrieval.workflows.evaluation.evaluate import user_vectors, with_item_ids
 from retrieval.workflows.workspace import Workspace
 
@@ -71,7 +72,7 @@ def build_version_index(
         reserved = registry.find_build_by_inputs(row.model, address, state="building")
         if reserved is None:
             reserved = registry.reserve_build(row.id, inputs_hash=address)
-        elif store.exists(_key(reserved.id)):  # published, but stopped before it was registered
+        elif store.exists(build_key(reserved.id)):  # published, but stopped before it was registered
             return IndexOutcome(registry.add_build(_published(store, reserved, tower)), None)
         queries = _queries(workspace, dataset, load_user_tower(store, row.id), config)
         try:
@@ -84,23 +85,19 @@ def build_version_index(
 
 def _published(store: ArtifactStore, reserved: BuildRow, tower: ItemEncoder) -> BuildRow:
     """The registry's row of a build that is in the store. Raises ArtifactError where it is damaged or another."""
-    folder = store.locate(_key(reserved.id))
+    folder = store.locate(build_key(reserved.id))
     wanted = ExpectedShard(model=reserved.model, version=reserved.version, build=reserved.number)
     shards = verify_build(folder, replace(wanted, space_id=tower.space_id))
     manifest = read_manifest(folder)
     return replace(
         reserved,
         space_id=tower.space_id,
-        key=_key(reserved.id),
+        key=build_key(reserved.id),
         shards=len(shards),
         items=sum(m.count for m in shards),
         recall=min(m.recall for m in shards),
         digest=manifest.digest,
     )
-
-
-def _key(build: BuildId) -> str:
-    return f"builds/{build.model}/{build.number}"
 
 
 def _ready_version(registry: Registry, model: str, version: ModelVersion | None) -> VersionRow:

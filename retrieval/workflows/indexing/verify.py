@@ -13,8 +13,9 @@ from retrieval.index.encode import ItemEncoder, encode_items
 from retrieval.index.files import ITEM_ID
 from retrieval.index.golden import GOLDEN, read_golden
 from retrieval.index.metadata import ExpectedShard, ShardMetadata
-from retrieval.index.verify import shard_folder, verify_build
+from retrieval.index.verify import verify_build
 from retrieval.observability import track
+from retrieval.storage.keys import shard_name
 from retrieval.types import BuildId
 from retrieval.workflows.workspace import Workspace
 
@@ -57,7 +58,7 @@ def verify_version_index(
     with track(f"Checking {build}", row.shards, unit="shards", show=show) as tracker:
         shards = verify_build(folder, expected, tracker=tracker)
     tower = load_item_tower(store, row.model_version, device=device)
-    cosines = [c for m in shards for c in _golden_cosines(folder / shard_folder(m.shard, m.shards), m, tower)]
+    cosines = [c for m in shards for c in _golden_cosines(folder / shard_name(m.shard, m.shards), m, tower)]
     return BuildCheck(
         build=str(build),
         version=str(row.model_version),

@@ -26,7 +26,8 @@ from retrieval.evaluation.evaluate import ItemVectors
 from retrieval.features import Features, fit_features
 from retrieval.registry import Registry, VersionRow
 from retrieval.storage import ArtifactStore, Manifest, read_manifest
-from retrieval.towers.artifact import VERSION_KIND, version_key
+from retrieval.storage.keys import version_key
+from retrieval.towers.artifact import VERSION_KIND
 from retrieval.towers.offline import ItemInputs, item_inputs
 from retrieval.towers.pair import TowerPair
 from retrieval.towers.runtime import UserTower

@@ -20,7 +20,8 @@ from retrieval.errors import ConfigError, DataError, NotFoundError
 from retrieval.evaluation.reports import make_page
 from retrieval.features import FeatureSpec
 from retrieval.storage import ArtifactStore, write_manifest
-from retrieval.towers.artifact import VERSION_KIND, version_key
+from retrieval.storage.keys import version_key
+from retrieval.towers.artifact import VERSION_KIND
 from retrieval.types import ModelVersion
 from retrieval.workflows.evaluation.evaluate import EvaluationSetup, evaluate_version
 from retrieval.workflows.evaluation.item_names import name_column
