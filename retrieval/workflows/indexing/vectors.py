@@ -7,9 +7,9 @@ import pyarrow as pa
 
 from retrieval.index.files import ITEM_ID, open_items, open_vectors
 from retrieval.index.metadata import read_metadata
-from retrieval.index.verify import shard_folder
 from retrieval.registry import BuildRow
 from retrieval.storage import ArtifactStore
+from retrieval.storage.keys import shard_name
 
 
 def build_vectors(store: ArtifactStore, build: BuildRow) -> pa.Table:
@@ -20,7 +20,7 @@ def build_vectors(store: ArtifactStore, build: BuildRow) -> pa.Table:
     folder = store.locate(build.key)
     ids, vectors = [], []
     for shard in range(build.shards):
-        part = folder / shard_folder(shard, build.shards)
+        part = folder / shard_name(shard, build.shards)
         metadata = read_metadata(part)
         ids.append(open_items(part, metadata, validate=True)[0])
         flat = pa.array(np.asarray(open_vectors(part, metadata)).reshape(-1))
