@@ -26,16 +26,18 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def settings() -> str:
     """The page of `retrieval.toml`."""
+    from retrieval.features.kinds import KINDS
     from retrieval.workflows.workspace import Settings
 
-    schema = Settings.model_json_schema()
-    features = [each for each in schema["$defs"].values() if each["title"].endswith("Feature")]
-    return settings_page(schema, {each["properties"]["kind"]["const"]: each for each in features})
+    kinds = {name: KINDS.load(name).model_json_schema() for name in KINDS.named}
+    return settings_page(Settings.model_json_schema(), kinds)
 
 
 def strategies() -> str:
     """The page of encoders, losses and whatever else is chosen by name."""
-    return strategies_page(_ROOT / "retrieval")
+    from retrieval.workflows.reference import LISTS, describe_strategies
+
+    return strategies_page(LISTS, describe_strategies())
 
 
 def command() -> str:

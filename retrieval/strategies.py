@@ -21,7 +21,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pydantic import GetCoreSchemaHandler
+from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from retrieval.errors import ConfigError
@@ -57,10 +58,12 @@ class Strategies:
     named: Mapping[str, Strategy]
     gives: tuple[str, ...] = ()
     """Attributes of what `make` returns."""
+    section: str = ""
+    """Where the keys of `Strategy.settings` lie, if not beside the setting."""
 
     def check(self, choice: str) -> str:
         """The choice itself, if it is one of the names or has the form of an import path. For pydantic."""
-        if choice in self.named or IMPORT_PATH.fullmatch(choice):
+        if self.allows(choice):
             return choice
         raise PydanticCustomError("strategy", "Input should be {allowed}", {"allowed": self.allowed()})
 
@@ -76,6 +79,10 @@ class Strategies:
         """Whether it is a listed strategy with that trait; of one by import path nothing is known."""
         one = None if choice is None else self.named.get(choice)
         return one is not None and trait in one.traits
+
+    def allows(self, choice: str) -> bool:
+        """Whether it is one of the names, or has the form of an import path."""
+        return choice in self.named or IMPORT_PATH.fullmatch(choice) is not None
 
     def is_listed(self, choice: str) -> bool:
         """Whether it is one of the names, not an import path."""
@@ -126,6 +133,24 @@ class Strategies:
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Of the annotated type, then checked."""
         return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """One of the names, or text that may be an import path."""
+        path = {**handler(schema), "pattern": f"^{IMPORT_PATH.pattern}$"}
+        return {"anyOf": [{"enum": list(self.named)}, path]}
+
+
+def own_choices(section: BaseModel, key: str) -> Iterator[tuple[str, Strategies, str]]:
+    """What a section of settings (named `key`) and those within it choose by import path: key, strategies, path."""
+    for name, field_info in type(section).model_fields.items():
+        value, within = getattr(section, name), f"{key}.{name}"
+        for strategies in (one for one in field_info.metadata if isinstance(one, Strategies)):
+            if not strategies.is_listed(value):
+                yield within, strategies, value
+        rows = value if isinstance(value, tuple) else (value,)
+        for place, one in enumerate(rows):
+            if isinstance(one, BaseModel):
+                yield from own_choices(one, f"{within}[{place}]" if isinstance(value, tuple) else within)
 
 
 class _NothingThereError(Exception):

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from generate.text import code, sentence, table
@@ -18,30 +15,28 @@ A choice among strategies is a setting that takes one of the names below, or the
 """
 
 
-_ASSIGNED = re.compile(r"(?m)^([A-Z_]+) = Strategies\(")
+def strategies_page(lists: Mapping[str, Any], described: Sequence[Any]) -> str:
+    """The page for lists of strategies by their titles, and the descriptions of what they list."""
+    lines = [HEAD]
+    for title, strategies in lists.items():
+        lines += _list(title, strategies, [one for one in described if one.lists == title])
+    return "\n".join(lines) + "\n"
 
 
-def strategies_page(package: Path) -> str:
-    """The page for every list of strategies below the folder of the package `retrieval`."""
-    return "\n".join([HEAD, *(line for title, found in lists(package) for line in _list(title, found))]) + "\n"
-
-
-def lists(package: Path) -> Iterator[tuple[str, Any]]:
-    """Every `Strategies` that a module assigns, with what the module's docstring says it lists."""
-    for path in sorted(package.rglob("__init__.py")):
-        for name in _ASSIGNED.findall(path.read_text(encoding="utf-8")):
-            module = importlib.import_module(".".join(path.parent.relative_to(package.parent).parts))
-            yield (module.__doc__ or "").partition(":")[0], getattr(module, name)
-
-
-def _list(title: str, strategies: Any) -> Iterator[str]:
+def _list(title: str, strategies: Any, described: Sequence[Any]) -> Iterator[str]:
     yield f"## {title} {{ #{strategies.setting.replace('.', '-').replace('*-', '')} }}"
     yield ""
     yield f"`{strategies.setting}`. One of your own must be {strategies.expects}."
     yield ""
     rows = [
-        [code(name), sentence(one.summary), ", ".join(map(code, one.settings.values())), code(one.where)]
-        for name, one in strategies.named.items()
+        [
+            code(one.name),
+            sentence(one.summary),
+            sentence(one.docstring),
+            ", ".join(map(code, one.settings)),
+            code(one.where),
+        ]
+        for one in described
     ]
-    yield from table(["name", "what it is", "its own settings", "where"], rows)
+    yield from table(["name", "in short", "what it is", "its own settings", "where"], rows)
     yield ""

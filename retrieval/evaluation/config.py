@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from retrieval.config import Section
-
-BaselineName = Literal[
-    "popularity",
-    "recent_popularity",
-    "covisitation",
-    "popularity_hour_at_cut",
-    "popularity_day_at_cut",
-    "popularity_last_hour",
-    "popularity_last_day",
-    "live_covisitation",
-]
+from retrieval.evaluation.baselines import BASELINES
 
 
 class EvaluationConfig(Section):
@@ -39,10 +29,9 @@ class EvaluationConfig(Section):
     max_targets: int = Field(
         100_000, ge=1, description="Targets that are measured; evenly spaced ones are taken where there are more."
     )
-    baselines: tuple[BaselineName, ...] = Field(
+    baselines: tuple[Annotated[str, BASELINES], ...] = Field(
         ("popularity", "recent_popularity", "covisitation"),
-        description="What is measured beside the model; those at_cut count up to "
-        "the end of training, those of the last hour or day and the live one up to each request.",
+        description=f"What is measured beside the model. {BASELINES.summaries()}.",
     )
     recent_days: float = Field(
         7.0, gt=0, description="Window of recent popularity: the last days before the training events end."

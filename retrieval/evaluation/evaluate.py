@@ -19,7 +19,7 @@ from retrieval.data.facts.repeats import engaged_before
 from retrieval.data.facts.training import item_counts
 from retrieval.data.histories.histories import Histories
 from retrieval.errors import DataError
-from retrieval.evaluation.baselines import BASELINES
+from retrieval.evaluation.baselines import make_baseline
 from retrieval.evaluation.config import EvaluationConfig
 from retrieval.evaluation.metrics import UNREACHABLE, Ints, exposure_metrics, rank_metrics, standard_errors
 from retrieval.evaluation.ranking import Observer, Ranking, Scorer, Task, make_task, rank_targets
@@ -261,7 +261,7 @@ def _baselines(task: Task, train_end: Ints, config: EvaluationConfig, *, show: b
     found: dict[str, Ranking] = {}
     for name in config.baselines:
         with track(f"baseline {name}", len(task.targets), unit="targets", show=show) as tracker:
-            found[name] = rank_targets(task, BASELINES[name](task, train_end, config), config.ks, tracker=tracker)
+            found[name] = rank_targets(task, make_baseline(name, task, train_end, config), config.ks, tracker=tracker)
     return found
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from retrieval.config import Section
+from retrieval.features.kinds import KINDS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +35,7 @@ class Declaration(Section):
     dim: int | None = Field(
         None, ge=1, le=4096, description="Width of its embedding; the towers choose where not given"
     )
-    kind: str
+    kind: Annotated[str, KINDS]
 
     time_varying: ClassVar[bool] = False
     """Whether an item's value changes with time and is read from the log: see `as_of`."""

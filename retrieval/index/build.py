@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from retrieval import __version__
 from retrieval.errors import ArtifactError, GateError
-from retrieval.index.backends import BACKENDS
+from retrieval.index.backends import load_backend
 from retrieval.index.canary import make_canary, write_canary
 from retrieval.index.config import IndexConfig
 from retrieval.index.corpus import Corpus, build_inputs_hash
@@ -183,7 +183,7 @@ def _build_shard(folder: Path, shard: int, work: _Work, tracker: Tracker) -> Sha
     write_vectors(part, (len(rows), work.tower.dim), blocks, tracker)
     work.spent["encode"] += time.perf_counter() - began
     began = time.perf_counter()
-    backend = BACKENDS[metadata.backend]
+    backend = load_backend(metadata.backend)
     encoded = open_vectors(part, metadata)
     arrangement = backend.arrange(encoded, work.config)
     reorder_vectors(part, encoded, arrangement.order)

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated
 
 from pydantic import Field, field_validator
 
 from retrieval.config import Section
 from retrieval.data.config import parse_moment
+from retrieval.index.backends import BACKENDS
 
 
 class IndexConfig(Section):
     """How the corpus is encoded, sharded and indexed."""
 
     shards: int = Field(1, ge=1, le=4096, description="Number of shards that the corpus is hashed into.")
-    ann: Literal["native", "hnswlib", "exact"] = Field(
-        "native",
-        description="How a shard is searched: native (the project's own core: leaves of near items, and a graph), "
-        "hnswlib (a graph) or exact (every item).",
-    )
+    ann: Annotated[str, BACKENDS] = Field("native", description=f"How a shard is searched. {BACKENDS.summaries()}.")
     M: int = Field(16, ge=2, le=256, description="Links per node of the graph (twice as many at its lowest level).")
     ef_construction: int = Field(200, ge=8, le=4096, description="Candidates weighed while a node is linked in.")
     ef_search: int = Field(300, ge=1, le=65536, description="Candidates kept while searching, unless a request says.")

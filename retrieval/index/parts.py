@@ -7,7 +7,7 @@ from pathlib import Path
 
 from retrieval.errors import ArtifactError, DataError
 from retrieval.index.attributes import Attributes
-from retrieval.index.backends import BACKENDS
+from retrieval.index.backends import BACKENDS, load_backend
 from retrieval.index.backends.backend import Backend
 from retrieval.index.files import ITEMS, Floats, open_items, open_vectors
 from retrieval.index.items import ItemIds, open_ids
@@ -25,14 +25,14 @@ class Parts:
 
 
 def open_parts(folder: Path, metadata: ShardMetadata, *, validate: bool) -> Parts:
-    """Map the files that every shard has, their sizes and types checked. Raises ArtifactError that names the file.
+    """Map the files that every shard has, their sizes and types checked. Raises ArtifactError that names the file,
+    ConfigError where a backend of one's own can't be imported here.
 
     With `validate` items.arrow is read and checked in full, which what comes after relies on.
     """
-    backend = BACKENDS.get(metadata.backend)
-    if backend is None:
-        known = ", ".join(sorted(BACKENDS))
-        raise ArtifactError(f"{folder / FILE}: backend is {metadata.backend!r}; this program knows {known}")
+    if not BACKENDS.allows(metadata.backend):
+        raise ArtifactError(f"{folder / FILE}: backend is {metadata.backend!r}; expected {BACKENDS.allowed()}")
+    backend = load_backend(metadata.backend)
     vectors = open_vectors(folder, metadata)
     ids, columns = open_items(folder, metadata, validate=validate)
     item_ids = open_ids(folder, ids)

@@ -13,9 +13,10 @@ import pytest
 import typer
 
 from generate.command import leaves
-from generate.strategies import lists
 from retrieval.cli.main import build_app
 from retrieval.errors import RetrievalError
+from retrieval.features.kinds import KINDS, declaration_class
+from retrieval.workflows.reference import LISTS
 from retrieval.workflows.workspace import Settings
 from tests.docs.pages import ROOT
 
@@ -59,6 +60,14 @@ def test_every_setting_is_in_the_reference(site: Path) -> None:
         check(name, field.annotation)
 
 
+def test_every_kind_of_feature_is_in_the_reference_with_its_settings(site: Path) -> None:
+    text = (site / "reference" / "settings.html").read_text(encoding="utf-8")
+    for kind in KINDS.named:
+        section = text.partition(f'id="feature-{kind}"')[2].partition('id="feature-')[0]
+        missing = [name for name in declaration_class(kind).model_fields if f"<code>{name}</code>" not in section]
+        assert missing == ["kind"], kind
+
+
 def test_every_command_and_option_is_in_the_reference(site: Path) -> None:
     text = (site / "reference" / "command.html").read_text(encoding="utf-8")
     for name, command in leaves(typer.main.get_command(build_app())).items():
@@ -70,9 +79,7 @@ def test_every_command_and_option_is_in_the_reference(site: Path) -> None:
 
 def test_every_strategy_is_in_the_reference(site: Path) -> None:
     text = (site / "reference" / "strategies.html").read_text(encoding="utf-8")
-    found = dict(lists(ROOT / "retrieval"))
-    assert len(found) >= 4
-    for strategies in found.values():
+    for strategies in LISTS.values():
         assert f"<code>{strategies.setting}</code>" in text
         assert all(f"<code>{name}</code>" in text for name in strategies.named)
 

@@ -27,6 +27,7 @@ SOURCES = Strategies(
         ),
     },
     gives=("draw", "expected", "state", "restore"),
+    section="training.negatives",
 )
 """What `[training.negatives]` may give a number for; each is made from the items' popularity and its number."""
 

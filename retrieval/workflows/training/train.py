@@ -37,6 +37,7 @@ from retrieval.training.loop import HOW_IT_IS_RUN, TrainResult, Validate, train
 from retrieval.training.vectors import PairVectors
 from retrieval.types import ModelVersion
 from retrieval.workflows.evaluation.user_inputs import inputs_at
+from retrieval.workflows.training.own_code import own_code
 from retrieval.workflows.workspace import Settings, Workspace
 
 Watch = Callable[[Mapping[str, float]], None]
@@ -71,6 +72,7 @@ def train_version(
     looking at them. Raises DataError, ConfigError, ConflictError, ArtifactError.
     """
     settings, store = workspace.settings, workspace.store()
+    own_code(settings)  # what can't be imported is said before anything is read
     dataset = open_dataset(settings.data, workspace.root, show=show)
     split = make_split(settings.data, dataset.histories)
     address = version_inputs_hash(settings, dataset, split)
@@ -104,6 +106,9 @@ def version_inputs_hash(settings: Settings, dataset: Dataset, split: Split) -> s
         "split": split.name,
         "code": code_version(),
     }
+    own = own_code(settings)
+    if own:
+        settled["own_code"] = own
     digest = hashlib.sha256(json.dumps(settled, sort_keys=True).encode())
     for rows in (split.train_end, split.valid):
         digest.update(np.ascontiguousarray(rows).tobytes())
@@ -258,12 +263,13 @@ def _facts(
     settings: Settings, made: Training, result: TrainResult, report: EvaluationReport | None, address: str
 ) -> dict[str, Any]:
     """What the version's manifest says about how it came about."""
-    sections = ("data", "features", "towers", "training")
+    sections, own = ("data", "features", "towers", "training"), own_code(settings)
     return {
         "settings": {name: getattr(settings, name).model_dump(mode="json") for name in sections},
         "data_snapshot": made.dataset.snapshot,
         "split": made.split.name,
         "code_version": code_version(),
+        **({"own_code": own} if own else {}),
         "seed": settings.training.seed,
         "inputs_hash": address,
         "metrics": {} if report is None else dict(report.metrics),

@@ -7,8 +7,8 @@ import pytest
 
 from retrieval.data.facts.training import item_counts, last_training_us
 from retrieval.data.splits import leave_one_out
-from retrieval.evaluation import EvaluationConfig, baselines, candidate_items, evaluate_baselines
-from retrieval.evaluation.baselines import BASELINES
+from retrieval.evaluation import EvaluationConfig, candidate_items, evaluate_baselines
+from retrieval.evaluation.baselines import covisitation, make_baseline
 from retrieval.evaluation.ranking import make_task
 
 DAY = 86_400_000_000
@@ -16,7 +16,7 @@ DAY = 86_400_000_000
 
 def scores_of(name: Any, histories: Any, train_end: Any, targets: Any, **config: Any) -> Any:
     task = make_task(histories, np.array(targets), np.ones(len(histories.item_ids), np.bool_))
-    scorer = BASELINES[name](task, np.array(train_end), EvaluationConfig(**config))
+    scorer = make_baseline(name, task, np.array(train_end), EvaluationConfig(**config))
     return scorer(slice(0, len(targets)))
 
 
@@ -59,8 +59,8 @@ def slow_covisitation(histories: Any, train_end: Any, row: int, reach: int) -> A
 
 @pytest.mark.parametrize("seed", range(5))
 def test_covisitation_is_the_slow_one(make_histories: Any, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    monkeypatch.setattr(baselines, "_LINES", 2)
-    monkeypatch.setattr(baselines, "_PAIRS", 60)
+    monkeypatch.setattr(covisitation, "_LINES", 2)
+    monkeypatch.setattr(covisitation, "_PAIRS", 60)
     random = np.random.default_rng(seed)
     histories = make_histories([random.integers(0, 7, random.integers(0, 12)).tolist() for _ in range(8)], 8)
     train_end = np.maximum(histories.offsets[:-1], histories.offsets[1:] - 2)
@@ -72,7 +72,7 @@ def test_covisitation_is_the_slow_one(make_histories: Any, monkeypatch: pytest.M
 
 def test_covisitation_counts_a_sample_of_whole_users(make_histories: Any) -> None:
     histories = make_histories([[0, 1]] * 50, 2)
-    rows, users = baselines._sampled_rows(histories, histories.offsets[1:], 10)
+    rows, users = covisitation._sampled_rows(histories, histories.offsets[1:], 10)
     assert len(rows) == 10
     assert np.array_equal(np.bincount(users)[np.unique(users)], [2] * 5)
     assert np.array_equal(rows // 2, users)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from retrieval.data.facts.ranges import event_blocks
-from retrieval.evaluation import EvaluationConfig, live
-from retrieval.evaluation.baselines import BASELINES
+from retrieval.evaluation import EvaluationConfig
+from retrieval.evaluation.baselines import live, make_baseline
 from retrieval.evaluation.ranking import make_task
 
 HOUR = 3_600_000_000
@@ -24,7 +24,7 @@ def world(make_histories: Any, seed: int) -> Any:
 
 def scores_of(name: Any, histories: Any, targets: Any, candidates: Any, **config: Any) -> Any:
     task = make_task(histories, targets, candidates)
-    scorer = BASELINES[name](task, np.asarray(histories.offsets[1:]), EvaluationConfig(**config))
+    scorer = make_baseline(name, task, np.asarray(histories.offsets[1:]), EvaluationConfig(**config))
     half = len(targets) // 2
     return np.concatenate([scorer(slice(0, half)), scorer(slice(half, len(targets)))])
 

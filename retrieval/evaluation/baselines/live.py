@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval.data.facts.ranges import concat_ranges, event_blocks
-from retrieval.evaluation.config import EvaluationConfig
 from retrieval.evaluation.metrics import Ints
 from retrieval.evaluation.ranking import Scorer, Scores, Task
 
@@ -26,24 +25,24 @@ _PRIOR = np.float32(0.01)
 _TIE = np.float32(2.0**-16)
 
 
-def popularity_last_hour(task: Task, train_end: Ints, config: EvaluationConfig) -> Scorer:  # noqa: ARG001
+def popularity_last_hour(task: Task, train_end: Ints) -> Scorer:  # noqa: ARG001  # all have it
     """Events of an item in the hour before the request; those of the day before it break ties."""
     return _live_popularity(task, _HOUR_US)
 
 
-def popularity_last_day(task: Task, train_end: Ints, config: EvaluationConfig) -> Scorer:  # noqa: ARG001
+def popularity_last_day(task: Task, train_end: Ints) -> Scorer:  # noqa: ARG001  # all have it
     """Events of an item in the day before the request."""
     return _live_popularity(task, _DAY_US)
 
 
-def live_covisitation(task: Task, train_end: Ints, config: EvaluationConfig) -> Scorer:  # noqa: ARG001
+def live_covisitation(task: Task, train_end: Ints, *, reach: int) -> Scorer:  # noqa: ARG001  # all have it
     """Items that followed the user's last few, counted up to the request.
 
     Score of j: Σ over the last 5 history items i, the newest first, of P(j | i) / place, where P(j | i) is the share of
-    j among the newest 5,000 followers of i in the two days before, followers within `covisitation_reach` events, each
+    j among the newest 5,000 followers of i in the two days before, followers within `reach` events, each
     weighted by 1 / distance; plus .01 of j's share of the last hour's events.
     """
-    pairs = _pairs(task, config.covisitation_reach)
+    pairs = _pairs(task, reach)
     popular = _live_popularity(task, _HOUR_US)
 
     def score(part: slice) -> Scores:

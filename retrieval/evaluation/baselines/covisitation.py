@@ -1,26 +1,18 @@
-"""Baselines that a model has to beat: popularity, recent popularity, item-to-item co-visitation.
-
-Each is a function from what may be learned from (training events only; for those in live.py what came before each
-request) to a Scorer; one dict names them.
-"""
+"""Item-to-item co-visitation in the training events."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from retrieval.data.facts.ranges import concat_ranges, edges_of, row_blocks
-from retrieval.data.facts.training import item_counts, last_training_us
+from retrieval.data.facts.training import item_counts
 from retrieval.data.histories.histories import Histories
-from retrieval.evaluation.config import BaselineName, EvaluationConfig
-from retrieval.evaluation.live import live_covisitation, popularity_last_day, popularity_last_hour
 from retrieval.evaluation.metrics import Ints
 from retrieval.evaluation.ranking import Scorer, Scores, Task
 
-_DAY_US = 86_400_000_000
 _NEIGHBOURS = 500
 _LINES = 256
 _RECENT = 5
@@ -28,43 +20,14 @@ _PRIOR = 0.01
 _PAIRS = 1 << 23
 
 
-def popularity(task: Task, train_end: Ints, config: EvaluationConfig) -> Scorer:  # noqa: ARG001  # all have these
-    """Training events of an item."""
-    return _constant(item_counts(task.histories, train_end)[task.columns])
-
-
-def recent_popularity(task: Task, train_end: Ints, config: EvaluationConfig) -> Scorer:
-    """Training events of an item in the last `recent_days` of training; all training events break ties."""
-    return _trailing(task, train_end, config.recent_days)
-
-
-def popularity_day_at_cut(task: Task, train_end: Ints, config: EvaluationConfig) -> Scorer:  # noqa: ARG001
-    """Training events of an item in the last day of training; all training events break ties."""
-    return _trailing(task, train_end, 1.0)
-
-
-def popularity_hour_at_cut(task: Task, train_end: Ints, config: EvaluationConfig) -> Scorer:  # noqa: ARG001
-    """Training events of an item in the last hour of training; all training events break ties."""
-    return _trailing(task, train_end, 1.0 / 24.0)
-
-
-def _trailing(task: Task, train_end: Ints, days: float) -> Scorer:
-    since = last_training_us(task.histories, train_end) - round(days * _DAY_US)
-    recent = item_counts(task.histories, train_end, since_us=since)[task.columns]
-    overall = item_counts(task.histories, train_end)[task.columns]
-    # ordinal, since float32 has no room for two counts in one number
-    order = np.unique(recent * (overall.max() + 1) + overall, return_inverse=True)[1]
-    return _constant(order)
-
-
-def covisitation(task: Task, train_end: Ints, config: EvaluationConfig) -> Scorer:
+def covisitation(task: Task, train_end: Ints, *, reach: int, events: int) -> Scorer:
     """Items that followed the user's last few in training.
 
     Score of j: Σ over the last 5 history items i, the newest first, of P(j | i) / place, where P(j | i) is how often j
-    came within `covisitation_reach` events after i, weighted by 1 / distance and normalised over j; plus .01 of j's
-    share of all training events.
+    came within `reach` events after i, weighted by 1 / distance and normalised over j; plus .01 of j's
+    share of all training events. Counted from at most `events` training events.
     """
-    graph = _followers(task.histories, train_end, config)
+    graph = _followers(task.histories, train_end, reach, events)
     counts = item_counts(task.histories, train_end)
     prior = (_PRIOR * counts[task.columns] / max(1, counts.sum())).astype(np.float32)
 
@@ -77,18 +40,6 @@ def covisitation(task: Task, train_end: Ints, config: EvaluationConfig) -> Score
     return score
 
 
-BASELINES: dict[BaselineName, Callable[[Task, Ints, EvaluationConfig], Scorer]] = {
-    "popularity": popularity,
-    "recent_popularity": recent_popularity,
-    "covisitation": covisitation,
-    "popularity_hour_at_cut": popularity_hour_at_cut,
-    "popularity_day_at_cut": popularity_day_at_cut,
-    "popularity_last_hour": popularity_last_hour,
-    "popularity_last_day": popularity_last_day,
-    "live_covisitation": live_covisitation,
-}
-
-
 @dataclass(frozen=True)
 class _Followers:
     """Compressed sparse rows by item: at most 500 followers each, with their probabilities."""
@@ -98,19 +49,14 @@ class _Followers:
     weights: npt.NDArray[np.float32]
 
 
-def _constant(values: Ints) -> Scorer:
-    line = values.astype(np.float32)
-    return lambda part: np.tile(line, (part.stop - part.start, 1))
-
-
-def _followers(histories: Histories, train_end: Ints, config: EvaluationConfig) -> _Followers:
-    rows, users = _sampled_rows(histories, train_end, config.covisitation_events)
+def _followers(histories: Histories, train_end: Ints, reach: int, events: int) -> _Followers:
+    rows, users = _sampled_rows(histories, train_end, events)
     items = np.asarray(histories.items[rows])
     counts = np.bincount(items, minlength=len(histories.item_ids))
     parts = [
-        _strongest(*_pairs(items, users, first, last, config.covisitation_reach), last - first)
+        _strongest(*_pairs(items, users, first, last, reach), last - first)
         # what bounds the pairs that are held at a time
-        for first, last in row_blocks(edges_of(counts), _PAIRS // config.covisitation_reach)
+        for first, last in row_blocks(edges_of(counts), _PAIRS // reach)
     ]
     lengths, followers, weights = (np.concatenate(column) for column in zip(*parts, strict=True))
     return _Followers(edges_of(lengths), followers, weights)
