@@ -60,6 +60,14 @@ def test_links_to_files_lead_somewhere(page: Path) -> None:
         assert target.startswith("https://") or (ROOT / target).exists(), target
 
 
+def test_every_room_is_in_the_table_of_the_code() -> None:
+    rooms = {path.parent.name for path in (ROOT / "retrieval").glob("*/__init__.py")} - {"v1"}
+    table = re.findall(
+        r"(?m)^\| `(\w+)/` \|", (ROOT / "docs" / "explanation" / "the-code.md").read_text(encoding="utf-8")
+    )
+    assert sorted(table) == sorted(rooms)
+
+
 def _lines(page: Path) -> Iterator[str]:
     """Shell lines of the page, continued ones joined, and what stands in backquotes."""
     for block in blocks(page, "sh"):
