@@ -16,9 +16,10 @@ from retrieval.registry import BuildRow, Registry, VersionRow
 from retrieval.serving.candidates.servicer import SERVICE
 from retrieval.serving.local_fleet.fleet_file import FleetState, read_fleet
 from retrieval.serving.local_fleet.supervisor import answers
-from retrieval.storage import read_manifest
+from retrieval.storage import ArtifactStore, read_manifest
 from retrieval.storage.keys import build_key, version_key
-from tests.serving_world import MODEL, World
+from retrieval.types import BuildId, ModelVersion
+from tests.serving_world import World
 
 SETTINGS = """
 [model]
@@ -43,34 +44,40 @@ def write_workspace(world: World, *, deployed: int | None = 0, settings: str = S
     (world.root / "retrieval.toml").write_text(settings)
     registry = Registry.create("sqlite:///registry.db", root=world.root)
     for made, build in zip(world.versions, world.builds, strict=True):
-        registry.add_version(
-            VersionRow(
-                model=MODEL,
-                version=made.version.version,
-                space_id=made.space_id,
-                key=version_key(made.version),
-                state="ready",
-                digest=made.manifest.digest,
-            )
-        )
-        manifest = read_manifest(world.store.locate(build_key(build)))
-        registry.add_build(
-            BuildRow(
-                model=MODEL,
-                number=build.number,
-                version=made.version.version,
-                space_id=made.space_id,
-                key=build_key(build),
-                shards=manifest.facts["shards"],
-                items=manifest.facts["items"],
-                recall=1.0,
-                state="ready",
-                digest=manifest.digest,
-            )
-        )
+        register(registry, world.store, made.version, build)
     if deployed is not None:
         registry.finish_deployment(registry.start_deployment(world.builds[deployed]).id, "done")
     return registry
+
+
+def register(registry: Registry, store: ArtifactStore, version: ModelVersion, build: BuildId) -> None:
+    """Make a version and a build of it, both in the store, known to the registry."""
+    made = read_manifest(store.locate(version_key(version)))
+    registry.add_version(
+        VersionRow(
+            model=version.model,
+            version=version.version,
+            space_id=made.facts["space_id"],
+            key=version_key(version),
+            state="ready",
+            digest=made.digest,
+        )
+    )
+    built = read_manifest(store.locate(build_key(build)))
+    registry.add_build(
+        BuildRow(
+            model=build.model,
+            number=build.number,
+            version=version.version,
+            space_id=made.facts["space_id"],
+            key=build_key(build),
+            shards=built.facts["shards"],
+            items=built.facts["items"],
+            recall=1.0,
+            state="ready",
+            digest=built.digest,
+        )
+    )
 
 
 @dataclass

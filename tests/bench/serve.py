@@ -6,6 +6,9 @@ A model version with shipped settings (its weights are not trained: that changes
 once, in `--work`, and used again. The candidate service is pinned to one core and the ANN host to another. On a machine
 with two cores the load generator shares those two: it takes from them what `client_cpu_ms` says.
 
+The row `in process` is `Workspace.retriever()` in one thread: the same engine and index without ports, its latency that
+of a call from Python to Python.
+
 Columns, in ms, as means over requests unless they say otherwise: `p50_ms`, `p99_ms` as a client sees them; of the
 mean `mean_ms`, `tower_ms` is the user tower (of the whole micro-batch), `search_ms` the search within the ANN host
 (likewise), `grpc_ms` both hops over the wire with their encoding, `queue_ms` the wait for a place in a micro-batch,
@@ -22,7 +25,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -33,9 +36,12 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from retrieval.api.candidates import Candidates
+from retrieval.api.workspace import Workspace
 from retrieval.serving.candidates.servicer import SERVICE
 from retrieval.serving.local_fleet.supervisor import answers, free_port
 from retrieval.v1 import candidates_pb2
+from retrieval.workflows.workspace.opening import open_workspace
 from tests.bench.report import Row, bench_main
 
 METHOD = f"/{SERVICE}/GetCandidates"
@@ -71,10 +77,45 @@ def measure(given: argparse.Namespace) -> list[Row]:
     several = f"-{given.interests}" if given.interests > 1 else ""
     root = given.work.resolve() / f"{given.items}-{given.history}{several}"
     prepare(root, given.items, given.history, given.interests)
+    rows = [_in_process_row(root, given.overrides, given.k, given.seconds)]
     with pair(root, given.overrides) as (address, processes):
         requests = _requests(given.k)
         asyncio.run(_load(address, requests, clients=4, seconds=2.0))  # warm
-        return [_row(address, requests, processes, clients, given.seconds) for clients in given.clients]
+        return rows + [_row(address, requests, processes, clients, given.seconds) for clients in given.clients]
+
+
+def _in_process_row(root: Path, overrides: Sequence[str], k: int, seconds: float) -> Row:
+    with Workspace(open_workspace(root, overrides)).retriever(show=False) as retriever:
+
+        def ask(number: int) -> Candidates:
+            user = number % USERS
+            return retriever.candidates(str(user), k, context={"device": "phone" if user % 2 else "desk"})
+
+        for number in range(200):  # warm
+            ask(number)
+        latencies, answers = [], []
+        began, spent = time.perf_counter(), time.process_time()
+        while time.perf_counter() < began + seconds:
+            begin = time.perf_counter()
+            answers.append(ask(len(answers)).timings)
+            latencies.append(time.perf_counter() - begin)
+        took, spent = time.perf_counter() - began, time.process_time() - spent
+    mean = fmean(latencies) * 1000
+    tower, search = (fmean(timings[name] for timings in answers) / 1000 for name in ("tower", "host_search"))
+    return {
+        "clients": "in process",
+        "qps": round(len(latencies) / took, 1),
+        "p50_ms": round(float(np.percentile(latencies, 50)) * 1000, 3),
+        "p99_ms": round(float(np.percentile(latencies, 99)) * 1000, 3),
+        "mean_ms": round(mean, 3),
+        "tower_ms": round(tower, 3),
+        "search_ms": round(search, 3),
+        "grpc_ms": 0.0,
+        "queue_ms": 0.0,
+        "rest_ms": round(mean - tower - search, 3),
+        "batch": 1.0,
+        "client_cpu_ms": round(spent / len(latencies) * 1000, 3),
+    }
 
 
 @dataclass(frozen=True)
@@ -239,15 +280,14 @@ def _export_and_index(root: Path, history: int) -> None:
     from retrieval.features import FeatureSpec
     from retrieval.index.build import build_index
     from retrieval.index.corpus import make_corpus
-    from retrieval.serving.users.loading import user_records
-    from retrieval.serving.users.store import UserStore
     from retrieval.towers.loading import load_item_tower
     from retrieval.types import BuildId, ModelVersion
-    from retrieval.workflows.workspace import Workspace
+    from retrieval.workflows.fleet.users import load_users
     from retrieval.workflows.workspace.upgrade import upgrade_workspace
+    from tests.serving_fleet import register
     from tests.tiny import tiny_version
 
-    here = Workspace.open(root)
+    here = open_workspace(root)
     upgrade_workspace(here)
     dataset = open_dataset(here.settings.data, root)
     spec = FeatureSpec.model_validate_json(
@@ -271,10 +311,9 @@ def _export_and_index(root: Path, history: int) -> None:
         config = here.settings.index
         corpus = make_corpus(dataset.items, config, snapshot=dataset.snapshot, at_us=dataset.histories.last_us)
         build_index(store, load_item_tower(store, version), corpus, BuildId("bench", 1), config)
-    users = UserStore.open(root / here.settings.serving.user_store, write=True)
-    for _ in users.load(user_records(dataset)):
-        pass
-    users.close()
+    load_users(here)
+    with closing(here.registry()) as registry:
+        register(registry, store, version, BuildId("bench", 1))
 
 
 if __name__ == "__main__":
