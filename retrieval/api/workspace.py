@@ -144,12 +144,13 @@ class Workspace:
         return self._opened.model
 
     def stats(self) -> dict[str, Any]:
-        """Figures that describe the log: events, users, items, actions, how they are spread, and the columns."""
+        """Figures that describe the log: events, users, items, actions, their spread, the columns, the targets."""
         from dataclasses import asdict
 
         from retrieval.workflows.data.checking import describe_data
 
-        return asdict(describe_data(self._opened, show=False))
+        found = describe_data(self._opened, show=False)
+        return {**asdict(found.stats), "targets": None if found.targets is None else asdict(found.targets)}
 
     def train(self, *, fresh: bool = False, force: bool = False, show: bool = True) -> Version:
         """Train both towers, measure them on the full corpus, and register them as the model's next version.
