@@ -19,3 +19,5 @@ Scores = npt.NDArray[np.float32]
 """Inner products of embeddings, or what stands in their place."""
 Shares = npt.NDArray[np.float64]
 """Parts of a whole, or probabilities: 0 … 1."""
+Figures = npt.NDArray[np.float64]
+"""Numbers that were measured or computed: metrics, weights, counts that are expected, raw numbers of a column."""

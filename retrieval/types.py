@@ -11,6 +11,11 @@ from retrieval.errors import ConfigError
 SpaceId = NewType("SpaceId", str)
 """Names an embedding space: a SHA-256 (hex) over both towers' weights and the feature spec."""
 
+MINUTE_US = 60_000_000
+HOUR_US = 60 * MINUTE_US
+DAY_US = 24 * HOUR_US
+"""Times are whole µs since 1970, in UTC."""
+
 MODEL_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 

@@ -16,8 +16,7 @@ from retrieval.data.facts.ranges import row_blocks
 from retrieval.data.facts.training import training_users
 from retrieval.data.histories.histories import Histories
 from retrieval.errors import ConfigError, DataError
-
-_HOUR_US = 3_600_000_000
+from retrieval.types import HOUR_US
 
 
 @dataclass(frozen=True)
@@ -46,10 +45,8 @@ def make_split(config: DataConfig, histories: Histories) -> Split:
     if chosen.method == "leave_one_out":
         return leave_one_out(histories, positive_actions=positives)
     until = parse_moment(chosen.test_until) if chosen.test_until else histories.last_us + 1
-    test_from = parse_moment(chosen.test_from) if chosen.test_from else until - int(chosen.test_hours * _HOUR_US)
-    valid_from = (
-        parse_moment(chosen.valid_from) if chosen.valid_from else test_from - int(chosen.valid_hours * _HOUR_US)
-    )
+    test_from = parse_moment(chosen.test_from) if chosen.test_from else until - int(chosen.test_hours * HOUR_US)
+    valid_from = parse_moment(chosen.valid_from) if chosen.valid_from else test_from - int(chosen.valid_hours * HOUR_US)
     return by_time(histories, valid_from, test_from, until, positive_actions=positives)
 
 
@@ -102,7 +99,7 @@ def by_time(
     if not len(training_users(histories, train_end)):
         raise DataError(
             "data.split: no event lies before the validation window, so nothing is left to train on; "
-            f"the events span {(histories.last_us - histories.first_us) / _HOUR_US:.1f} hours"
+            f"the events span {(histories.last_us - histories.first_us) / HOUR_US:.1f} hours"
         )
     if not len(split.test):
         raise DataError("data.split: the test window holds no event that could be a target")

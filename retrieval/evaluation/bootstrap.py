@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.evaluation.metrics import Floats, Ints
+from retrieval.arrays import Figures, Ints
 
 RESAMPLES = 2_000
 LEVEL = 0.95
@@ -45,7 +45,7 @@ class Bootstrap:
     resamples: int = RESAMPLES
     seed: int = 0
 
-    def sums(self, values: Floats) -> Floats:
+    def sums(self, values: Figures) -> Figures:
         """Sums of float64 [T, M] over each resample's targets: float64 [R, M]."""
         codes = np.unique(self.users, return_inverse=True)[1]
         groups = int(codes.max()) + 1
@@ -60,18 +60,18 @@ class Bootstrap:
             out[first : first + lines] = np.stack(drawn).astype(np.float64) @ by_user
         return out
 
-    def means(self, values: Floats) -> Floats:
+    def means(self, values: Figures) -> Figures:
         """Means of float64 [T, M] over each resample's targets: float64 [R, M]."""
         sums = self.sums(np.column_stack([values, np.ones(len(values))]))
         return sums[:, :-1] / sums[:, -1:]
 
-    def intervals(self, gains: Mapping[str, Floats]) -> dict[str, Interval]:
+    def intervals(self, gains: Mapping[str, Figures]) -> dict[str, Interval]:
         """Intervals of the means of figures in [0, 1], each float64 [T]."""
         means = self.means(np.column_stack(list(gains.values())))
         users = len(np.unique(self.users))
         return {name: interval(means[:, place], values, users) for place, (name, values) in enumerate(gains.items())}
 
-    def differences(self, ours: Mapping[str, Floats], others: Mapping[str, Floats]) -> dict[str, Difference]:
+    def differences(self, ours: Mapping[str, Figures], others: Mapping[str, Figures]) -> dict[str, Difference]:
         """Paired differences of means, ours minus others', by the names that both have: float64 [T] each."""
         names = [name for name in ours if name in others]
         gaps = np.column_stack([ours[name] - others[name] for name in names])
@@ -82,7 +82,7 @@ class Bootstrap:
         }
 
 
-def interval(means: Floats, values: Floats, users: int) -> Interval:
+def interval(means: Figures, values: Figures, users: int) -> Interval:
     """The interval of a mean of values in [0, 1] from its resampled means [R].
 
     Where all values are 0, or all 1, no resample differs, and the exact binomial bound stands in: 1 − .025^(1/users).
@@ -103,7 +103,7 @@ def p_value(differences: npt.NDArray[np.float64]) -> float:
     return min(1.0, 2.0 * (least + 1) / (len(differences) + 1))
 
 
-def _percentiles(means: Floats) -> Interval:
+def _percentiles(means: Figures) -> Interval:
     known = means[~np.isnan(means)]
     if not len(known):
         return Interval(float("nan"), float("nan"))

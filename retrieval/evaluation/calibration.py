@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.arrays import Figures, Scores
 from retrieval.errors import DataError
-from retrieval.evaluation.metrics import Floats
-from retrieval.evaluation.ranking import Scorer, Scores, Task, masked_scores
+from retrieval.evaluation.ranking import Scorer, Task, masked_scores
 
 DEPTH = 50
 _MOST_TARGETS = 20_000
@@ -151,7 +151,7 @@ def _likelihood(task: Task, scorer: Scorer, inverse: float) -> tuple[float, floa
     return slope, curvature, targets
 
 
-def _bins(by: Floats, scores: Floats, predicted: Floats, hits: npt.NDArray[np.bool_]) -> tuple[Bin, ...]:
+def _bins(by: Figures, scores: Figures, predicted: Figures, hits: npt.NDArray[np.bool_]) -> tuple[Bin, ...]:
     """Pairs [n K] in the order of `by`, cut so that about as many hits are expected in each bin."""
     order = np.argsort(by, kind="stable")
     expected = np.cumsum(predicted[order])
@@ -160,7 +160,7 @@ def _bins(by: Floats, scores: Floats, predicted: Floats, hits: npt.NDArray[np.bo
     return tuple(_bin(scores[part], predicted[part], hits[part]) for part in parts if len(part))
 
 
-def _bin(scores: Floats, predicted: Floats, hits: npt.NDArray[np.bool_]) -> Bin:
+def _bin(scores: Figures, predicted: Figures, hits: npt.NDArray[np.bool_]) -> Bin:
     pairs, found = len(hits), int(hits.sum())
     low, high = wilson(found, pairs)
     return Bin(pairs, found, float(scores.mean()), float(predicted.mean()), low, high)

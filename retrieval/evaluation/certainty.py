@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from retrieval.arrays import Figures, Ints
 from retrieval.evaluation.bootstrap import Bootstrap, Difference, Interval, interval
-from retrieval.evaluation.metrics import UNREACHABLE, Floats, Ints, rank_gains
+from retrieval.evaluation.metrics import UNREACHABLE, rank_gains
 from retrieval.evaluation.report import Evidence
 from retrieval.evaluation.slices import Slice
 
@@ -26,9 +27,9 @@ class Curve:
     """HR@k over k: list lengths, values and bounds, float64 [P] each."""
 
     ks: tuple[int, ...]
-    values: Floats
-    low: Floats
-    high: Floats
+    values: Figures
+    low: Figures
+    high: Figures
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def _curve(evidence: Evidence, ranks: Ints, ks: Ints) -> Curve:
     return Curve(tuple(ks.tolist()), hits.mean(axis=0), bounds[:, 0], bounds[:, 1])
 
 
-def _within(evidence: Evidence, slices: Sequence[Slice], gains: Mapping[str, Floats]) -> list[dict[str, Interval]]:
+def _within(evidence: Evidence, slices: Sequence[Slice], gains: Mapping[str, Figures]) -> list[dict[str, Interval]]:
     masks = np.column_stack([each.members for each in slices]).astype(np.float64)
     columns = [masks, *(masks * values[:, None] for values in gains.values())]
     sums = Bootstrap(evidence.users).sums(np.concatenate(columns, axis=1))
@@ -107,5 +108,5 @@ def _within(evidence: Evidence, slices: Sequence[Slice], gains: Mapping[str, Flo
     ]
 
 
-def _slice_interval(means: Floats, values: Floats, users: int) -> Interval:
+def _slice_interval(means: Figures, values: Figures, users: int) -> Interval:
     return interval(means, values, users) if users >= LEAST_USERS else Interval(float("nan"), float("nan"))

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from retrieval.arrays import Ints, Vectors
 from retrieval.data.facts.items import items_with_events
 from retrieval.data.facts.repeats import engaged_before
 from retrieval.data.facts.training import item_counts
@@ -21,13 +22,13 @@ from retrieval.data.histories.histories import Histories
 from retrieval.errors import DataError
 from retrieval.evaluation.baselines import make_baseline
 from retrieval.evaluation.config import EvaluationConfig
-from retrieval.evaluation.metrics import UNREACHABLE, Ints, exposure_metrics, rank_metrics, standard_errors
+from retrieval.evaluation.metrics import UNREACHABLE, exposure_metrics, rank_metrics, standard_errors
 from retrieval.evaluation.ranking import Observer, Ranking, Scorer, Task, make_task, rank_targets
 from retrieval.evaluation.report import EvaluationReport, Evidence, ModelScores, SliceScores
 from retrieval.evaluation.slices import Slice, SliceSources, column_slices, standard_slices
 from retrieval.observability import track
+from retrieval.types import MINUTE_US
 
-Vectors = npt.NDArray[np.float32]
 UserVectors = Vectors | Callable[[Ints], Vectors]
 """float32 [T, D] in the order of the targets, or a function from event rows [b] to float32 [b, D].
 
@@ -35,7 +36,6 @@ Of users with several vectors [T, E, D] and [b, E, D]: an item's score is its la
 """
 ItemVectors = Vectors | Callable[[int], Vectors]
 """float32 [N, D], or a function from a moment in µs to those as an index built then holds them."""
-_MINUTE_US = 60_000_000
 _INDEXES_HELD = 4
 
 
@@ -228,7 +228,7 @@ def _indexes(task: Task, item_vectors: ItemVectors, minutes: float) -> Callable[
         return lambda rows: [(np.arange(len(rows)), corpus, None)]
     if not minutes:
         raise DataError("evaluation: item vectors of more than one moment, but evaluation.reindex_minutes is 0")
-    step = round(minutes * _MINUTE_US)
+    step = round(minutes * MINUTE_US)
 
     @lru_cache(_INDEXES_HELD)
     def built(at_us: int) -> tuple[Vectors, Ints | None]:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from retrieval.evaluation.metrics import Floats, Ints, percentiles
+from retrieval.arrays import Figures, Ints
+from retrieval.evaluation.metrics import percentiles
 
 DECILES = 10
 _POINTS = 201
 
 
-def lorenz_curve(amounts: Ints) -> tuple[Floats, Floats]:
+def lorenz_curve(amounts: Ints) -> tuple[Figures, Figures]:
     """Share of items, least shown first, and the share of all that they get: float64 [P] each, from (0, 0) to (1, 1).
 
     `amounts` int64 [C]. Where there are more than 200 items, the curve has a point every half percent of them.
@@ -32,7 +33,7 @@ def popularity_deciles(counts: Ints) -> Ints:
     return np.minimum((percentiles(counts) * DECILES).astype(np.int64), DECILES - 1)
 
 
-def decile_shares(amounts: Ints, deciles: Ints) -> Floats:
+def decile_shares(amounts: Ints, deciles: Ints) -> Figures:
     """Share of `amounts` int64 [C] on items of each decile, float64 [10]; zeros where there is nothing to share."""
     sums = np.bincount(deciles, amounts, DECILES)
     return sums / max(float(sums.sum()), 1.0)

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+from retrieval.arrays import Figures, Ints
 
 UNREACHABLE = np.iinfo(np.int64).max // 2
 """Rank of a target that is no candidate, or that the history filter took out: a miss at every K."""
@@ -24,7 +22,7 @@ def rank_metrics(ranks: Ints, ks: Sequence[int]) -> dict[str, float]:
     return {name: float(values.mean()) for name, values in rank_gains(ranks, ks)}
 
 
-def rank_gains(ranks: Ints, ks: Sequence[int]) -> Iterator[tuple[str, Floats]]:
+def rank_gains(ranks: Ints, ks: Sequence[int]) -> Iterator[tuple[str, Figures]]:
     """What each target adds to each metric of `rank_metrics`: name and float64 [T], one metric after the other."""
     reachable = ranks < UNREACHABLE
     places = np.where(reachable, ranks, 0).astype(np.float64)
@@ -74,7 +72,7 @@ def gini(amounts: Ints) -> float:
     return float(weights @ ordered / (count * total))
 
 
-def percentiles(values: Ints) -> Floats:
+def percentiles(values: Ints) -> Figures:
     """Mid-rank percentile of each value among all of them, in (0, 1): the share below, and half of the ties."""
     ordered = np.sort(values)
     below = np.searchsorted(ordered, values, side="left")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.evaluation.metrics import Ints
+from retrieval.arrays import Ints
 
 NEAREST = 8
 _EACH = 4

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.arrays import Ints, Scores
 from retrieval.data.facts.items import first_event_times
 from retrieval.data.facts.ranges import concat_ranges
 from retrieval.data.histories.histories import Histories
 from retrieval.errors import DataError
-from retrieval.evaluation.metrics import UNREACHABLE, Ints
+from retrieval.evaluation.metrics import UNREACHABLE
 from retrieval.observability import SILENT, Tracker
 
-Scores = npt.NDArray[np.float32]
 Scorer = Callable[[slice], Scores]
 """Scores float32 [B, C], writable and the caller's own, of the targets at these positions."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from retrieval.evaluation.metrics import Ints
+from retrieval.arrays import Ints
 from retrieval.evaluation.ranking import Ranking
 from retrieval.evaluation.slices import Slice
 

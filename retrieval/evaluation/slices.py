@@ -6,16 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from retrieval.arrays import Ints, Mask
 from retrieval.data.facts.training import item_counts
 from retrieval.data.histories.histories import Histories
 from retrieval.errors import ConfigError
-from retrieval.evaluation.metrics import Ints
-
-Mask = npt.NDArray[np.bool_]
 
 _LENGTHS = (0, 1, 5, 10, 50, 200)
 SIDES = ("user", "item", "context")

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.features.inputs import Codes, Events, HistoryInputs
+from retrieval.arrays import Codes
+from retrieval.features.inputs import Events, HistoryInputs
 
-Shares = npt.NDArray[np.float32]
+Fractions = npt.NDArray[np.float32]
 BLOCK = 64
 """Events of the nearest chunk. All but the farthest chunk of a history are whole blocks of so many."""
 _EDGES = BLOCK * ((1 << np.arange(12, dtype=np.int64)) - 1)
@@ -45,8 +46,8 @@ class Chunks:
     row: Codes
     number: Codes
     times: Codes
-    actions: Shares
-    gaps: Shares
+    actions: Fractions
+    gaps: Fractions
 
     def ahead(self, rows: int) -> Codes:
         """Chunks of each of `rows` histories, int64 [n]."""
@@ -79,7 +80,7 @@ class Chunks:
         items[np.arange(len(self.items)) + np.repeat(shift, self.sizes)] = self.items
         return items.reshape(-1, BLOCK), chunk
 
-    def tokens(self, width: int) -> dict[str, npt.NDArray[np.int64] | Shares]:
+    def tokens(self, width: int) -> dict[str, npt.NDArray[np.int64] | Fractions]:
         """What a tower reads of the chunks beside their items: `older_…`, M rows each.
 
         `older_at` is the place of the chunk's token among all tokens of histories that are `width` long.
@@ -91,7 +92,7 @@ class Chunks:
             "older_gaps": self.gaps,
         }
 
-    def served(self, width: int, pad: int) -> dict[str, npt.NDArray[np.int64] | Shares]:
+    def served(self, width: int, pad: int) -> dict[str, npt.NDArray[np.int64] | Fractions]:
         """The same with the items, in blocks: all inputs of a served tower that are about chunks."""
         items, chunk = self.blocks(pad)
         return {"older_items": items, "older_chunk": chunk, "older_sizes": self.sizes, **self.tokens(width)}
@@ -146,7 +147,7 @@ def make_chunks(events: Events, gaps: Codes, inputs: HistoryInputs) -> Chunks:
     )
 
 
-def _shares(codes: Codes, chunk: Codes, sizes: Codes, cardinality: int) -> Shares:
+def _shares(codes: Codes, chunk: Codes, sizes: Codes, cardinality: int) -> Fractions:
     """Of each chunk's events, the share with each code: float32 [M, cardinality]."""
     counts = np.bincount(chunk * cardinality + codes, minlength=len(sizes) * cardinality)
     return (counts.reshape(-1, cardinality) / sizes[:, None]).astype(np.float32)

@@ -13,12 +13,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from retrieval.arrays import Figures, Ints, Mask
 from retrieval.errors import DataError, RequestError, RetrievalError
 from retrieval.features.declaration import TimeUnit
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
+from retrieval.types import DAY_US
 
 _TO_US = {"s": (1_000_000, 1), "ms": (1_000, 1), "us": (1, 1), "ns": (1, 1_000)}
 MAX_US = 253_402_300_800_000_000
@@ -64,7 +62,7 @@ class Column:
             return self.values, None
         return distinct(self.values)
 
-    def numbers(self) -> Floats:
+    def numbers(self) -> Figures:
         """float64 [n], NaN where missing. Raises where a value is no number."""
         if self.values is None:
             return np.full(self.n, np.nan)
@@ -72,7 +70,7 @@ class Column:
             return self._arrow_numbers(self.values)
         return np.array([self._number(value) for value in self.values], np.float64)
 
-    def times(self, unit: TimeUnit) -> tuple[Ints, Bools]:
+    def times(self, unit: TimeUnit) -> tuple[Ints, Mask]:
         """µs since 1970 UTC [n], and whether each is there. Integers are in `unit`. Raises on other types."""
         if self.values is None:
             return np.zeros(self.n, np.int64), np.zeros(self.n, np.bool_)
@@ -92,7 +90,7 @@ class Column:
                 pass
         raise self.wrong(value, "a number")
 
-    def _arrow_numbers(self, values: pa.Array) -> Floats:
+    def _arrow_numbers(self, values: pa.Array) -> Figures:
         if pa.types.is_dictionary(values.type):
             values = values.dictionary_decode()
         kind = values.type
@@ -112,7 +110,7 @@ class Column:
             aware = value if value.tzinfo else value.replace(tzinfo=UTC)
             return (aware - datetime(1970, 1, 1, tzinfo=UTC)) // _MICROSECOND
         if isinstance(value, date):
-            return (value - date(1970, 1, 1)).days * 86_400_000_000
+            return (value - date(1970, 1, 1)).days * DAY_US
         whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
         if whole or (isinstance(value, float) and value.is_integer()):
             up, down = _TO_US[unit]
@@ -122,7 +120,7 @@ class Column:
             raise self.error(f"time {str(value)[:40]} {unit} is out of range; is it in another unit?")
         raise self.wrong(value, f"a time (an integer in {unit}, or a datetime)")
 
-    def _arrow_times(self, values: pa.Array, unit: TimeUnit) -> tuple[Ints, Bools]:
+    def _arrow_times(self, values: pa.Array, unit: TimeUnit) -> tuple[Ints, Mask]:
         if pa.types.is_dictionary(values.type):
             values = values.dictionary_decode()
         kind = values.type

@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from retrieval.arrays import Codes, Ints
 from retrieval.errors import RequestError
 from retrieval.features.chunks import chunk_counts
-from retrieval.features.columns import Column, Ints
+from retrieval.features.columns import Column
 from retrieval.features.declaration import SIDES, Side
 from retrieval.features.history import HistoryTokens, lay_out
-from retrieval.features.inputs import Codes, EncodedHistories, Events, FeatureInput, HistoryInputs
+from retrieval.features.inputs import EncodedHistories, Events, FeatureInput, HistoryInputs
 from retrieval.features.kinds.age import GAPS_CARDINALITY, gap_codes
 from retrieval.features.kinds.categorical import Category
 from retrieval.features.kinds.transform import Transform

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from retrieval.arrays import Ints
 from retrieval.data.facts.training import action_counts, item_counts, training_rows, training_users
 from retrieval.errors import DataError
-from retrieval.features.columns import Column, Ints
+from retrieval.features.columns import Column
 from retrieval.features.declaration import SIDES, Declaration, Side
 from retrieval.features.features import Features
 from retrieval.features.kinds.categorical import Category

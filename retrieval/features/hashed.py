@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Ints = npt.NDArray[np.int64]
+from retrieval.arrays import Ints
+
 _SPREAD = 2  # slots per word, at least
 
 

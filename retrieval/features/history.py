@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.arrays import Codes
 from retrieval.features.chunks import Chunks, make_chunks
-from retrieval.features.inputs import Codes, EncodedHistories, Events, HistoryInputs
+from retrieval.features.inputs import EncodedHistories, Events, HistoryInputs
 
 CODES_AND_TIMES = ("items", "actions", "gaps", "times", "asked")
 """The inputs [n, L] of a served tower, in their order."""

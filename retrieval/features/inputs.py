@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.arrays import Codes
 from retrieval.features.declaration import Side
 
 Form = Literal["codes", "bag", "values"]
-Codes = npt.NDArray[np.int64]
 Encoded = dict[str, npt.NDArray[np.int64] | npt.NDArray[np.float32]]
 
 

@@ -9,11 +9,11 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.arrays import Mask
 from retrieval.index.filters import Filter
 
 Bits = npt.NDArray[np.uint64]
 """uint64 [ceil(n / 64)]: bit r % 64 of word r // 64 is row r; the bits beyond n are 0."""
-Mask = npt.NDArray[np.bool_]
 _MOST_KEPT = 256
 
 

@@ -15,8 +15,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from retrieval.arrays import Mask
 from retrieval.errors import DataError, RequestError
-from retrieval.index.allowed import Allowed, Bits, Mask, RecentlyAllowed, all_rows, packed
+from retrieval.index.allowed import Allowed, Bits, RecentlyAllowed, all_rows, packed
 from retrieval.index.filters import AllOf, AnyOf, Filter, Range, SomeOf, Value
 
 _CACHED_BYTES = 32 << 20

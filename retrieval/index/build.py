@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval import __version__
+from retrieval.arrays import Vectors
 from retrieval.errors import ArtifactError, GateError
 from retrieval.index.backends import load_backend
 from retrieval.index.canary import make_canary, write_canary
@@ -31,7 +32,6 @@ from retrieval.storage import MANIFEST, ArtifactStore, verify, write_manifest
 from retrieval.storage.keys import build_key, shard_name
 from retrieval.types import BuildId
 
-Floats = npt.NDArray[np.float32]
 _GOLDEN_ITEMS = 4
 
 
@@ -65,7 +65,7 @@ def build_index(
     build: BuildId,
     config: IndexConfig,
     *,
-    queries: Floats | None = None,
+    queries: Vectors | None = None,
     facts: Mapping[str, Any] | None = None,
     show: bool = True,
 ) -> BuildReport:
@@ -139,7 +139,7 @@ class _Work:
     """What every shard of one build shares."""
 
     def __init__(
-        self, tower: ItemEncoder, corpus: Corpus, build: BuildId, config: IndexConfig, queries: Floats | None
+        self, tower: ItemEncoder, corpus: Corpus, build: BuildId, config: IndexConfig, queries: Vectors | None
     ) -> None:
         self.tower, self.corpus, self.build, self.config, self.queries = tower, corpus, build, config, queries
         self.spent = {"encode": 0.0, "graph": 0.0}
@@ -230,7 +230,7 @@ def _write_items(part: Path, rows: npt.NDArray[np.int64], work: _Work) -> None:
     write_items(part, ids, attributes.take(rows) if attributes.num_columns else attributes)
 
 
-def _write_samples(part: Path, rows: npt.NDArray[np.int64], vectors: Floats, work: _Work) -> None:
+def _write_samples(part: Path, rows: npt.NDArray[np.int64], vectors: Vectors, work: _Work) -> None:
     k = min(work.config.measured_k, max(1, len(rows)))
     queries = canary_queries(vectors, work.queries, work.config)
     write_canary(part, make_canary(vectors, queries, k))

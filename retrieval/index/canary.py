@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from retrieval.arrays import Rows, Vectors
 from retrieval.errors import ArtifactError
 from retrieval.index.metadata import ShardMetadata
-from retrieval.index.query import Answer, Engine, Floats, Rows
+from retrieval.index.query import Answer, Engine
 from retrieval.index.scan import scan
 from retrieval.storage.arrow import read_arrow, write_arrow
 
@@ -24,11 +25,11 @@ _TIE = 1e-6  # scores of unit vectors so close are equal: sums of float32 end in
 class Canary:
     """Queries float32 [C, D] and the exact answer to each: rows and scores of its best `k`."""
 
-    queries: Floats
+    queries: Vectors
     answers: list[Answer]
 
 
-def make_canary(vectors: Floats, queries: Floats, k: int) -> Canary:
+def make_canary(vectors: Vectors, queries: Vectors, k: int) -> Canary:
     """The canary of a shard: `queries` and what exact search answers to them."""
     return Canary(queries, scan(vectors, queries, k) if len(vectors) else [])
 
@@ -64,7 +65,7 @@ def read_canary(folder: Path, metadata: ShardMetadata) -> Canary:
     return Canary(queries, answers)
 
 
-def check_answers(folder: Path, vectors: Floats, canary: Canary) -> None:
+def check_answers(folder: Path, vectors: Vectors, canary: Canary) -> None:
     """Raise ArtifactError unless exact search over `vectors` still gives the canary's answers."""
     path = folder / CANARY
     if bool(len(vectors)) != bool(canary.answers):
@@ -81,11 +82,11 @@ def check_answers(folder: Path, vectors: Floats, canary: Canary) -> None:
             raise ArtifactError(f"{path}: canary query {position} is answered otherwise by these vectors: swapped")
 
 
-def _close(found: Floats, expected: Floats) -> bool:
+def _close(found: Vectors, expected: Vectors) -> bool:
     return found.shape == expected.shape and np.allclose(found, expected, rtol=0, atol=SCORE_TOLERANCE)
 
 
-def approximate_recall(engine: Engine, vectors: Floats, canary: Canary, ef: int) -> float:
+def approximate_recall(engine: Engine, vectors: Vectors, canary: Canary, ef: int) -> float:
     """Recall on the canary at the effort that serves, without scans; 1.0 for exact search."""
     if not canary.answers:
         return 1.0
@@ -97,7 +98,7 @@ def approximate_recall(engine: Engine, vectors: Floats, canary: Canary, ef: int)
     return recall(vectors, canary.queries, kept, exact)
 
 
-def recall(vectors: Floats, queries: Floats, found: Sequence[Rows], exact: Sequence[Rows]) -> float:
+def recall(vectors: Vectors, queries: Vectors, found: Sequence[Rows], exact: Sequence[Rows]) -> float:
     """Mean share of each exact answer that was found; 1.0 for nothing to find.
 
     A row counts as found where its score is that of the exact answer's last row at least: of rows with equal scores
@@ -113,7 +114,7 @@ def recall(vectors: Floats, queries: Floats, found: Sequence[Rows], exact: Seque
     return float(np.mean(shares)) if shares else 1.0
 
 
-def _scores(vectors: Floats, query: Floats, rows: Rows) -> Floats:
+def _scores(vectors: Vectors, query: Vectors, rows: Rows) -> Vectors:
     """float32 [n]: of each row the largest inner product with `query` [D] or [E, D]."""
-    best: Floats = (vectors[rows] @ np.atleast_2d(query).T).max(axis=1, initial=-np.inf)
+    best: Vectors = (vectors[rows] @ np.atleast_2d(query).T).max(axis=1, initial=-np.inf)
     return best

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from retrieval.arrays import Vectors
 from retrieval.errors import ArtifactError
 from retrieval.types import ModelVersion, SpaceId
 
-Floats = npt.NDArray[np.float32]
 _NORM_TOLERANCE = 0.02  # what bf16 may be off before it is put right
 
 
@@ -35,7 +35,7 @@ class ItemEncoder(Protocol):
         """Embeddings float32 [n, D] of the rows of `items`, or blocks of them in order."""
 
 
-def encode_items(tower: ItemEncoder, items: pa.Table, at_us: int, batch_size: int) -> Iterator[Floats]:
+def encode_items(tower: ItemEncoder, items: pa.Table, at_us: int, batch_size: int) -> Iterator[Vectors]:
     """Blocks float32 [<= batch_size, D] of L2-normalised embeddings, in the order of `items`.
 
     Raises ArtifactError where the tower gives anything but finite vectors of length 1.
@@ -47,7 +47,7 @@ def encode_items(tower: ItemEncoder, items: pa.Table, at_us: int, batch_size: in
         yield _normalised(tower, block, part.num_rows)
 
 
-def _normalised(tower: ItemEncoder, block: npt.NDArray[Any], rows: int) -> Floats:
+def _normalised(tower: ItemEncoder, block: npt.NDArray[Any], rows: int) -> Vectors:
     if block.shape != (rows, tower.dim):
         raise ArtifactError(
             f"item tower of {tower.version}: embeddings {block.shape} for {rows} items of dim {tower.dim}"

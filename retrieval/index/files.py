@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from retrieval.arrays import Vectors
 from retrieval.errors import ArtifactError
 from retrieval.index.items import write_lookup
 from retrieval.index.metadata import ShardMetadata
@@ -21,12 +22,11 @@ VECTORS = "vectors.npy"
 ITEMS = "items.arrow"
 ITEM_ID = "item_id"
 
-Floats = npt.NDArray[np.float32]
 _BLOCK_ROWS = 1 << 16
 _NORM_TOLERANCE = 1e-4
 
 
-def open_vectors(folder: Path, metadata: ShardMetadata) -> Floats:
+def open_vectors(folder: Path, metadata: ShardMetadata) -> Vectors:
     """float32 [count, D], memory-mapped. Raises ArtifactError unless the file has exactly this shape."""
     path = folder / VECTORS
     shape = (metadata.count, metadata.dim)
@@ -52,7 +52,7 @@ def _map(path: Path, *, empty: bool) -> npt.NDArray[np.generic]:
         return np.lib.format.read_array(file, allow_pickle=False)
 
 
-def check_vectors(folder: Path, vectors: Floats) -> None:
+def check_vectors(folder: Path, vectors: Vectors) -> None:
     """Raise ArtifactError unless every row is finite and of length 1."""
     for start in range(0, len(vectors), _BLOCK_ROWS):
         block = vectors[start : start + _BLOCK_ROWS]
@@ -88,12 +88,12 @@ def open_items(
     return ids.chunk(0) if ids.num_chunks else pa.array([], pa.string()), columns
 
 
-def write_vectors(folder: Path, shape: tuple[int, int], blocks: Iterable[Floats], tracker: Tracker) -> None:
+def write_vectors(folder: Path, shape: tuple[int, int], blocks: Iterable[Vectors], tracker: Tracker) -> None:
     """Write `blocks` of rows to vectors.npy as they come. Raises ArtifactError unless they add up to `shape`."""
     _write_rows(folder / VECTORS, shape, blocks, tracker)
 
 
-def _write_rows(path: Path, shape: tuple[int, int], blocks: Iterable[Floats], tracker: Tracker) -> None:
+def _write_rows(path: Path, shape: tuple[int, int], blocks: Iterable[Vectors], tracker: Tracker) -> None:
     rows = 0
     with path.open("wb") as out:
         np.lib.format.write_array_header_1_0(out, {"descr": "<f4", "fortran_order": False, "shape": shape})
@@ -105,7 +105,7 @@ def _write_rows(path: Path, shape: tuple[int, int], blocks: Iterable[Floats], tr
         raise ArtifactError(f"{path}: {rows} vectors were encoded for {shape[0]} items")
 
 
-def reorder_vectors(folder: Path, vectors: Floats, order: npt.NDArray[np.int64]) -> None:
+def reorder_vectors(folder: Path, vectors: Vectors, order: npt.NDArray[np.int64]) -> None:
     """Write vectors.npy anew with row `order[i]` of `vectors`, the old file's, at place i; nothing where all stay."""
     if np.array_equal(order, np.arange(len(order))):
         return

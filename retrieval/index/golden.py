@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from retrieval.arrays import Vectors
 from retrieval.errors import ArtifactError
 from retrieval.index.files import ITEM_ID
 from retrieval.index.items import ItemIds
@@ -20,7 +21,6 @@ from retrieval.index.metadata import ShardMetadata
 from retrieval.storage.arrow import read_arrow, write_arrow
 
 GOLDEN = "golden.arrow"
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Golden:
 
     items: pa.Table
     rows: npt.NDArray[np.int64]
-    embeddings: Floats
+    embeddings: Vectors
     at_us: int
 
 
@@ -72,7 +72,7 @@ def read_golden(folder: Path, metadata: ShardMetadata) -> Golden:
     return Golden(items, rows, embeddings, at_us)
 
 
-def check_golden(folder: Path, vectors: Floats, item_ids: ItemIds, golden: Golden) -> None:
+def check_golden(folder: Path, vectors: Vectors, item_ids: ItemIds, golden: Golden) -> None:
     """Raise ArtifactError unless the shard's files hold the golden items where, and as, they were."""
     for item_id, row, embedding in zip(golden.items[ITEM_ID].to_pylist(), golden.rows, golden.embeddings, strict=True):
         here = 0 <= row < len(vectors) and item_ids.names(np.array([row])) == [item_id]

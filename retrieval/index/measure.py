@@ -7,17 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.arrays import Vectors
 from retrieval.index.canary import recall
 from retrieval.index.config import IndexConfig
 from retrieval.index.query import NO_ROWS, Answer, Ask, Engine
 from retrieval.index.scan import scan
 
-Floats = npt.NDArray[np.float32]
 _CANARY_QUERIES = 16
 _PERTURBATION = 0.5  # length of the noise added to an item's vector, before it is normalised again
 
 
-def recall_queries(vectors: Floats, users: Floats | None, config: IndexConfig) -> Floats:
+def recall_queries(vectors: Vectors, users: Vectors | None, config: IndexConfig) -> Vectors:
     """float32 [<= recall_queries, D] to measure with: a sample of `users`, or perturbed items where there are none.
 
     Of users with several vectors [<= recall_queries, E, D].
@@ -25,13 +25,13 @@ def recall_queries(vectors: Floats, users: Floats | None, config: IndexConfig) -
     return _sample(vectors, users, config.recall_queries, config.seed)
 
 
-def canary_queries(vectors: Floats, users: Floats | None, config: IndexConfig) -> Floats:
+def canary_queries(vectors: Vectors, users: Vectors | None, config: IndexConfig) -> Vectors:
     """float32 [<= 16, D] to keep with the shard."""
     each = users if users is None or users.ndim == 2 else users.reshape(-1, users.shape[-1])
     return _sample(vectors, each, _CANARY_QUERIES, config.seed + 1)
 
 
-def measured_recall(engine: Engine, vectors: Floats, queries: Floats, config: IndexConfig) -> float:
+def measured_recall(engine: Engine, vectors: Vectors, queries: Vectors, config: IndexConfig) -> float:
     """Recall@measured_k of `engine` with the build's ef_search, against exact search.
 
     Of users with several vectors ([Q, E, D]) the lower of two: that of their vectors' lists, and of the users' own,
@@ -63,7 +63,7 @@ def _merged(answers: Sequence[Answer], interests: int, k: int) -> list[npt.NDArr
     return merged
 
 
-def _sample(vectors: Floats, users: Floats | None, size: int, seed: int) -> Floats:
+def _sample(vectors: Vectors, users: Vectors | None, size: int, seed: int) -> Vectors:
     random = np.random.default_rng(seed)
     source = vectors if users is None or not len(users) else users
     if not len(source):

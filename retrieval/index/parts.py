@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from retrieval.arrays import Vectors
 from retrieval.errors import ArtifactError, DataError
 from retrieval.index.attributes import Attributes
 from retrieval.index.backends import BACKENDS, load_backend
 from retrieval.index.backends.backend import Backend
-from retrieval.index.files import ITEMS, Floats, open_items, open_vectors
+from retrieval.index.files import ITEMS, open_items, open_vectors
 from retrieval.index.items import ItemIds, open_ids
 from retrieval.index.metadata import FILE, ShardMetadata
 
@@ -18,7 +19,7 @@ from retrieval.index.metadata import FILE, ShardMetadata
 class Parts:
     """The vectors float32 [count, D], ids and attributes of a shard, and the backend that searches them."""
 
-    vectors: Floats
+    vectors: Vectors
     item_ids: ItemIds
     attributes: Attributes
     backend: Backend

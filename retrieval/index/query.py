@@ -9,11 +9,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.arrays import Rows, Vectors
 from retrieval.index.allowed import Allowed
 from retrieval.index.filters import Filter
 
-Floats = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.int64]
 NO_ROWS: npt.NDArray[np.uint32] = np.empty(0, dtype=np.uint32)
 
 
@@ -41,7 +40,7 @@ class Hits(NamedTuple):
     """
 
     item_ids: Sequence[str]
-    scores: Floats
+    scores: Vectors
     truncated: bool = False
 
 
@@ -52,7 +51,7 @@ class Answer(NamedTuple):
     """
 
     rows: Rows
-    scores: Floats
+    scores: Vectors
     truncated: bool = False
 
 
@@ -75,10 +74,10 @@ class Ask:
 class Engine(Protocol):
     """Searches one shard's rows. Thread-safe."""
 
-    def search(self, queries: Floats, asks: Sequence[Ask]) -> list[Answer]:
+    def search(self, queries: Vectors, asks: Sequence[Ask]) -> list[Answer]:
         """Rows and scores for each of `queries` [Q, D]; fewer than k where fewer may be answered."""
 
-    def approximate(self, queries: Floats, ef: int) -> list[Rows] | None:
+    def approximate(self, queries: Vectors, ef: int) -> list[Rows] | None:
         """The `ef` rows nearest to each query, best first, found as they are where a scan does not pay; None of an
         engine that only scans.
         """

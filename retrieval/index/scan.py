@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from retrieval.index.query import Answer, Floats, Rows
+from retrieval.arrays import Rows, Vectors
+from retrieval.index.query import Answer
 
 # Scores held at once; a batch of queries is scanned in blocks of this many bytes
 _BLOCK_BYTES = 64 << 20
 
 
-def best(scores: Floats, k: int) -> tuple[Rows, Floats]:
+def best(scores: Vectors, k: int) -> tuple[Rows, Vectors]:
     """Places and scores of the k highest of `scores` [n], fewer if there are fewer. Those of -inf are left out."""
     n = len(scores)
     if n > k:
@@ -32,7 +33,7 @@ def best(scores: Floats, k: int) -> tuple[Rows, Floats]:
     return chosen[order], found[order]
 
 
-def scan(vectors: Floats, queries: Floats, k: int) -> list[Answer]:
+def scan(vectors: Vectors, queries: Vectors, k: int) -> list[Answer]:
     """The k best rows of `vectors` [n, D] for each of `queries` [Q, D]."""
     step = max(1, _BLOCK_BYTES // max(1, 4 * len(vectors)))
     answers: list[Answer] = []

@@ -17,7 +17,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.index.query import Answer, Ask, Floats, Rows
+from retrieval.arrays import Rows, Vectors
+from retrieval.index.query import Answer, Ask
 from retrieval.index.scan import best, scan
 
 # What one row costs, in units of one pool entry of a graph search: measured with 100,000 x 64 float32 on one core
@@ -32,7 +33,7 @@ _EXCLUDED_NEAR = 4  # one in so many excluded rows is expected among those neare
 class Graph(Protocol):
     """An approximate searcher that knows no filters. Thread-safe."""
 
-    def nearest(self, queries: Floats, pool: int) -> tuple[Rows, Floats] | None:
+    def nearest(self, queries: Vectors, pool: int) -> tuple[Rows, Vectors] | None:
         """Rows int64 [n, pool] and scores float32 [n, pool] of each query, best first, none twice.
 
         `pool` is the effort as well as the count, and at most the shard's count. None where so many can't be found.
@@ -42,13 +43,13 @@ class Graph(Protocol):
 class Searcher:
     """Answers batches of queries over one shard's vectors and any graph that finds their nearest. Thread-safe."""
 
-    def __init__(self, vectors: Floats, graph: Graph) -> None:
+    def __init__(self, vectors: Vectors, graph: Graph) -> None:
         self._vectors = vectors
         self._count = len(vectors)
         self._graph = graph
         self._scratch = threading.local()
 
-    def search(self, queries: Floats, asks: Sequence[Ask]) -> list[Answer]:
+    def search(self, queries: Vectors, asks: Sequence[Ask]) -> list[Answer]:
         """Rows and scores for each of `queries` [Q, D]; fewer than k where fewer may be answered. Knows no budgets."""
         answers: list[Answer | None] = [None] * len(asks)
         pools: dict[int, list[int]] = {}
@@ -62,7 +63,7 @@ class Searcher:
         self._by_scan(queries, asks, left, answers)
         return [answer for answer in answers if answer is not None]
 
-    def approximate(self, queries: Floats, ef: int) -> list[Rows] | None:
+    def approximate(self, queries: Vectors, ef: int) -> list[Rows] | None:
         """The `ef` rows nearest to each query by the graph; none where it can't find so many."""
         found = self._graph.nearest(queries, min(ef, self._count))
         return list(found[0]) if found is not None else [np.empty(0, dtype=np.int64)] * len(queries)
@@ -86,7 +87,7 @@ class Searcher:
         return everything if ask.allowed is None else min(everything, _GATHERED_ROW * ask.allowed.count)
 
     def _by_graph(
-        self, queries: Floats, asks: Sequence[Ask], positions: list[int], pool: int, answers: list[Answer | None]
+        self, queries: Vectors, asks: Sequence[Ask], positions: list[int], pool: int, answers: list[Answer | None]
     ) -> None:
         found = self._graph.nearest(queries, pool)
         if found is None:
@@ -103,7 +104,7 @@ class Searcher:
             if larger:
                 self._by_graph(queries[at : at + 1], asks, [position], larger, answers)
 
-    def _keep(self, ask: Ask, rows: Rows, scores: Floats) -> tuple[Answer, int]:
+    def _keep(self, ask: Ask, rows: Rows, scores: Vectors) -> tuple[Answer, int]:
         """The first k of the rows that may be answered, and how many such rows there are."""
         if ask.allowed is None and not len(ask.excluded):
             return Answer(rows[: ask.k], scores[: ask.k]), len(rows)
@@ -125,7 +126,7 @@ class Searcher:
         return marks
 
     def _by_scan(
-        self, queries: Floats, asks: Sequence[Ask], positions: list[int], answers: list[Answer | None]
+        self, queries: Vectors, asks: Sequence[Ask], positions: list[int], answers: list[Answer | None]
     ) -> None:
         plain: dict[int, list[int]] = {}
         for position in positions:
@@ -138,7 +139,7 @@ class Searcher:
             for position, answer in zip(group, scan(self._vectors, queries[group], k), strict=True):
                 answers[position] = answer
 
-    def _scan_allowed(self, query: Floats, ask: Ask) -> Answer:
+    def _scan_allowed(self, query: Vectors, ask: Ask) -> Answer:
         allowed = ask.allowed
         if allowed is not None and _GATHERED_ROW * allowed.count < _SCANNED_ROW * self._count:
             rows = allowed.rows

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from retrieval.arrays import Vectors
 from retrieval.errors import ArtifactError, RequestError
 from retrieval.index.attributes import Attributes
 from retrieval.index.filters import Filter
@@ -21,7 +21,6 @@ from retrieval.index.selection import Selection
 from retrieval.index.verified import ShardState, VerifiedShards, shard_state
 from retrieval.index.verify import reopen_shard, verify_shard
 
-Floats = npt.NDArray[np.float32]
 # Beyond the k that recall was measured at, the effort grows with k
 _EF_PER_K = 1.5
 
@@ -57,7 +56,7 @@ class Shard:
 
     def search(
         self,
-        queries: Floats,
+        queries: Vectors,
         k: Sequence[int],
         *,
         ef: Sequence[int | None] | None = None,
@@ -105,7 +104,7 @@ class Shard:
         effort = ef if ef is not None else max(self.metadata.ef_search, math.ceil(_EF_PER_K * k))
         return Ask(k, max(k, effort), self._items.rows(exclude), self._selection.allowed(wanted), visits, time_us)
 
-    def _check(self, queries: Floats, k: Sequence[int], *others: Sequence[Any] | None) -> int:
+    def _check(self, queries: Vectors, k: Sequence[int], *others: Sequence[Any] | None) -> int:
         dim = self.metadata.dim
         if queries.ndim != 2 or queries.shape[1] != dim or queries.dtype != np.float32:
             raise RequestError(f"queries are {queries.dtype} {queries.shape}, expected float32 [n, {dim}]")

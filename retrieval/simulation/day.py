@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from retrieval.simulation.population import (
     CELLS,
-    DAY_US,
     FORMATS,
     INTERESTS,
     SEEN_BITS,
@@ -26,6 +25,7 @@ from retrieval.simulation.population import (
     age_band,
     draw_topics,
 )
+from retrieval.types import DAY_US
 
 ACTIONS = ("click", "save", "view")
 DEVICES = ("desktop", "phone", "tv")

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from retrieval.types import DAY_US
+
 TOPICS = 12
 SERIES = 6
 """Every topic has as many series, which are followed in order, round and round."""
@@ -24,7 +26,6 @@ COUNTRIES = ("BR", "DE", "FR", "IN", "JP", "KE", "MX", "US")
 SEEN_BITS = 1024
 """Bits per user that remember what was seen; exact up to 1,024 items, a Bloom filter of one hash beyond."""
 CONTENT_DIM = 8
-DAY_US = 86_400_000_000
 
 TOPIC_NAMES = (
     "cooking", "football", "travel", "finance", "gardening", "music", "science", "fashion", "games", "history",

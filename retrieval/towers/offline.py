@@ -14,11 +14,11 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from retrieval.arrays import Ints
 from retrieval.data import Activity, Dataset, Histories, item_activity
 from retrieval.features import ITEM_ID, LAST_EVENT, FeatureInput, Features, has_moving, moving_columns
 from retrieval.towers.artifact import input_key
 
-Ints = npt.NDArray[np.int64]
 _ROWS_AT_ONCE = 1 << 16
 
 

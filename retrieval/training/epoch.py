@@ -10,19 +10,18 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from retrieval.arrays import Ints
 from retrieval.observability import Tracker
 from retrieval.training.optimiser import rate_at, set_rate
 from retrieval.training.periods import cut_periods, order_periods
 from retrieval.training.run import Run
 from retrieval.training.sequences import Batch, Windows, cut_windows, order_batches
+from retrieval.types import DAY_US, MINUTE_US
 
-Ints = npt.NDArray[np.int64]
 _SMALLEST_BATCH = 64  # tokens
-_MINUTE_US, _DAY_US = 60_000_000, 86_400_000_000
 _ORDER, _STEP, _TARGETS = 0, 1, 2  # what a generator is for; part of its seed
 
 
@@ -45,14 +44,14 @@ def cut_epoch(run: Run, rng: np.random.Generator) -> Windows:
     if config.windows != "by_time":
         offsets = np.asarray(run.histories.offsets)
         return cut_windows(offsets, run.split.train_end, run.window, rng, everything=config.windows == "all")
-    period_us = round(config.period_minutes * _MINUTE_US)
+    period_us = round(config.period_minutes * MINUTE_US)
     return cut_periods(
         run.histories,
         run.split.train_end,
         run.window,
         period_us,
         offset_us=int(rng.integers(period_us)),  # so that no moment of the hour is always seen at the same age
-        since_us=run.newest - round(config.recent_days * _DAY_US) if config.recent_days else 0,
+        since_us=run.newest - round(config.recent_days * DAY_US) if config.recent_days else 0,
     )
 
 

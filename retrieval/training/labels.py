@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from retrieval.arrays import Figures, Ints
 from retrieval.data import Histories
 from retrieval.errors import ConfigError, DataError
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 
 class Labels:
@@ -38,9 +35,9 @@ class Labels:
         """Catalogue items of the events [n]."""
         return np.asarray(self._histories.items[rows], np.int64)
 
-    def weights(self, rows: Ints) -> Floats:
+    def weights(self, rows: Ints) -> Figures:
         """Weights of the events [n]; 1 where nothing is said. Raises DataError for a negative or infinite one."""
-        weights: Floats = self._by_action[self._histories.actions[rows]]
+        weights: Figures = self._by_action[self._histories.actions[rows]]
         if self._column is None:
             return weights
         column = self._column.take(rows).cast(pa.float64()).fill_null(1.0).to_numpy(zero_copy_only=False)
@@ -50,7 +47,7 @@ class Labels:
                 f"training.sample_weight_column: {self._column.name!r} holds {column[wrong][0]}; "
                 "weights are finite and not negative"
             )
-        weighted: Floats = weights * column
+        weighted: Figures = weights * column
         return weighted
 
 

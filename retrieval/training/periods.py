@@ -7,14 +7,12 @@ are what others engaged with at about that time, and the popularity correction k
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from retrieval.arrays import Ints, Shares
 from retrieval.data import Activity, Histories
 from retrieval.data.facts.training import training_rows
-from retrieval.training.popularity.base import Floats, State
+from retrieval.training.popularity.base import State
 from retrieval.training.sequences import Windows, order_batches
-
-Ints = npt.NDArray[np.int64]
 
 
 def cut_periods(
@@ -82,11 +80,11 @@ class PeriodShares:
         """Catalogue items with a target in the training window."""
         return self._seen
 
-    def share(self, items: Ints) -> Floats:
+    def share(self, items: Ints) -> Shares:
         """The items' shares of the period's events."""
         counts = self._activity.counts(items, *self._window).astype(np.float64)
         total = self._activity.total(*self._window)
-        shares: Floats = counts / max(total, 1)
+        shares: Shares = counts / max(total, 1)
         return shares
 
     def observe(self, targets: Ints, at_us: int | None = None) -> None:  # noqa: ARG002  # the log is asked, not the batch

@@ -28,8 +28,8 @@ from retrieval.training.ranks import Ranks
 from retrieval.training.sequences import SequenceReader
 from retrieval.training.step import Objective, StepInputs
 from retrieval.training.window_targets import WindowTargets
+from retrieval.types import MINUTE_US
 
-_MINUTE_US = 60_000_000
 HOW_IT_IS_RUN = {"checkpoint_seconds", "threads", "device", "processes"}
 """Settings that don't decide what is learned."""
 
@@ -105,7 +105,7 @@ def prepare_run(inputs: TrainingInputs, device: torch.device, ranks: Ranks | Non
     newest = last_training_us(histories, inputs.split.train_end)
     periods = None
     if config.windows == "by_time":
-        period_us = round(config.period_minutes * _MINUTE_US)
+        period_us = round(config.period_minutes * MINUTE_US)
         periods = PeriodShares(item_activity(histories), np.flatnonzero(counts), period_us, newest + 1)
     given = StepInputs(
         item_inputs(inputs.dataset, features, newest).to(device),

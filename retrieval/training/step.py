@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from retrieval.arrays import Ints
 from retrieval.errors import ArtifactError
 from retrieval.features import ITEM_ID, Features, HistoryTokens
 from retrieval.towers.chunks import with_chunks
@@ -23,7 +24,7 @@ from retrieval.training.losses import EVERY_ITEM, LOSSES, make_loss
 from retrieval.training.losses.comparison import Comparison
 from retrieval.training.machine import tower_precision
 from retrieval.training.negatives import make_sources
-from retrieval.training.negatives.base import Ints, NegativeSource
+from retrieval.training.negatives.base import NegativeSource
 from retrieval.training.negatives.mixed import Candidates, all_items, mix
 from retrieval.training.periods import PeriodShares
 from retrieval.training.popularity import ESTIMATORS, UNCORRECTED, make_popularity

@@ -13,12 +13,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.arrays import Ints
 from retrieval.data import Histories
 from retrieval.data.facts.ranges import concat_ranges
 from retrieval.training.config import TargetsConfig
-
-Ints = npt.NDArray[np.int64]
-_DAY_US = 86_400_000_000
+from retrieval.types import DAY_US
 
 
 class WindowTargets:
@@ -30,7 +29,7 @@ class WindowTargets:
         self._histories = histories
         self._positive = positive
         self._train_end = train_end
-        self._span = round(config.days * _DAY_US)
+        self._span = round(config.days * DAY_US)
         self._events = config.events
         self._each = config.per_position
 

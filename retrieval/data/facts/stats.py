@@ -14,6 +14,7 @@ from retrieval.data.dataset import Dataset
 from retrieval.data.facts.ranges import row_blocks
 from retrieval.data.histories.histories import Histories
 from retrieval.data.reading.schema import plain
+from retrieval.types import DAY_US
 
 _SHOWN_VALUES = 5
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -75,7 +76,7 @@ def describe(dataset: Dataset) -> DatasetStats:
         items_without_events=int((per_item == 0).sum()),
         first=as_moment(histories.first_us),
         last=as_moment(histories.last_us),
-        days=(histories.last_us - histories.first_us) / 86_400e6,
+        days=(histories.last_us - histories.first_us) / DAY_US,
         timestamp_unit=histories.timestamp_unit,
         actions={name: int(count) for name, count in zip(histories.action_names, actions, strict=True)},
         events_per_user=_spread(per_user[per_user > 0]),

@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from retrieval.arrays import Codes
 from retrieval.data.reading.schema import plain
 
-Codes = npt.NDArray[np.int64]
 _MERGE_ROWS = 1 << 19
 
 

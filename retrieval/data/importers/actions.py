@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from retrieval.data.reading.schema import Mask, plain
+from retrieval.arrays import Mask
+from retrieval.data.reading.schema import plain
 from retrieval.errors import ConfigError, DataError
 
 _FORM = re.compile(r"\s*(?P<action>[^:]+?)\s*:\s*(?P<column>.+?)\s*(?P<sign>~|!=|<=|>=|=|<|>)\s*(?P<value>.+?)\s*")

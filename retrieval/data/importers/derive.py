@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from retrieval.data.reading.schema import Mask, is_text, plain
+from retrieval.arrays import Mask
+from retrieval.data.reading.schema import is_text, plain
 from retrieval.errors import DataError
 
 _MERGE_ROWS = 1 << 19

@@ -23,6 +23,7 @@ from retrieval.data.reading.validation import Checked, EventLayout, Report, chec
 from retrieval.errors import ConflictError, DataError
 from retrieval.observability import SILENT, Tracker
 from retrieval.storage.atomic import staged_file
+from retrieval.types import HOUR_US
 
 REJECTS = Path("rejects") / "import.parquet"
 """Refused rows, in the data folder; `data validate` has a file of its own there, or it would wipe these away."""
@@ -61,7 +62,7 @@ def layout_for(
 
     `kinds` are those of the users' and of the items' ids.
     """
-    late = int(request.settings.future_hours * 3.6e9)
+    late = int(request.settings.future_hours * HOUR_US)
     return EventLayout(
         source=Source(name, (), dict(types), 0),
         user=mapping.user,

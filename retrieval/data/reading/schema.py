@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from retrieval.arrays import Ints, Mask
 from retrieval.data.config import parse_moment
 from retrieval.errors import DataError
 
 IdKind = Literal["int", "text"]
 ContextKind = Literal["codes", "int", "float"]
-Mask = npt.NDArray[np.bool_]
-Micros = npt.NDArray[np.int64]
 
 MAX_ID_BYTES = 1024
 PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
@@ -109,7 +107,7 @@ def ids_as_text(values: pa.Array) -> pa.Array:
 class Times:
     """Timestamps in µs (0 where there is none), which are missing, and which can't be read as a time."""
 
-    micros: Micros
+    micros: Ints
     missing: Mask | None
     unreadable: Mask | None
 
@@ -171,7 +169,7 @@ def _from_text(array: pa.Array, unit: str) -> Times:
     return Times(micros, missing if missing.any() else None, unreadable if unreadable.any() else None)
 
 
-def _from_iso(text: pa.Array) -> tuple[Micros, Mask]:
+def _from_iso(text: pa.Array) -> tuple[Ints, Mask]:
     for zone in (None, "UTC"):  # Arrow reads a whole column at once if all of it has, or lacks, a zone
         try:
             moments = text.cast(pa.timestamp("us", zone))

@@ -12,23 +12,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from retrieval.arrays import Ints, Mask
 from retrieval.data.config import DataConfig
 from retrieval.data.reading.rejects import REJECTS_SCHEMA, RejectsWriter, as_shown
-from retrieval.data.reading.schema import (
-    MAX_ID_BYTES,
-    IdKind,
-    Ids,
-    Mask,
-    Micros,
-    detect_unit,
-    id_kind,
-    is_text,
-    to_ids,
-    to_micros,
-)
+from retrieval.data.reading.schema import MAX_ID_BYTES, IdKind, Ids, detect_unit, id_kind, is_text, to_ids, to_micros
 from retrieval.data.reading.sources import Batch, Source, open_source
 from retrieval.errors import DataError
 from retrieval.observability import SILENT, Tracker
+from retrieval.types import HOUR_US
 
 REASONS = (
     "",
@@ -77,7 +68,7 @@ class Checked:
     rows: int
     users: pa.Array
     items: pa.Array
-    micros: Micros
+    micros: Ints
     action: pa.Array | None
     context: dict[str, pa.Array]
     rejects: pa.RecordBatch | None
@@ -143,7 +134,7 @@ def open_events(
         user_kind=_kind(path, config.user_column, source, others.get("users")),
         item_kind=_kind(path, config.item_column, source, others.get("items")),
         unit=timestamp_unit(source, config.timestamp_column, config.timestamp_unit),
-        latest_us=now + int(config.future_hours * 3.6e9),
+        latest_us=now + int(config.future_hours * HOUR_US),
     )
 
 

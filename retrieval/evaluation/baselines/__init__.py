@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from retrieval.strategies import Strategies, Strategy
 
 if TYPE_CHECKING:
+    from retrieval.arrays import Ints
     from retrieval.evaluation.config import EvaluationConfig
-    from retrieval.evaluation.metrics import Ints
     from retrieval.evaluation.ranking import Scorer, Task
 
 _HERE = "retrieval.evaluation.baselines"

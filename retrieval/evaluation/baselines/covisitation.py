@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.arrays import Ints, Scores
 from retrieval.data.facts.ranges import concat_ranges, edges_of, row_blocks
 from retrieval.data.facts.training import item_counts
 from retrieval.data.histories.histories import Histories
-from retrieval.evaluation.metrics import Ints
-from retrieval.evaluation.ranking import Scorer, Scores, Task
+from retrieval.evaluation.ranking import Scorer, Task
 
 _NEIGHBOURS = 500
 _LINES = 256

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.arrays import Ints, Scores
 from retrieval.data.facts.ranges import concat_ranges, event_blocks
-from retrieval.evaluation.metrics import Ints
-from retrieval.evaluation.ranking import Scorer, Scores, Task
+from retrieval.evaluation.ranking import Scorer, Task
+from retrieval.types import DAY_US, HOUR_US
 
-_HOUR_US = 3_600_000_000
-_DAY_US = 24 * _HOUR_US
-_PAIRS_FROM = 2 * _DAY_US
+_PAIRS_FROM = 2 * DAY_US
 _NEWEST_PAIRS = 5_000
 _RECENT = 5
 _PRIOR = np.float32(0.01)
@@ -27,12 +26,12 @@ _TIE = np.float32(2.0**-16)
 
 def popularity_last_hour(task: Task, train_end: Ints) -> Scorer:  # noqa: ARG001  # all have it
     """Events of an item in the hour before the request; those of the day before it break ties."""
-    return _live_popularity(task, _HOUR_US)
+    return _live_popularity(task, HOUR_US)
 
 
 def popularity_last_day(task: Task, train_end: Ints) -> Scorer:  # noqa: ARG001  # all have it
     """Events of an item in the day before the request."""
-    return _live_popularity(task, _DAY_US)
+    return _live_popularity(task, DAY_US)
 
 
 def live_covisitation(task: Task, train_end: Ints, *, reach: int) -> Scorer:  # noqa: ARG001  # all have it
@@ -43,7 +42,7 @@ def live_covisitation(task: Task, train_end: Ints, *, reach: int) -> Scorer:  # 
     weighted by 1 / distance; plus .01 of j's share of the last hour's events.
     """
     pairs = _pairs(task, reach)
-    popular = _live_popularity(task, _HOUR_US)
+    popular = _live_popularity(task, HOUR_US)
 
     def score(part: slice) -> Scores:
         out = popular(part)
@@ -78,12 +77,12 @@ class _Log:
 
 def _live_popularity(task: Task, window_us: int) -> Scorer:
     times = np.asarray(task.histories.timestamps[task.targets])
-    log = _log(task, int(times.min()) - _DAY_US, int(times.max()))
+    log = _log(task, int(times.min()) - DAY_US, int(times.max()))
 
     def score(part: slice) -> Scores:
         out = log.counts(times[part], window_us, len(task.columns))
-        if window_us < _DAY_US:
-            out += np.minimum(log.counts(times[part], _DAY_US, len(task.columns)) * _TIE, np.float32(0.99))
+        if window_us < DAY_US:
+            out += np.minimum(log.counts(times[part], DAY_US, len(task.columns)) * _TIE, np.float32(0.99))
         return out
 
     return score

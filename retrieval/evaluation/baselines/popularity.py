@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from retrieval.arrays import Ints
 from retrieval.data.facts.training import item_counts, last_training_us
-from retrieval.evaluation.metrics import Ints
 from retrieval.evaluation.ranking import Scorer, Task
-
-_DAY_US = 86_400_000_000
+from retrieval.types import DAY_US
 
 
 def popularity(task: Task, train_end: Ints) -> Scorer:
@@ -32,7 +31,7 @@ def popularity_hour_at_cut(task: Task, train_end: Ints) -> Scorer:
 
 
 def _trailing(task: Task, train_end: Ints, days: float) -> Scorer:
-    since = last_training_us(task.histories, train_end) - round(days * _DAY_US)
+    since = last_training_us(task.histories, train_end) - round(days * DAY_US)
     recent = item_counts(task.histories, train_end, since_us=since)[task.columns]
     overall = item_counts(task.histories, train_end)[task.columns]
     # ordinal, since float32 has no room for two counts in one number

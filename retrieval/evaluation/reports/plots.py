@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from retrieval.arrays import Figures, Ints
 from retrieval.evaluation.bootstrap import Interval
 from retrieval.evaluation.calibration import Bin, Calibration
 from retrieval.evaluation.certainty import Comparison, Curve
 from retrieval.evaluation.exposure import DECILES
-from retrieval.evaluation.metrics import UNREACHABLE, Floats, Ints
+from retrieval.evaluation.metrics import UNREACHABLE
 from retrieval.evaluation.reports.canvas import INK, LINE, MODEL, SOFT, canvas, colours
 from retrieval.evaluation.reports.words import metric_name, shortened
 
@@ -92,7 +93,7 @@ def slices_plot(rows: Sequence[tuple[str, str, float, Interval]], overall: float
 
 
 def exposure_plot(
-    curves: Mapping[str, tuple[Floats, Floats]], shares: Mapping[str, Floats], targets: Floats, k: int
+    curves: Mapping[str, tuple[Figures, Figures]], shares: Mapping[str, Figures], targets: Figures, k: int
 ) -> bytes:
     """Lorenz curves of who is shown, and shares by popularity decile beside those of the targets."""
     shades = colours(list(curves))

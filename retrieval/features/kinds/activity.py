@@ -11,16 +11,17 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field
 
-from retrieval.features.columns import Column, Ints
+from retrieval.arrays import Ints
+from retrieval.features.columns import Column
 from retrieval.features.declaration import Declaration, Examples, Side
 from retrieval.features.inputs import Encoded, FeatureInput
 from retrieval.features.kinds.transform import State, codes_input
+from retrieval.types import HOUR_US
 
 if TYPE_CHECKING:
     from retrieval.data.facts.activity import Activity
     from retrieval.features.spec import HistorySpec
 
-_HOUR_US = 3_600_000_000
 _OCTAVES = 24
 """Shares below 2⁻²⁴ count as that."""
 _PER_OCTAVE = 4
@@ -56,7 +57,7 @@ class ActivityFeature(Declaration):
 
     def as_of(self, activity: Activity, items: npt.NDArray[np.int64], at_us: int) -> pa.Array:
         """Shares of the log's events in the window before `at_us`, null where it has no event at all."""
-        window = int(self.hours * _HOUR_US)
+        window = int(self.hours * HOUR_US)
         total = activity.total(at_us, window)
         shares = activity.counts(items, at_us, window) / max(total, 1)
         return pa.array(shares, mask=np.full(len(items), total == 0))

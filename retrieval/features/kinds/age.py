@@ -9,7 +9,8 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from retrieval.features.columns import Column, Ints
+from retrieval.arrays import Ints
+from retrieval.features.columns import Column
 from retrieval.features.declaration import Declaration, Examples, Side, TimeUnit
 from retrieval.features.inputs import Encoded, FeatureInput
 from retrieval.features.kinds.transform import State, codes_input, required_times

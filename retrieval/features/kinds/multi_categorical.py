@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from retrieval.features.columns import Column, Ints, distinct
+from retrieval.arrays import Ints
+from retrieval.features.columns import Column, distinct
 from retrieval.features.declaration import Declaration, Examples, Side
 from retrieval.features.inputs import Encoded, FeatureInput
 from retrieval.features.kinds.categorical import count_keys, learned, look_up, required_vocabulary

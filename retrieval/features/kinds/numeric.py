@@ -10,7 +10,8 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from retrieval.features.columns import Column, Floats, Ints
+from retrieval.arrays import Figures, Ints
+from retrieval.features.columns import Column
 from retrieval.features.declaration import Declaration, Examples, Side
 from retrieval.features.inputs import Encoded, FeatureInput
 from retrieval.features.kinds.transform import State, codes_input
@@ -103,7 +104,7 @@ class Quantiles:
         return State({"edges": list(self.edges)})
 
 
-def _moments(blocks: Iterator[Floats]) -> tuple[float, float]:
+def _moments(blocks: Iterator[Figures]) -> tuple[float, float]:
     count, mean, squares = 0, 0.0, 0.0
     for block in blocks:
         if not len(block):
@@ -122,7 +123,7 @@ def _moments(blocks: Iterator[Floats]) -> tuple[float, float]:
     return (mean if usable else 0.0), (deviation if usable and not constant else 1.0)
 
 
-def _sample(blocks: Iterator[Floats]) -> Floats:
+def _sample(blocks: Iterator[Figures]) -> Figures:
     """All values, or a uniform sample of a million: the ones that drew the smallest random keys."""
     random = np.random.default_rng(0)
     values, keys = np.array([]), np.array([])

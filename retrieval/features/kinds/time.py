@@ -9,35 +9,34 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from retrieval.features.columns import Column, Ints
+from retrieval.arrays import Ints
+from retrieval.features.columns import Column
 from retrieval.features.declaration import Declaration, Examples, Side, TimeUnit
 from retrieval.features.inputs import Encoded, FeatureInput
 from retrieval.features.kinds.transform import State, codes_input, required_times
+from retrieval.types import DAY_US, HOUR_US, MINUTE_US
 
 if TYPE_CHECKING:
     from retrieval.features.spec import HistorySpec
 
 TimePart = Literal["minute", "hour", "weekday", "hour_of_week", "day", "month", "year"]
 
-_MINUTE = 60_000_000
-_HOUR = 60 * _MINUTE
-_DAY = 24 * _HOUR
 _FIRST_YEAR, _YEARS = 1970, 131
 
 
 def _civil(micros: Ints) -> tuple[Ints, Ints]:
     """Months since January 1970, and day of the month from 0."""
-    days = np.floor_divide(micros, _DAY).astype("datetime64[D]")
+    days = np.floor_divide(micros, DAY_US).astype("datetime64[D]")
     months = days.astype("datetime64[M]")
     return months.astype(np.int64), (days - months.astype("datetime64[D]")).astype(np.int64)
 
 
 PARTS: dict[TimePart, tuple[int, Callable[[Ints], Ints]]] = {
-    "minute": (60, lambda us: us // _MINUTE % 60),
-    "hour": (24, lambda us: us // _HOUR % 24),
+    "minute": (60, lambda us: us // MINUTE_US % 60),
+    "hour": (24, lambda us: us // HOUR_US % 24),
     # 1970-01-01 was a Thursday; Monday is 0
-    "weekday": (7, lambda us: (us // _DAY + 3) % 7),
-    "hour_of_week": (168, lambda us: (us // _HOUR + 72) % 168),
+    "weekday": (7, lambda us: (us // DAY_US + 3) % 7),
+    "hour_of_week": (168, lambda us: (us // HOUR_US + 72) % 168),
     "day": (31, lambda us: _civil(us)[1]),
     "month": (12, lambda us: _civil(us)[0] % 12),
     "year": (_YEARS, lambda us: np.clip(_civil(us)[0] // 12, 0, _YEARS - 1)),
@@ -102,7 +101,7 @@ class TimeParts:
             micros, known = required_times(column, at), None
         else:
             micros, known = column.times(made.unit)
-        local = micros + made.utc_offset_minutes * _MINUTE
+        local = micros + made.utc_offset_minutes * MINUTE_US
         out: Encoded = {}
         for part in made.parts:
             codes = 1 + PARTS[part][1](local)

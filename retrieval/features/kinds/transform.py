@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from retrieval.features.columns import Column, Ints
+from retrieval.arrays import Ints
+from retrieval.features.columns import Column
 from retrieval.features.declaration import Declaration, Side
 from retrieval.features.inputs import Encoded, FeatureInput
 from retrieval.features.vocabulary import Vocabulary

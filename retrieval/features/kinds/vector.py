@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field
 
-from retrieval.features.columns import Bools, Column, Ints
+from retrieval.arrays import Ints, Mask
+from retrieval.features.columns import Column
 from retrieval.features.declaration import Declaration, Examples, Side
 from retrieval.features.inputs import Encoded, FeatureInput
 from retrieval.features.kinds.transform import State
@@ -67,7 +68,7 @@ class Vector:
         """Nothing."""
         return State()
 
-    def _rows(self, column: Column) -> tuple[Bools, _Rows]:
+    def _rows(self, column: Column) -> tuple[Mask, _Rows]:
         """Which rows are there, and those rows: float64 [present, size]."""
         values = column.values
         if values is None:
@@ -88,7 +89,7 @@ class Vector:
             raise self._wrong_size(column, f"a {type(value).__name__} of shape {list(row.shape)}")
         return row
 
-    def _arrow_rows(self, column: Column, values: pa.Array) -> tuple[Bools, _Rows]:
+    def _arrow_rows(self, column: Column, values: pa.Array) -> tuple[Mask, _Rows]:
         kind = values.type
         if pa.types.is_null(kind):
             return np.zeros(column.n, np.bool_), np.empty((0, self.declaration.size))

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.arrays import Rows, Vectors
 from retrieval.index.config import IndexConfig
 from retrieval.index.metadata import ShardMetadata
-from retrieval.index.query import Engine, Floats, Rows
+from retrieval.index.query import Engine
 from retrieval.observability import Tracker
 
 
@@ -25,7 +26,7 @@ class Arrangement:
 
     order: Rows
     starts: npt.NDArray[np.uint32]
-    centres: Floats
+    centres: Vectors
 
     @classmethod
     def none(cls, count: int) -> Arrangement:
@@ -44,7 +45,7 @@ class Backend:
     """
 
     files: tuple[str, ...]
-    arrange: Callable[[Floats, IndexConfig], Arrangement]
-    build: Callable[[Path, Floats, Arrangement, IndexConfig, Tracker], None]
-    check: Callable[[Path, Floats, ShardMetadata], None]
-    open: Callable[[Path, Floats, ShardMetadata], Engine]
+    arrange: Callable[[Vectors, IndexConfig], Arrangement]
+    build: Callable[[Path, Vectors, Arrangement, IndexConfig, Tracker], None]
+    check: Callable[[Path, Vectors, ShardMetadata], None]
+    open: Callable[[Path, Vectors, ShardMetadata], Engine]

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retrieval.index.query import NO_ROWS, Answer, Ask, Floats
+from retrieval.arrays import Vectors
+from retrieval.index.query import NO_ROWS, Answer, Ask
 
 if TYPE_CHECKING:
     from retrieval.index._native import Found  # a name of the stub only
 
 
-def searched(search: Callable[..., Found], queries: Floats, asks: Sequence[Ask]) -> list[Answer]:
+def searched(search: Callable[..., Found], queries: Vectors, asks: Sequence[Ask]) -> list[Answer]:
     """The answers of `search`, one of the core's, to `queries` float32 [Q, D] with the terms of `asks`, one each."""
     excluded = [ask.excluded for ask in asks if len(ask.excluded)]
     # Columns that most batches do without are left out: each costs as much as a short search

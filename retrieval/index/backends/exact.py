@@ -6,37 +6,38 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from retrieval.arrays import Vectors
 from retrieval.index import _native
 from retrieval.index.backends.backend import Arrangement, Backend
 from retrieval.index.backends.batch import searched
 from retrieval.index.config import IndexConfig
 from retrieval.index.metadata import ShardMetadata
-from retrieval.index.query import Answer, Ask, Floats
+from retrieval.index.query import Answer, Ask
 from retrieval.observability import Tracker
 
 
 class _Exact:
-    def __init__(self, vectors: Floats) -> None:
+    def __init__(self, vectors: Vectors) -> None:
         self._vectors = vectors
 
-    def search(self, queries: Floats, asks: Sequence[Ask]) -> list[Answer]:
+    def search(self, queries: Vectors, asks: Sequence[Ask]) -> list[Answer]:
         return searched(self._scan, queries, asks)
 
-    def _scan(self, queries: Floats, k: Any, effort: Any, *columns: Any, **limits: Any) -> _native.Found:  # noqa: ARG002
+    def _scan(self, queries: Vectors, k: Any, effort: Any, *columns: Any, **limits: Any) -> _native.Found:  # noqa: ARG002
         """As the core's graph is asked; a scan knows no effort."""
         return _native.search_vectors(self._vectors, queries, k, *columns, **limits, threads=1)
 
-    def approximate(self, queries: Floats, ef: int) -> None:  # noqa: ARG002
+    def approximate(self, queries: Vectors, ef: int) -> None:  # noqa: ARG002
         return None
 
 
-def _arrange(vectors: Floats, config: IndexConfig) -> Arrangement:  # noqa: ARG001
+def _arrange(vectors: Vectors, config: IndexConfig) -> Arrangement:  # noqa: ARG001
     return Arrangement.none(len(vectors))
 
 
 def _build(
     folder: Path,  # noqa: ARG001
-    vectors: Floats,
+    vectors: Vectors,
     arrangement: Arrangement,  # noqa: ARG001
     config: IndexConfig,  # noqa: ARG001
     tracker: Tracker,
@@ -44,11 +45,11 @@ def _build(
     tracker.advance(len(vectors))
 
 
-def _check(folder: Path, vectors: Floats, metadata: ShardMetadata) -> None:
+def _check(folder: Path, vectors: Vectors, metadata: ShardMetadata) -> None:
     """Nothing beyond what every shard has."""
 
 
-def _open(folder: Path, vectors: Floats, metadata: ShardMetadata) -> _Exact:  # noqa: ARG001
+def _open(folder: Path, vectors: Vectors, metadata: ShardMetadata) -> _Exact:  # noqa: ARG001
     return _Exact(vectors)
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import hnswlib
 import numpy as np
 
+from retrieval.arrays import Rows, Vectors
 from retrieval.errors import ArtifactError
 from retrieval.index.backends.backend import Arrangement, Backend
 from retrieval.index.backends.hnsw_file import FILE, check_graph_file
 from retrieval.index.config import IndexConfig
 from retrieval.index.metadata import ShardMetadata
-from retrieval.index.query import Floats, Rows
 from retrieval.index.search import Searcher
 from retrieval.observability import Tracker
 
@@ -27,7 +27,7 @@ class _HnswGraph:
         index.set_ef(1)
         self._index = index
 
-    def nearest(self, queries: Floats, pool: int) -> tuple[Rows, Floats] | None:
+    def nearest(self, queries: Vectors, pool: int) -> tuple[Rows, Vectors] | None:
         try:
             labels, distances = self._index.knn_query(queries, k=pool, num_threads=1)
         except RuntimeError:  # fewer than `pool` rows can be reached from the entry point
@@ -35,13 +35,13 @@ class _HnswGraph:
         return labels.view(np.int64), np.float32(1.0) - distances
 
 
-def _arrange(vectors: Floats, config: IndexConfig) -> Arrangement:  # noqa: ARG001
+def _arrange(vectors: Vectors, config: IndexConfig) -> Arrangement:  # noqa: ARG001
     return Arrangement.none(len(vectors))
 
 
 def _build(
     folder: Path,
-    vectors: Floats,
+    vectors: Vectors,
     arrangement: Arrangement,  # noqa: ARG001
     config: IndexConfig,
     tracker: Tracker,
@@ -63,7 +63,7 @@ def _build(
         os.fsync(file.fileno())
 
 
-def _open(folder: Path, vectors: Floats, metadata: ShardMetadata) -> Searcher:
+def _open(folder: Path, vectors: Vectors, metadata: ShardMetadata) -> Searcher:
     index = hnswlib.Index(space="ip", dim=metadata.dim)
     try:
         index.load_index(str(folder / FILE))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from retrieval.arrays import Rows, Vectors
 from retrieval.errors import ArtifactError
 from retrieval.index import _native
 from retrieval.index.backends import hnsw_file
@@ -19,7 +20,7 @@ from retrieval.index.backends.backend import Arrangement, Backend
 from retrieval.index.backends.batch import searched
 from retrieval.index.config import IndexConfig
 from retrieval.index.metadata import ShardMetadata
-from retrieval.index.query import NO_ROWS, Answer, Ask, Floats, Rows
+from retrieval.index.query import NO_ROWS, Answer, Ask
 from retrieval.observability import Tracker
 
 FILE = "graph.native"
@@ -32,20 +33,20 @@ class _Native:
     def __init__(self, index: _native.Index) -> None:
         self._index = index
 
-    def search(self, queries: Floats, asks: Sequence[Ask]) -> list[Answer]:
+    def search(self, queries: Vectors, asks: Sequence[Ask]) -> list[Answer]:
         return searched(self._index.search, queries, asks)
 
-    def approximate(self, queries: Floats, ef: int) -> list[Rows]:
+    def approximate(self, queries: Vectors, ef: int) -> list[Rows]:
         asks = [Ask(ef, ef, NO_ROWS, None)] * len(queries)
         return [answer.rows for answer in searched(partial(self._index.search, no_scan=True), queries, asks)]
 
 
-def _arrange(vectors: Floats, config: IndexConfig) -> Arrangement:
+def _arrange(vectors: Vectors, config: IndexConfig) -> Arrangement:
     order, starts, centres = _native.arrange(vectors, seed=config.seed, threads=config.threads)
     return Arrangement(order.astype(np.int64), starts, centres)
 
 
-def _build(folder: Path, vectors: Floats, arrangement: Arrangement, config: IndexConfig, tracker: Tracker) -> None:
+def _build(folder: Path, vectors: Vectors, arrangement: Arrangement, config: IndexConfig, tracker: Tracker) -> None:
     told = 0
 
     def tell(done: int) -> None:
@@ -73,7 +74,7 @@ def _build(folder: Path, vectors: Floats, arrangement: Arrangement, config: Inde
     tell(len(vectors))
 
 
-def _check(folder: Path, vectors: Floats, metadata: ShardMetadata) -> None:
+def _check(folder: Path, vectors: Vectors, metadata: ShardMetadata) -> None:
     index = _opened(folder, metadata)
     try:
         index.verify(vectors, threads=0)
@@ -82,7 +83,7 @@ def _check(folder: Path, vectors: Floats, metadata: ShardMetadata) -> None:
     hnsw_file.check_graph_file(folder, vectors, metadata)
 
 
-def _open(folder: Path, vectors: Floats, metadata: ShardMetadata) -> _Native:  # noqa: ARG001
+def _open(folder: Path, vectors: Vectors, metadata: ShardMetadata) -> _Native:  # noqa: ARG001
     index = _opened(folder, metadata)
     index.calibrate(metadata.ef_search)
     return _Native(index)

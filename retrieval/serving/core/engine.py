@@ -12,9 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-import numpy.typing as npt
-
+from retrieval.arrays import Vectors
 from retrieval.errors import DeadlineError, RequestError, RetrievalError, UnavailableError
 from retrieval.serving.core.answer import CandidateAnswer, Source, Timings
 from retrieval.serving.core.fleet import Fleet
@@ -27,8 +25,6 @@ from retrieval.serving.core.planning import Leg, Plan, Space
 _log = logging.getLogger(__name__)
 _PAUSE_S = 0.05  # between looks at a fleet that can't answer now, if nothing changes
 
-Floats = npt.NDArray[np.float32]
-
 
 @dataclass(slots=True)
 class _Round:
@@ -36,7 +32,7 @@ class _Round:
 
     pieces: Sequence[Pending]
     deadline: float
-    vectors: dict[Space, Floats] = field(default_factory=dict)
+    vectors: dict[Space, Vectors] = field(default_factory=dict)
     answers: dict[int, tuple[Leg, HostAnswer]] = field(default_factory=dict)
     attempts: int = 0
     tower_s: float = 0.0

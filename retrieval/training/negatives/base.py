@@ -10,9 +10,10 @@ from typing import Protocol
 
 import numpy as np
 
-from retrieval.training.popularity.base import Floats, Ints, State
+from retrieval.arrays import Figures, Ints
+from retrieval.training.popularity.base import State
 
-__all__ = ["Floats", "Ints", "NegativeSource", "State", "without_repeats"]
+__all__ = ["NegativeSource", "State", "without_repeats"]
 
 
 class NegativeSource(Protocol):
@@ -21,7 +22,7 @@ class NegativeSource(Protocol):
     def draw(self, targets: Ints, rng: np.random.Generator) -> Ints:
         """Catalogue items drawn for a batch with these targets [P], with repetitions."""
 
-    def expected(self, items: Ints, drawn: int) -> Floats:
+    def expected(self, items: Ints, drawn: int) -> Figures:
         """How many times each of `items` is expected among `drawn` draws of this source."""
 
     def state(self) -> State:

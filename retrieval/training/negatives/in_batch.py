@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from retrieval.training.negatives.base import Floats, Ints, State, without_repeats
+from retrieval.arrays import Figures, Ints
+from retrieval.training.negatives.base import State, without_repeats
 from retrieval.training.popularity.base import Popularity
 
 
@@ -19,7 +20,7 @@ class InBatch:
         """Targets drawn without taking a position twice, [n]."""
         return without_repeats(targets, self._number, rng)
 
-    def expected(self, items: Ints, drawn: int) -> Floats:
+    def expected(self, items: Ints, drawn: int) -> Figures:
         """Draws times the item's share of the training events (not its share of one batch, which is only a sample)."""
         return drawn * self._popularity.share(items)
 

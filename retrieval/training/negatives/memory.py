@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from retrieval.training.negatives.base import Floats, Ints, State, without_repeats
+from retrieval.arrays import Figures, Ints
+from retrieval.training.negatives.base import State, without_repeats
 from retrieval.training.popularity.base import Popularity
 
 
@@ -28,7 +29,7 @@ class Memory:
         self._items = np.concatenate([self._items, targets])[-self._size :]
         return drawn
 
-    def expected(self, items: Ints, drawn: int) -> Floats:
+    def expected(self, items: Ints, drawn: int) -> Figures:
         """Draws times the item's share of the training events."""
         return drawn * self._popularity.share(items)
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.training.negatives.base import Floats, Ints, NegativeSource
+from retrieval.arrays import Figures, Ints
+from retrieval.training.negatives.base import NegativeSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Candidates:
     bias: npt.NDArray[np.float32]
     times: Ints
     """int64 [K]: draws of each."""
-    expected: Callable[[Ints], Floats] | None
+    expected: Callable[[Ints], Figures] | None
     """How many draws of an item were to be expected; None without correction."""
 
     @property
@@ -67,9 +68,9 @@ def mix(sources: Sequence[NegativeSource], targets: Ints, rng: np.random.Generat
     if not corrected:
         return Candidates(items, np.log(times).astype(np.float32), times, None)
 
-    def expected(wanted: Ints) -> Floats:
+    def expected(wanted: Ints) -> Figures:
         parts = [source.expected(wanted, len(drawn)) for source, drawn in zip(sources, draws, strict=True)]
-        total: Floats = np.sum(parts, axis=0)
+        total: Figures = np.sum(parts, axis=0)
         return total
 
     return Candidates(items, (np.log(times) - np.log(expected(items))).astype(np.float32), times, expected)

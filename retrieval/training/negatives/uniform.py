@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from retrieval.training.negatives.base import Floats, Ints, State, without_repeats
+from retrieval.arrays import Figures, Ints
+from retrieval.training.negatives.base import State, without_repeats
 from retrieval.training.popularity.base import Popularity
 
 
@@ -23,7 +24,7 @@ class Uniform:
         """Items without repetition, [n]."""
         return without_repeats(self._seen, self._number, rng)
 
-    def expected(self, items: Ints, drawn: int) -> Floats:
+    def expected(self, items: Ints, drawn: int) -> Figures:
         """The same for all: draws over items; 1 where every item is drawn."""
         return np.full(len(items), drawn / max(len(self._seen), 1))
 

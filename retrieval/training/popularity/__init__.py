@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from retrieval.strategies import Strategies, Strategy
 
 if TYPE_CHECKING:
+    from retrieval.arrays import Ints
     from retrieval.training.config import NegativesConfig
-    from retrieval.training.popularity.base import Ints, Popularity
+    from retrieval.training.popularity.base import Popularity
 
 _HERE = "retrieval.training.popularity"
 COUNTED, UNCORRECTED = "counted", "uncorrected"

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-import numpy as np
 import numpy.typing as npt
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+from retrieval.arrays import Ints, Shares
+
 State = Mapping[str, npt.NDArray[Any]]
 
 
@@ -24,7 +23,7 @@ class Popularity(Protocol):
     def seen(self) -> Ints:
         """Catalogue items with a target in the training window, ascending."""
 
-    def share(self, items: Ints) -> Floats:
+    def share(self, items: Ints) -> Shares:
         """Probability that the target of one example is the item, for each of `items`."""
 
     def observe(self, targets: Ints, at_us: int | None = None) -> None:

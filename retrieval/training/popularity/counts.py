@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from retrieval.training.popularity.base import Floats, Ints, State
+from retrieval.arrays import Ints, Shares
+from retrieval.training.popularity.base import State
 
 
 class Counts:
@@ -19,9 +20,9 @@ class Counts:
         """Catalogue items with a target in the training window."""
         return self._seen
 
-    def share(self, items: Ints) -> Floats:
+    def share(self, items: Ints) -> Shares:
         """The items' shares of the training targets."""
-        share: Floats = self._share[items]
+        share: Shares = self._share[items]
         return share
 
     def observe(self, targets: Ints, at_us: int | None = None) -> None:

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from retrieval.arrays import Ints, Shares
 from retrieval.errors import ArtifactError
-from retrieval.training.popularity.base import Floats, Ints, State
+from retrieval.training.popularity.base import State
 
 # odd multipliers for multiply-shift hashing; fixed, so that a resumed run hashes as it did before
 _MULTIPLIERS = np.random.default_rng(0x5EED).integers(2**62, size=16, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
@@ -50,11 +51,11 @@ class Streaming:
         """Catalogue items with a target in the training window."""
         return self._seen_items
 
-    def share(self, items: Ints) -> Floats:
+    def share(self, items: Ints) -> Shares:
         """1 / B; of an item that never came, one over the examples so far: it is at most that probable."""
         gaps = self._gap[self._buckets(items)]
         longest = np.where(gaps > 0, gaps, self._clock + 1.0).max(0)
-        share: Floats = 1.0 / np.maximum(longest, 1.0)
+        share: Shares = 1.0 / np.maximum(longest, 1.0)
         return share
 
     def observe(self, targets: Ints, at_us: int | None = None) -> None:  # noqa: ARG002

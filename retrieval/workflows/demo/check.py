@@ -24,7 +24,7 @@ from retrieval.workflows.demo.answers import Answer
 TOLERANCE = 1e-4
 """Largest difference between an answered score and its recomputation: float32 sums in another order, no more."""
 
-Vectors = Mapping[str, npt.NDArray[np.float32]]
+VectorsByUser = Mapping[str, npt.NDArray[np.float32]]
 
 
 def count_mismatches(
@@ -38,7 +38,7 @@ def count_mismatches(
     for answer in answers:
         for position, served in enumerate(answer.served):
             parts[served.version].append((answer, position))
-    builds: dict[str, Vectors] = {}
+    builds: dict[str, VectorsByUser] = {}
     wrong: set[int] = set()
     for version, group in sorted(parts.items()):
         tower = load_user_tower(store, ModelVersion.parse(version))
@@ -52,7 +52,7 @@ def count_mismatches(
 
 
 def _agrees(
-    answer: Answer, position: int, user: npt.NDArray[np.float64], store: ArtifactStore, builds: dict[str, Vectors]
+    answer: Answer, position: int, user: npt.NDArray[np.float64], store: ArtifactStore, builds: dict[str, VectorsByUser]
 ) -> bool:
     chosen = [n for n, by in enumerate(answer.served_by or [0] * len(answer.item_ids)) if by == position]
     for build in answer.served[position].builds:
@@ -68,7 +68,7 @@ def _agrees(
     return True
 
 
-def read_item_vectors(store: ArtifactStore, build: BuildId) -> Vectors:
+def read_item_vectors(store: ArtifactStore, build: BuildId) -> VectorsByUser:
     """Every item vector of a build by item id, read from its shards' plain arrays."""
     folder = store.locate(build_key(build))
     vectors: dict[str, npt.NDArray[np.float32]] = {}

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from retrieval.arrays import Vectors
 from retrieval.data import Dataset, Split, make_split, open_dataset
 from retrieval.data.facts.training import last_training_us
 from retrieval.errors import NotFoundError
@@ -25,7 +26,6 @@ from retrieval.workflows.evaluation.user_inputs import inputs_at
 from retrieval.workflows.workspace import Workspace
 
 Targets = Literal["test", "valid"]
-Vectors = npt.NDArray[np.float32]
 
 _USERS_AT_ONCE = 64
 

@@ -6,14 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from retrieval.arrays import Rows
 from retrieval.data import Dataset
 from retrieval.features import LAST_EVENT, Features
 from retrieval.towers.user_input import History, UserInput
-
-Rows = npt.NDArray[np.int64]
 
 
 def inputs_at(dataset: Dataset, features: Features, rows: Rows) -> list[UserInput]:

@@ -6,9 +6,9 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from retrieval.arrays import Vectors
 from retrieval.data import Dataset, make_split, open_dataset
 from retrieval.data.config import parse_moment
 from retrieval.data.facts.items import NEVER, first_event_times, items_active_between
@@ -25,12 +25,9 @@ from retrieval.registry import BuildRow, Registry, VersionRow
 from retrieval.storage import ArtifactStore, read_manifest
 from retrieval.storage.keys import build_key
 from retrieval.towers.runtime import UserTower, load_user_tower
-from retrieval.types import ModelVersion
+from retrieval.types import DAY_US, ModelVersion
 from retrieval.workflows.evaluation.evaluate import user_vectors, with_item_ids
 from retrieval.workflows.workspace import Workspace
-
-Floats = npt.NDArray[np.float32]
-_DAY_US = 86_400_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +128,13 @@ def _corpus(dataset: Dataset, features: Features, config: IndexConfig) -> Corpus
         first = first_event_times(histories)
         kept = (first < at_us) | (first == NEVER)
     if config.active_days is not None:
-        kept &= items_active_between(histories, at_us - int(config.active_days * _DAY_US), at_us)
+        kept &= items_active_between(histories, at_us - int(config.active_days * DAY_US), at_us)
     # the id under its own name, and what is known of an item's events: nobody filters on them
     hidden = [*dataset.items.column_names[:1], *(set(items.column_names) - set(dataset.items.column_names) - {ITEM_ID})]
     return make_corpus(items.filter(pa.array(kept)), config, snapshot=dataset.snapshot, at_us=at_us, hidden=hidden)
 
 
-def _queries(workspace: Workspace, dataset: Dataset, tower: UserTower, config: IndexConfig) -> Floats | None:
+def _queries(workspace: Workspace, dataset: Dataset, tower: UserTower, config: IndexConfig) -> Vectors | None:
     """Embeddings of users as they were when they met their test (or validation) events; None without any.
 
     [Q, D], of E interests [Q, E, D].
