@@ -13,7 +13,7 @@ import pyarrow as pa
 from retrieval.api.asking import Asked, request_message
 from retrieval.api.candidates import Candidates
 from retrieval.errors import NotFoundError
-from retrieval.index.verified import VerifiedShards
+from retrieval.index.verified_shards import VerifiedShards
 from retrieval.serving.core.answer import CandidateAnswer
 from retrieval.serving.in_process.service import InProcessService
 from retrieval.types import BuildId

@@ -18,7 +18,7 @@ from retrieval.index.items import ItemIds
 from retrieval.index.metadata import ExpectedShard, ShardMetadata
 from retrieval.index.query import Ask, Engine, Hits
 from retrieval.index.selection import Selection
-from retrieval.index.verified import ShardState, VerifiedShards, shard_state
+from retrieval.index.verified_shards import ShardState, VerifiedShards, shard_state
 from retrieval.index.verify import reopen_shard, verify_shard
 
 # Beyond the k that recall was measured at, the effort grows with k
@@ -123,8 +123,8 @@ def open_shard(folder: Path, expect: ExpectedShard | None = None, *, verified: V
     Checked before anything is exposed: sizes and checksums, metadata against `expect`, dimensions and
     normalisation of the vectors, item ids and their lookup, the structure of the graph, the canary's answers, the
     golden items. Where `verified` holds that every byte was checked while the files were in just the state that they
-    are in (see retrieval.index.verified), that counts, and only manifest and metadata are read; it is told of what
-    is verified here.
+    are in (see `verified_shards`), that counts, and only manifest and metadata are read; it is told of what is verified
+    here.
     """
     expect = expect or ExpectedShard()
     if verified is None:

@@ -35,7 +35,7 @@ import pyarrow as pa
 from retrieval.index import AnyOf, Filter, Range
 from retrieval.index.config import IndexConfig
 from retrieval.index.shard import open_shard
-from retrieval.index.verified import VerifiedShards
+from retrieval.index.verified_shards import VerifiedShards
 from tests.bench.report import Row, bench_main
 
 DIM, K, QUERIES, EXCLUDED = 64, 100, 1000, 100

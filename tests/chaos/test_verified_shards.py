@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import retrieval.index.verified as verified_module
+import retrieval.index.verified_shards as verified_module
 import retrieval.index.verify as verify_module
 from retrieval.errors import ArtifactError
 from retrieval.index.metadata import ExpectedShard
 from retrieval.index.shard import Shard, open_shard
-from retrieval.index.verified import VerifiedShards
+from retrieval.index.verified_shards import VerifiedShards
 from retrieval.index.verify import verify_build
 from retrieval.storage import MANIFEST, read_manifest, write_manifest
 from tests.chaos.shards import EXPECTED, FILES, make

@@ -15,7 +15,7 @@ from retrieval.errors import ArtifactError, RequestError, RetrievalError, SpaceM
 from retrieval.index.metadata import ExpectedShard
 from retrieval.index.query import Query
 from retrieval.index.shard import Shard, open_shard
-from retrieval.index.verified import VerifiedShards
+from retrieval.index.verified_shards import VerifiedShards
 from retrieval.index.verify import BUILD_KIND
 from retrieval.serving.core.hosts import HostAnswer, HostRefusedError
 from retrieval.serving.core.metadata import HostMetadata, ServedBuild

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from retrieval.errors import ArtifactError, UnavailableError
-from retrieval.index.verified import VerifiedShards
+from retrieval.index.verified_shards import VerifiedShards
 from retrieval.serving.ann.host import AnnHost
 from retrieval.serving.ann.takedowns import TakedownFile, TakedownWatch
 from retrieval.serving.config import ServingConfig

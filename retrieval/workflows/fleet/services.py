@@ -29,7 +29,7 @@ def run_ann_host(
     item ids that are never answered (None: as serving.takedowns says); `advertise` is the host:port that others reach
     this process at; with `parent`, it ends when that process does. Raises ConfigError, UnavailableError.
     """
-    from retrieval.index.verified import VerifiedShards
+    from retrieval.index.verified_shards import VerifiedShards
     from retrieval.observability import set_up_logs
     from retrieval.serving.ann.host import AnnHost
     from retrieval.serving.ann.service import AnnService

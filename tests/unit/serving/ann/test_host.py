@@ -9,7 +9,7 @@ import pytest
 
 from retrieval.errors import ArtifactError, NotFoundError, RequestError, SpaceMismatchError, UnavailableError
 from retrieval.index import AnyOf, Query
-from retrieval.index.verified import VerifiedShards
+from retrieval.index.verified_shards import VerifiedShards
 from retrieval.serving.ann.host import AnnHost
 from retrieval.serving.core.hosts import HostAnswer, HostRefusedError
 from retrieval.storage import ArtifactStore
@@ -133,7 +133,7 @@ def test_the_shard_of_another_build_in_its_place_is_refused(world: World, store:
 def test_the_build_before_comes_back_without_being_read_again(
     world: World, store: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("retrieval.index.verified._SETTLED_NS", 0)
+    monkeypatch.setattr("retrieval.index.verified_shards._SETTLED_NS", 0)
     one, two = world.builds
     host = AnnHost("h", "demo", 0, store, verified=VerifiedShards(tmp_path / "verified"))
     for build in (one, two):
