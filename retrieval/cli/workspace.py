@@ -77,6 +77,6 @@ def upgrade(workspace: WorkspaceOption = None, overrides: SetOption = None, as_j
 def _show(console: Console, done: Upgraded) -> None:
     before, after = done.registry.before, done.registry.after
     how = "up to date" if before == after else f"migrated from {before}" if before else "made"
-    console.print(f"registry {done.registry.shown}: schema {after}, {how}", highlight=False, soft_wrap=True)
+    console.print(f"registry {done.registry.masked_url}: schema {after}, {how}", highlight=False, soft_wrap=True)
     console.print(f"artifact store: {done.store}", highlight=False, soft_wrap=True)
     console.print(f"user store: {done.user_store}", highlight=False, soft_wrap=True)

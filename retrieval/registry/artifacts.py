@@ -1,4 +1,4 @@
-"""Changes and questions about model versions and index builds: numbers, states, rows."""
+"""Changing and reading the rows of model versions and index builds."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def reserve_version(change: Change, model: str, inputs_hash: str) -> VersionRow:
 def add_version(change: Change, row: VersionRow) -> VersionRow:
     """Make a reserved (or new) version ready. The same artifact added twice is one addition."""
     lock_model(change, row.model)
-    found = version(change.session, row.id)
+    found = find_version(change.session, row.id)
     if found is not None and found.state == "ready" and (found.digest, found.space_id) == (row.digest, row.space_id):
         return found
     if found is not None and found.state != "reserved":
@@ -47,13 +47,13 @@ def add_version(change: Change, row: VersionRow) -> VersionRow:
         change.session.execute(_version_at(update(VersionTable), row.id).values(values))
     details = {"space_id": row.space_id, "key": row.key, "digest": row.digest, "inputs_hash": row.inputs_hash}
     change.record("version.ready", row.id, details)
-    return need_version(change.session, row.id)
+    return get_version(change.session, row.id)
 
 
 def move_version(change: Change, of: ModelVersion, state: str, reason: str) -> VersionRow:
-    """Take a version to another state. Raises ConflictError where the way does not lead there."""
+    """Take a version to another state. Raises ConflictError where no move leads to that state."""
     lock_model(change, of.model)
-    found = need_version(change.session, of)
+    found = get_version(change.session, of)
     _check_move(_VERSION_MOVES, of, found.state, state)
     needed_by = [row.id for row in builds(change.session, of.model, ["building", "ready"]) if row.version == of.version]
     if needed_by:
@@ -61,19 +61,19 @@ def move_version(change: Change, of: ModelVersion, state: str, reason: str) -> V
     if found.state != state:
         change.session.execute(_version_at(update(VersionTable), of).values(state=state))
         change.record(f"version.{state}", of, {"reason": reason} if reason else {})
-    return need_version(change.session, of)
+    return get_version(change.session, of)
 
 
-def version(session: Session, of: ModelVersion) -> VersionRow | None:
+def find_version(session: Session, of: ModelVersion) -> VersionRow | None:
     """One version, or None."""
     found = session.execute(_version_at(select(VersionTable), of)).scalar_one_or_none()
     return None if found is None else as_row(VersionRow, found)
 
 
-def need_version(session: Session, of: ModelVersion) -> VersionRow:
+def get_version(session: Session, of: ModelVersion) -> VersionRow:
     """One version. Raises NotFoundError."""
     session.expire_all()
-    found = version(session, of)
+    found = find_version(session, of)
     if found is None:
         raise NotFoundError(f"{of}: no such version in the registry; `retrieval list versions` shows what there is")
     return found
@@ -93,7 +93,7 @@ def version_by_inputs(session: Session, model: str, inputs_hash: str, state: str
 def reserve_build(change: Change, of: ModelVersion, inputs_hash: str) -> BuildRow:
     """Take the next build number of a model, for a build of the ready version `of`."""
     lock_model(change, of.model)
-    _need_ready_version(change.session, of)
+    _get_ready_version(change.session, of)
     number = next_number(change, of.model, "next_build")
     row = BuildRow(model=of.model, number=number, version=of.version, inputs_hash=inputs_hash)
     change.session.execute(insert(BuildTable).values(as_values(row)))
@@ -104,10 +104,10 @@ def reserve_build(change: Change, of: ModelVersion, inputs_hash: str) -> BuildRo
 def add_build(change: Change, row: BuildRow) -> BuildRow:
     """Make a reserved (or new) build ready. The same artifact added twice is one addition."""
     lock_model(change, row.model)
-    owner = _need_ready_version(change.session, row.model_version)
+    owner = _get_ready_version(change.session, row.model_version)
     if row.space_id != owner.space_id:
         raise ConflictError(f"{row.id}: space {row.space_id}, but {owner.id} is of space {owner.space_id}")
-    found = build(change.session, row.id)
+    found = find_build(change.session, row.id)
     if found is not None and found.state == "ready" and (found.digest, found.space_id) == (row.digest, row.space_id):
         return found
     if found is not None and (found.state != "building" or found.version != row.version):
@@ -121,30 +121,30 @@ def add_build(change: Change, row: BuildRow) -> BuildRow:
     details: dict[str, Any] = {"version": str(row.model_version), "space_id": row.space_id, "key": row.key}
     details |= {"digest": row.digest, "shards": row.shards, "items": row.items, "recall": row.recall}
     change.record("build.ready", row.id, details)
-    return need_build(change.session, row.id)
+    return get_build(change.session, row.id)
 
 
 def move_build(change: Change, of: BuildId, state: str, reason: str) -> BuildRow:
-    """Take a build to another state. Raises ConflictError where the way does not lead there."""
+    """Take a build to another state. Raises ConflictError where no move leads to that state."""
     lock_model(change, of.model)
-    found = need_build(change.session, of)
+    found = get_build(change.session, of)
     _check_move(_BUILD_MOVES, of, found.state, state)
     if found.state != state:
         change.session.execute(_build_at(update(BuildTable), of).values(state=state))
         change.record(f"build.{state}", of, {"reason": reason} if reason else {})
-    return need_build(change.session, of)
+    return get_build(change.session, of)
 
 
-def build(session: Session, of: BuildId) -> BuildRow | None:
+def find_build(session: Session, of: BuildId) -> BuildRow | None:
     """One build, or None."""
     found = session.execute(_build_at(select(BuildTable), of)).scalar_one_or_none()
     return None if found is None else as_row(BuildRow, found)
 
 
-def need_build(session: Session, of: BuildId) -> BuildRow:
+def get_build(session: Session, of: BuildId) -> BuildRow:
     """One build. Raises NotFoundError."""
     session.expire_all()
-    found = build(session, of)
+    found = find_build(session, of)
     if found is None:
         raise NotFoundError(f"{of}: no such build in the registry; `retrieval list builds` shows what there is")
     return found
@@ -161,8 +161,8 @@ def build_by_inputs(session: Session, model: str, inputs_hash: str, state: str) 
     return _newest(builds(session, model, [state]), inputs_hash)
 
 
-def _need_ready_version(session: Session, of: ModelVersion) -> VersionRow:
-    found = need_version(session, of)
+def _get_ready_version(session: Session, of: ModelVersion) -> VersionRow:
+    found = get_version(session, of)
     if found.state != "ready":
         raise ConflictError(f"{of} is {found.state}; only a ready version can be indexed")
     return found

@@ -6,7 +6,6 @@ Opening never makes or migrates anything: `upgrade_database` does, for `retrieva
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -21,12 +20,12 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 from retrieval.errors import ArtifactError, ConfigError, ConflictError, UnavailableError
+from retrieval.registry import sqlite_file
 
 REVISIONS = ("0001",)
 """The migrations in `migrations/versions`, oldest first; known here so that opening need not load alembic."""
 HEAD = REVISIONS[-1]
 
-_BUSY_S = 10.0
 _CONNECT_S = 5
 _MIGRATION_LOCK = 0x7265747269  # any number that every process agrees on
 
@@ -34,10 +33,10 @@ _MIGRATION_LOCK = 0x7265747269  # any number that every process agrees on
 class Database:
     """One database: `read()` and `write()` give a session in a transaction; `write()` serialises writers."""
 
-    def __init__(self, engine: Engine, shown: str) -> None:
+    def __init__(self, engine: Engine, masked_url: str) -> None:
         self._engine = engine
         self._writing = engine.execution_options(writing=True)
-        self.shown = shown
+        self.masked_url = masked_url
         """The URL, its password masked."""
 
     @classmethod
@@ -76,11 +75,11 @@ class Database:
         with self._errors(), self._engine.connect() as connection:
             found = _revision(connection)
         if found is None:
-            raise UnavailableError(f"registry {self.shown}: holds no tables yet; `retrieval upgrade` makes them")
-        _refuse_newer(found, self.shown)
+            raise UnavailableError(f"registry {self.masked_url}: holds no tables yet; `retrieval upgrade` makes them")
+        _refuse_newer(found, self.masked_url)
         if found != HEAD:
             raise ConflictError(
-                f"registry {self.shown}: written by an older program (schema {found}, this one needs {HEAD}); "
+                f"registry {self.masked_url}: written by an older program (schema {found}, this one needs {HEAD}); "
                 "`retrieval upgrade` migrates it"
             )
 
@@ -93,20 +92,20 @@ class Database:
             with self._writing.begin() as connection:
                 if connection.dialect.name == "postgresql":
                     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
-                return _migrate_up(connection, self.shown)
+                return _migrate_up(connection, self.masked_url)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
         try:
             yield
         except IntegrityError as error:
-            raise ConflictError(f"registry {self.shown}: refused by the database: {error.orig}") from error
+            raise ConflictError(f"registry {self.masked_url}: refused by the database: {error.orig}") from error
         except (OperationalError, InterfaceError, PoolTimeout) as error:
             cause = str(getattr(error, "orig", None) or error).strip()
-            raise UnavailableError(f"registry {self.shown}: can't be reached now: {cause}") from error
+            raise UnavailableError(f"registry {self.masked_url}: can't be reached now: {cause}") from error
         except DatabaseError as error:
             if isinstance(error.orig, sqlite3.DatabaseError):
-                raise ArtifactError(f"registry {self.shown}: not a usable SQLite file: {error.orig}") from error
+                raise ArtifactError(f"registry {self.masked_url}: not a usable SQLite file: {error.orig}") from error
             raise
 
 
@@ -114,7 +113,7 @@ class Database:
 class DatabaseUpgrade:
     """What an upgrade found and made: the URL, its password masked, and the schema before ("": no tables) and after."""
 
-    shown: str
+    masked_url: str
     before: str
     after: str
 
@@ -128,7 +127,7 @@ def upgrade_database(url: str, *, root: Path | None = None) -> DatabaseUpgrade:
     parsed = _parse(url)
     database = Database(_engine(parsed, root, create=True), _mask(parsed))
     with closing(database):
-        return DatabaseUpgrade(database.shown, database.migrate(), HEAD)
+        return DatabaseUpgrade(database.masked_url, database.migrate(), HEAD)
 
 
 def _parse(url: str) -> URL:
@@ -155,101 +154,28 @@ def _mask(url: URL) -> str:
 def _engine(url: URL, root: Path | None, *, create: bool) -> Engine:
     if url.get_backend_name() != "sqlite":
         return _postgresql(url)
-    shown = _mask(url)
+    masked_url = _mask(url)
     if not url.database or url.database == ":memory:":
-        raise ConfigError(f"registry.url {shown}: needs a file, as in sqlite:///registry.db")
+        raise ConfigError(f"registry.url {masked_url}: needs a file, as in sqlite:///registry.db")
     path = ((root or Path.cwd()) / url.database).resolve()
     if create:
-        _create_file(path, shown)
+        sqlite_file.create_file(path, masked_url)
     else:
-        _need_file(path, shown)
-    _use_wal(path, shown)
-    engine = create_engine("sqlite://", creator=_connector(path, shown), poolclass=NullPool)
+        sqlite_file.check_file(path, masked_url)
+    sqlite_file.use_wal(path, masked_url)
+    engine = create_engine("sqlite://", creator=_connector(path, masked_url), poolclass=NullPool)
     event.listen(engine, "begin", _begin)
     return engine
 
 
-def _need_file(path: Path, shown: str) -> None:
-    """Raise UnavailableError unless the file is there with something in it.
-
-    SQLite takes a file of 0 bytes for a new database, and deletes the write-ahead log that lies beside it.
-    """
-    try:
-        size = path.stat().st_size
-    except OSError as error:
-        raise UnavailableError(
-            f"registry {shown}: {path} can't be opened ({error.strerror}): put it back if it was moved; "
-            "`retrieval upgrade` makes a new, empty registry"
-        ) from error
-    if size == 0:
-        raise UnavailableError(
-            f"registry {shown}: {path} is empty (0 bytes): put back the file that was there; where there was none, "
-            "`retrieval upgrade` makes a registry of it"
-        )
-
-
-def _create_file(path: Path, shown: str) -> None:
-    """Make the file where there is none. Raises ConflictError where there was one: its write-ahead log is still there.
-
-    A new file in place of one that was moved away would end with the old one's rows lost: when the old one comes back,
-    SQLite finds the write-ahead log of another database beside it.
-    """
-    log = path.with_name(path.name + "-wal")
-    try:
-        if log.exists() and (not path.exists() or path.stat().st_size == 0):
-            raise ConflictError(
-                f"registry {shown}: {log} lies there without its {path.name}: put that back; "
-                "only if its rows are not needed, delete the log and run this again"
-            )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None).close()
-    except (OSError, sqlite3.OperationalError) as error:
-        raise UnavailableError(f"registry {shown}: {path} can't be made or opened: {error}") from error
-
-
-def _use_wal(path: Path, shown: str) -> None:
-    """Switch the file to WAL mode, in which readers and a writer don't wait for each other; it stays so."""
-    try:
-        connection = _connect(path)
-        try:
-            # several processes may switch at the same moment, and SQLite's busy timeout does not cover this one
-            until = time.monotonic() + _BUSY_S
-            while not _switch_to_wal(connection):
-                if time.monotonic() > until:
-                    raise UnavailableError(f"registry {shown}: {path} is locked by another process")
-                time.sleep(0.02)
-        finally:
-            connection.close()
-    except sqlite3.OperationalError as error:
-        raise UnavailableError(f"registry {shown}: {path} can't be opened: {error}") from error
-    except sqlite3.DatabaseError as error:
-        raise ArtifactError(f"registry {shown}: {path} is not a usable SQLite file: {error}") from error
-
-
-def _switch_to_wal(connection: sqlite3.Connection) -> bool:
-    try:
-        if connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
-            return True
-        return bool(connection.execute("PRAGMA journal_mode=WAL").fetchone()[0] == "wal")
-    except sqlite3.OperationalError as error:
-        if "locked" in str(error) or "busy" in str(error):
-            return False
-        raise
-
-
-def _connector(path: Path, shown: str) -> Callable[[], sqlite3.Connection]:
+def _connector(path: Path, masked_url: str) -> Callable[[], sqlite3.Connection]:
     def connect() -> sqlite3.Connection:
-        _need_file(path, shown)  # it may have gone since the registry was opened
-        connection = _connect(path)
+        sqlite_file.check_file(path, masked_url)  # it may have gone since the registry was opened
+        connection = sqlite_file.connect(path)
         connection.execute("PRAGMA foreign_keys=ON")
         return connection
 
     return connect
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    """A connection to a file that is there; mode=rw makes none. This module says when a transaction begins."""
-    return sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=_BUSY_S, isolation_level=None)
 
 
 def _begin(connection: Connection) -> None:
@@ -270,11 +196,11 @@ def _revision(connection: Connection) -> str | None:
     return None if found is None else str(found)
 
 
-def _migrate_up(connection: Connection, shown: str) -> str:
+def _migrate_up(connection: Connection, masked_url: str) -> str:
     found = _revision(connection)
     if found == HEAD:
         return found
-    _refuse_newer(found, shown)
+    _refuse_newer(found, masked_url)
     from alembic import command
     from alembic.config import Config
 
@@ -285,6 +211,8 @@ def _migrate_up(connection: Connection, shown: str) -> str:
     return found or ""
 
 
-def _refuse_newer(found: str | None, shown: str) -> None:
+def _refuse_newer(found: str | None, masked_url: str) -> None:
     if found is not None and found not in REVISIONS:
-        raise ConflictError(f"registry {shown}: written by a newer program (schema {found}, this one knows {HEAD})")
+        raise ConflictError(
+            f"registry {masked_url}: written by a newer program (schema {found}, this one knows {HEAD})"
+        )

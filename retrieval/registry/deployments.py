@@ -1,4 +1,4 @@
-"""Changes and questions about deployments: which build a model's hosts shall serve."""
+"""Changing and reading the rows of deployments: which build a model's hosts shall serve."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from retrieval.types import BuildId
 def start(change: Change, target: BuildId, kind: str, *, supersede: bool, note: str) -> DeploymentRow:
     """Begin a deployment. Raises ConflictError if the build isn't ready, or one is running and not to be superseded."""
     lock_model(change, target.model)
-    build = artifacts.need_build(change.session, target)
+    build = artifacts.get_build(change.session, target)
     if build.state != "ready":
         raise ConflictError(f"{target} is {build.state}; only a ready build can be deployed")
     other = running(change.session, target.model)
@@ -45,18 +45,18 @@ def start(change: Change, target: BuildId, kind: str, *, supersede: bool, note: 
     number = change.session.execute(insert(DeploymentTable).values(values).returning(DeploymentTable.id)).scalar_one()
     details = {"deployment": number, "previous": str(previous.id) if previous else None}
     change.record(f"{kind}.start", target, details)
-    return need(change.session, number)
+    return get(change.session, number)
 
 
 def finish(change: Change, number: int, state: str, note: str) -> DeploymentRow:
     """End a running deployment. Raises ConflictError if it had ended before, as when another superseded it."""
-    model = need(change.session, number).model
+    model = get(change.session, number).model
     lock_model(change, model)
-    found = need(change.session, number)
+    found = get(change.session, number)
     if found.state != "running":
         raise ConflictError(f"{found.kind} {number} of {found.build_id} is {found.state} already: {found.note}")
     _end(change, found, state, note)
-    return need(change.session, number)
+    return get(change.session, number)
 
 
 def forbid_in_use(change: Change, build: BuildId, state: str) -> None:
@@ -67,7 +67,7 @@ def forbid_in_use(change: Change, build: BuildId, state: str) -> None:
         raise ConflictError(f"{build} is deployed; deploy another build before it becomes {state}")
 
 
-def need(session: Session, number: int) -> DeploymentRow:
+def get(session: Session, number: int) -> DeploymentRow:
     """One deployment. Raises NotFoundError."""
     session.expire_all()
     found = session.get(DeploymentTable, number)
@@ -76,7 +76,7 @@ def need(session: Session, number: int) -> DeploymentRow:
     return as_row(DeploymentRow, found)
 
 
-def all_of(session: Session, model: str | None, states: Sequence[str], limit: int | None) -> list[DeploymentRow]:
+def list_all(session: Session, model: str | None, states: Sequence[str], limit: int | None) -> list[DeploymentRow]:
     """Deployments, newest first."""
     query = select_from(DeploymentTable, model, states).order_by(DeploymentTable.id.desc()).limit(limit)
     return [as_row(DeploymentRow, found) for found in session.execute(query).scalars()]
@@ -84,7 +84,7 @@ def all_of(session: Session, model: str | None, states: Sequence[str], limit: in
 
 def running(session: Session, model: str) -> DeploymentRow | None:
     """The deployment that is running, or None."""
-    found = all_of(session, model, ["running"], 1)
+    found = list_all(session, model, ["running"], 1)
     return found[0] if found else None
 
 
@@ -101,7 +101,7 @@ def target(session: Session, model: str) -> BuildRow | None:
 def lineage(session: Session, model: str) -> list[int]:
     """Builds that were active, oldest first, as a stack: deploying puts one on, rolling back takes off down to it."""
     stack: list[int] = []
-    for row in reversed(all_of(session, model, ["done"], None)):
+    for row in reversed(list_all(session, model, ["done"], None)):
         while row.kind == "rollback" and row.build in stack and stack[-1] != row.build:
             stack.pop()
         if not stack or stack[-1] != row.build:
@@ -112,19 +112,19 @@ def lineage(session: Session, model: str) -> list[int]:
 def previous(session: Session, model: str) -> BuildRow | None:
     """The build that a roll-back goes to: while a deployment runs, the active one; else the ready one before it."""
     now = active(session, model)
-    doing = running(session, model)
-    if doing is not None and now is not None and doing.build != now.number:
+    current = running(session, model)
+    if current is not None and now is not None and current.build != now.number:
         return now
     for number in reversed(lineage(session, model)):
-        row = artifacts.need_build(session, BuildId(model, number))
+        row = artifacts.get_build(session, BuildId(model, number))
         if row.state == "ready" and now is not None and number != now.number:
             return row
     return None
 
 
 def _newest(session: Session, model: str, states: Sequence[str]) -> BuildRow | None:
-    found = all_of(session, model, states, 1)
-    return artifacts.need_build(session, found[0].build_id) if found else None
+    found = list_all(session, model, states, 1)
+    return artifacts.get_build(session, found[0].build_id) if found else None
 
 
 def _end(change: Change, row: DeploymentRow, state: str, note: str) -> None:

@@ -1,4 +1,4 @@
-"""Changes and questions about hosts: who serves what, by their own word, and when they last gave it."""
+"""Changing and reading the rows of hosts: what each reported that it serves, and when."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def heartbeat(change: Change, row: HostRow) -> None:
 
 def retire(change: Change, host_id: str) -> HostRow:
     """Mark a host as gone for good. Raises NotFoundError."""
-    found = need(change.session, host_id)
+    found = get(change.session, host_id)
     if found.state != "retired":
         change.session.execute(update(HostTable).where(HostTable.host_id == host_id).values(state="retired"))
         change.record("host.retired", host_id)
-    return need(change.session, host_id)
+    return get(change.session, host_id)
 
 
 def forget(change: Change, older_than_s: float) -> list[str]:
@@ -50,7 +50,7 @@ def forget(change: Change, older_than_s: float) -> list[str]:
     return found
 
 
-def need(session: Session, host_id: str) -> HostRow:
+def get(session: Session, host_id: str) -> HostRow:
     """One host. Raises NotFoundError."""
     session.expire_all()
     found = session.get(HostTable, host_id)
@@ -59,7 +59,7 @@ def need(session: Session, host_id: str) -> HostRow:
     return as_row(HostRow, found)
 
 
-def all_of(session: Session, model: str | None, role: str | None, alive_within_s: float | None) -> list[HostRow]:
+def list_all(session: Session, model: str | None, role: str | None, alive_within_s: float | None) -> list[HostRow]:
     """Hosts by role, shard and id; with `alive_within_s`, only those seen so recently and not retired."""
     query = select(HostTable).order_by(HostTable.role, HostTable.shard, HostTable.host_id)
     if model is not None:

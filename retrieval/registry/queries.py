@@ -1,4 +1,4 @@
-"""What is asked of several tables alike."""
+"""Queries that several tables share."""
 
 from __future__ import annotations
 

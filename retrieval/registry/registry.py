@@ -58,7 +58,7 @@ class Registry:
     @property
     def url(self) -> str:
         """The URL with its password masked."""
-        return self._database.shown
+        return self._database.masked_url
 
     def close(self) -> None:
         """Let go of every connection."""
@@ -84,7 +84,7 @@ class Registry:
     def get_version(self, version: ModelVersion) -> VersionRow:
         """One version. Raises NotFoundError."""
         with self._database.read() as session:
-            return artifacts.need_version(session, version)
+            return artifacts.get_version(session, version)
 
     def list_versions(self, model: str | None = None, *, states: Sequence[VersionState] = ()) -> list[VersionRow]:
         """Versions of a model (or of all), oldest first, in these states (or any)."""
@@ -119,7 +119,7 @@ class Registry:
     def get_build(self, build: BuildId) -> BuildRow:
         """One build. Raises NotFoundError."""
         with self._database.read() as session:
-            return artifacts.need_build(session, build)
+            return artifacts.get_build(session, build)
 
     def list_builds(self, model: str | None = None, *, states: Sequence[BuildState] = ()) -> list[BuildRow]:
         """Builds of a model (or of all), oldest first, in these states (or any)."""
@@ -152,12 +152,12 @@ class Registry:
     def get_deployment(self, number: int) -> DeploymentRow:
         """One deployment. Raises NotFoundError."""
         with self._database.read() as session:
-            return deployments.need(session, number)
+            return deployments.get(session, number)
 
     def list_deployments(self, model: str | None = None, *, limit: int | None = None) -> list[DeploymentRow]:
         """Deployments, newest first."""
         with self._database.read() as session:
-            return deployments.all_of(session, model, (), limit)
+            return deployments.list_all(session, model, (), limit)
 
     def running_deployment(self, model: str) -> DeploymentRow | None:
         """The deployment that is running (or was interrupted), or None."""
@@ -182,21 +182,21 @@ class Registry:
     # -- hosts
 
     def heartbeat(self, row: HostRow) -> None:
-        """Say what a host serves now. Cheap; audited only when its state, build, address or process is another."""
+        """Record what a host serves now. Cheap; audited only when its state, build, address or process is another."""
         with self._change() as change:
             hosts.heartbeat(change, row)
 
     def get_host(self, host_id: str) -> HostRow:
         """One host. Raises NotFoundError."""
         with self._database.read() as session:
-            return hosts.need(session, host_id)
+            return hosts.get(session, host_id)
 
     def hosts(
         self, model: str | None = None, *, role: HostRole | None = None, alive_within_s: float | None = None
     ) -> list[HostRow]:
         """Hosts by role, shard and id; with `alive_within_s`, those seen so recently and not retired."""
         with self._database.read() as session:
-            return hosts.all_of(session, model, role, alive_within_s)
+            return hosts.list_all(session, model, role, alive_within_s)
 
     def retire_host(self, host_id: str) -> HostRow:
         """Mark a host as gone for good; a heartbeat brings it back. Raises NotFoundError."""

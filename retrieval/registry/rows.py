@@ -99,7 +99,7 @@ class DeploymentRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostRow:
-    """A process that serves: what it last said of itself. `towers` are the versions whose user tower it holds."""
+    """A process that serves, as it last reported itself. `towers` are the versions whose user tower it holds."""
 
     host_id: str
     role: HostRole

@@ -30,8 +30,8 @@ class Inventory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """Whether one version or build is kept, and why; nothing speaks for one without reasons."""
+class Retention:
+    """Whether one version or build is kept, and why; one without reasons is collected."""
 
     kind: Literal["version", "build"]
     number: int
@@ -58,21 +58,21 @@ class Collected:
 
 @dataclass(frozen=True, slots=True)
 class CollectionReport:
-    """What went and what stayed."""
+    """What was collected and what was kept."""
 
     collected: tuple[Collected, ...]
-    kept: tuple[Verdict, ...]
+    kept: tuple[Retention, ...]
     forgotten: tuple[str, ...]
-    """Hosts that were not seen for a week, whose rows went."""
+    """Ids of hosts whose rows were deleted: not seen for a week."""
     dry_run: bool
 
     @property
     def freed_bytes(self) -> int:
-        """Bytes of everything that went."""
+        """Bytes of everything that was collected."""
         return sum(item.freed_bytes for item in self.collected)
 
 
-def take_inventory(registry: Registry, model: str) -> Inventory:
+def read_inventory(registry: Registry, model: str) -> Inventory:
     """What the registry knows of a model."""
     named = [registry.active_build(model), registry.target_build(model), registry.previous_build(model)]
     active, target, previous = (row.number if row else None for row in named)
@@ -86,11 +86,11 @@ def take_inventory(registry: Registry, model: str) -> Inventory:
     )
 
 
-def judge(inventory: Inventory, *, keep_builds: int, keep_versions: int) -> list[Verdict]:
-    """A verdict on every build and version, builds first. A version stays for every build that stays."""
-    builds = [_judge_build(inventory, row, keep_builds) for row in inventory.builds]
-    kept = {verdict.number for verdict in builds if verdict.kept}
-    return builds + [_judge_version(inventory, row, kept, keep_versions) for row in inventory.versions]
+def decide_retention(inventory: Inventory, *, keep_builds: int, keep_versions: int) -> list[Retention]:
+    """Decide on every build and version, builds first. A version is kept for every build that is kept."""
+    builds = [_retention_of_build(inventory, row, keep_builds) for row in inventory.builds]
+    kept = {decision.number for decision in builds if decision.kept}
+    return builds + [_retention_of_version(inventory, row, kept, keep_versions) for row in inventory.versions]
 
 
 def collect(
@@ -101,27 +101,27 @@ def collect(
     Keeps the newest `keep_builds` builds and `keep_versions` versions (rule 5). A dry run changes nothing.
     Raises UnavailableError.
     """
-    verdicts = judge(take_inventory(registry, model), keep_builds=keep_builds, keep_versions=keep_versions)
+    decisions = decide_retention(read_inventory(registry, model), keep_builds=keep_builds, keep_versions=keep_versions)
     collected: list[Collected] = []
-    kept = [verdict for verdict in verdicts if verdict.kept]
-    for verdict in verdicts:
-        if verdict.kept:
+    kept = [decision for decision in decisions if decision.kept]
+    for decision in decisions:
+        if decision.kept:
             continue
-        freed = store.size(verdict.key) if verdict.key else 0
-        if not freed and verdict.state in {"retired", "failed"}:
+        freed = store.size(decision.key) if decision.key else 0
+        if not freed and decision.state in {"retired", "failed"}:
             continue
         if not dry_run:
             try:
-                _retire(registry, model, verdict)
+                _retire(registry, model, decision)
             except ConflictError:  # came into use since the inventory was taken
                 continue
-            freed = _delete(store, verdict.key)
-        collected.append(Collected(kind=verdict.kind, name=verdict.name, key=verdict.key, freed_bytes=freed))
+            freed = _delete(store, decision.key)
+        collected.append(Collected(kind=decision.kind, name=decision.name, key=decision.key, freed_bytes=freed))
     forgotten = () if dry_run else tuple(registry.forget_hosts(HOST_FORGOTTEN_S))
     return CollectionReport(tuple(collected), tuple(kept), forgotten, dry_run)
 
 
-def _judge_build(inventory: Inventory, row: BuildRow, keep: int) -> Verdict:
+def _retention_of_build(inventory: Inventory, row: BuildRow, keep: int) -> Retention:
     ready = [build.number for build in inventory.builds if build.state == "ready"]
     roles = {
         "active": inventory.active,
@@ -136,12 +136,12 @@ def _judge_build(inventory: Inventory, row: BuildRow, keep: int) -> Verdict:
         reasons.append(f"among the newest {keep}")
     if row.state == "building":
         reasons.append("being built")
-    return Verdict(
+    return Retention(
         kind="build", number=row.number, name=str(row.id), key=row.key, state=row.state, reasons=tuple(reasons)
     )
 
 
-def _judge_version(inventory: Inventory, row: VersionRow, kept_builds: set[int], keep: int) -> Verdict:
+def _retention_of_version(inventory: Inventory, row: VersionRow, kept_builds: set[int], keep: int) -> Retention:
     ready = [version.version for version in inventory.versions if version.state == "ready"]
     reasons = [
         f"needed by {build.id}"
@@ -153,18 +153,18 @@ def _judge_version(inventory: Inventory, row: VersionRow, kept_builds: set[int],
         reasons.append(f"among the newest {keep}")
     if row.state == "reserved":
         reasons.append("being trained")
-    return Verdict(
+    return Retention(
         kind="version", number=row.version, name=str(row.id), key=row.key, state=row.state, reasons=tuple(reasons)
     )
 
 
-def _retire(registry: Registry, model: str, verdict: Verdict) -> None:
-    if verdict.state != "ready":
+def _retire(registry: Registry, model: str, decision: Retention) -> None:
+    if decision.state != "ready":
         return
-    if verdict.kind == "build":
-        registry.set_build_state(BuildId(model, verdict.number), "retired", reason="collected")
+    if decision.kind == "build":
+        registry.set_build_state(BuildId(model, decision.number), "retired", reason="collected")
     else:
-        registry.set_version_state(ModelVersion(model, verdict.number), "retired", reason="collected")
+        registry.set_version_state(ModelVersion(model, decision.number), "retired", reason="collected")
 
 
 def _delete(store: ArtifactStore, key: str) -> int:

@@ -10,7 +10,7 @@ from retrieval.registry import BuildRow, DeploymentRow, Registry
 from retrieval.registry.rows import DeploymentKind
 from retrieval.rollout.config import RolloutConfig
 from retrieval.rollout.controller import controller_mark, was_interrupted
-from retrieval.rollout.course import Course, SupersededError
+from retrieval.rollout.deployment_run import DeploymentRun, SupersededError
 from retrieval.rollout.gates import check_deployable, possible_builds
 from retrieval.rollout.hosts import AnnHostControl, HostChange
 from retrieval.storage import ArtifactStore
@@ -35,7 +35,7 @@ class DeploymentReport:
 def deploy(
     registry: Registry,
     store: ArtifactStore,
-    calls: AnnHostControl,
+    control: AnnHostControl,
     build: BuildId,
     config: RolloutConfig,
     *,
@@ -44,27 +44,27 @@ def deploy(
     without_hosts: bool = False,
     show: Show = lambda _: None,
 ) -> DeploymentReport:
-    """Bring `build` to the hosts, one after another; if one can't load it, put all back and raise what it said.
+    """Bring `build` to the hosts, one after another; if one can't load it, put all back and raise what it answered.
 
     A deployment whose controller is gone is superseded; one that may still run only with `supersede`.
     `without_hosts` records the build as the active one though no host is up: hosts load it when they start.
     Raises NotFoundError, ConflictError, GateError, ArtifactError, UnavailableError.
     """
     row = check_deployable(registry, store, build)
-    course = Course(
-        registry, calls, row, config, alive_s=alive_s, together=False, need_hosts=not without_hosts, show=show
+    run = DeploymentRun(
+        registry, control, row, config, alive_s=alive_s, together=False, need_hosts=not without_hosts, show=show
     )
-    course.wait_for_shards()
+    run.wait_for_shards()
     other = registry.running_deployment(build.model)
     if other is not None and not supersede and not was_interrupted(other):
         raise ConflictError(f"{_named(other)} may still be running; wait for it, or say --supersede if it is not")
-    return _carry_out(registry, course, row, kind="deploy", other=other, show=show)
+    return _run_deployment(registry, run, row, kind="deploy", other=other, show=show)
 
 
 def rollback(
     registry: Registry,
     store: ArtifactStore,
-    calls: AnnHostControl,
+    control: AnnHostControl,
     model: str,
     config: RolloutConfig,
     *,
@@ -77,10 +77,10 @@ def rollback(
     A deployment that is running is superseded: going back must not wait for it. Raises like `deploy`.
     """
     row = rollback_target(registry, store, model, to)
-    course = Course(registry, calls, row, config, alive_s=alive_s, together=True, need_hosts=True, show=show)
-    course.wait_for_shards()
+    run = DeploymentRun(registry, control, row, config, alive_s=alive_s, together=True, need_hosts=True, show=show)
+    run.wait_for_shards()
     other = registry.running_deployment(model)
-    return _carry_out(registry, course, row, kind="rollback", other=other, show=show)
+    return _run_deployment(registry, run, row, kind="rollback", other=other, show=show)
 
 
 def rollback_target(registry: Registry, store: ArtifactStore, model: str, to: BuildId | None) -> BuildRow:
@@ -97,9 +97,9 @@ def rollback_target(registry: Registry, store: ArtifactStore, model: str, to: Bu
         raise type(error)(f"can't roll back: {error}; possible with --to: {possible}") from error
 
 
-def _carry_out(
+def _run_deployment(
     registry: Registry,
-    course: Course,
+    run: DeploymentRun,
     row: BuildRow,
     *,
     kind: DeploymentKind,
@@ -111,11 +111,11 @@ def _carry_out(
         show(f"{_named(other)} {how}; superseding it")
     started = registry.start_deployment(row.id, kind=kind, supersede=other is not None, note=controller_mark())
     try:
-        course.follow(started)
+        run.change_hosts(started)
     except SupersededError:
         raise
     except RetrievalError as error:
-        note = course.put_back(started)
+        note = run.restore_previous(started)
         registry.finish_deployment(started.id, "failed", note=f"{error}; {note}")
         raise type(error)(f"{kind} {started.id} of {row.id} failed: {error}; {note}") from error
     except KeyboardInterrupt:
@@ -124,8 +124,8 @@ def _carry_out(
             f"`retrieval deploy {row.id}` takes it up again, `retrieval rollback` goes back"
         )
         raise
-    done = registry.finish_deployment(started.id, "done", note=course.summary())
-    return DeploymentReport(done, course.changes)
+    done = registry.finish_deployment(started.id, "done", note=run.summary())
+    return DeploymentReport(done, run.changes)
 
 
 def _named(row: DeploymentRow) -> str:

@@ -68,10 +68,10 @@ def waves(hosts: Sequence[HostRow], *, together: bool) -> list[list[HostRow]]:
     return ranks if together else [[host] for rank in ranks for host in rank]
 
 
-def serves(calls: AnnHostControl, host: HostRow) -> HostMetadata:
-    """What the host says it serves. Raises HostDownError where it doesn't answer, or another answers at its address."""
+def metadata_of(control: AnnHostControl, host: HostRow) -> HostMetadata:
+    """What the host says it serves. Raises HostDownError where it does not answer, or another does at its address."""
     try:
-        found = calls.metadata(host.address, METADATA_TIMEOUT_S)
+        found = control.metadata(host.address, METADATA_TIMEOUT_S)
     except (UnavailableError, DeadlineError) as error:
         raise HostDownError(f"{host.host_id} at {host.address}: {error}", in_transition=False) from error
     if found.host_id != host.host_id:
@@ -79,24 +79,24 @@ def serves(calls: AnnHostControl, host: HostRow) -> HostMetadata:
     return found
 
 
-def load_on(calls: AnnHostControl, host: HostRow, build: BuildRow, timeout_s: float) -> None:
+def load_on(control: AnnHostControl, host: HostRow, build: BuildRow, timeout_s: float) -> None:
     """Let a host load `build`. Raises HostDownError if it went down, or what it answered, naming host and build."""
     try:
-        calls.load(host.address, build.id, digest=build.digest, timeout_s=timeout_s)
+        control.load(host.address, build.id, digest=build.digest, timeout_s=timeout_s)
     except UnavailableError as error:
         raise HostDownError(_failed(host, "load", build, error), in_transition=True) from error
     except DeadlineError as error:
-        serves(calls, host)
+        metadata_of(control, host)
         raise DeadlineError(_failed(host, "load", build, error)) from error
     except RetrievalError as error:
         raise type(error)(_failed(host, "load", build, error)) from error
 
 
-def activate_on(calls: AnnHostControl, host: HostRow, build: BuildRow) -> None:
+def activate_on(control: AnnHostControl, host: HostRow, build: BuildRow) -> None:
     """Let a host activate `build` and confirm by its metadata. Raises HostDownError if it went down or restarted."""
     try:
-        calls.activate(host.address, build.id)
-        confirm(serves(calls, host), host, build)
+        control.activate(host.address, build.id)
+        confirm(metadata_of(control, host), host, build)
     except (UnavailableError, DeadlineError, SpaceMismatchError) as error:
         # a host that was restarted after it had loaded the build does not hold it any more
         raise HostDownError(_failed(host, "activate", build, error), in_transition=True) from error

@@ -1,4 +1,4 @@
-"""What is served where: the picture that `retrieval status` shows."""
+"""What is served where, as `retrieval status` shows it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class HostView:
 
     @property
     def standing(self) -> str:
-        """Its state in a word."""
+        """Its state, or "stale" where it has not reported for too long."""
         return "stale" if self.stale and self.row.state != "retired" else self.row.state
 
 
@@ -53,7 +53,7 @@ class Overview:
 
 
 def overview(registry: Registry, model: str, *, alive_s: float, forget_s: float) -> Overview:
-    """The picture now; hosts that were retired, or silent for more than `forget_s`, are left out."""
+    """What is served now, without hosts that were retired or have not reported for more than `forget_s`."""
     running = registry.running_deployment(model)
     now = utc_now()
     views = []

@@ -7,13 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from retrieval.registry import Registry
+from retrieval.registry import Registry, utc_now
 from retrieval.serving.wire.ann_client import AnnClient
 from tests.serving_fleet import RunningFleet, running_fleet, wait_until, write_workspace
 from tests.serving_world import MODEL, make_world
@@ -65,6 +66,32 @@ def on_build_1(scene: Scene) -> Iterator[None]:
     done = scene.run("rollback", "--yes", "--to", "1")
     assert done.returncode == 0, done.stderr
     scene.all_report(1)
+
+
+def test_services_and_commands_make_no_registry_while_its_file_is_away(scene: Scene) -> None:
+    file, elsewhere = scene.root / "registry.db", scene.root / "elsewhere.db"
+    before = {(row.host_id, row.pid) for row in scene.registry.hosts(MODEL)}
+    changes = len(scene.registry.audit(limit=1000))
+    file.rename(elsewhere)
+    try:
+        for command in (("status",), ("list", "versions"), ("gc",), ("deploy", "demo-b2")):
+            done = scene.run(*command)
+            assert done.returncode == 9, done
+            assert "put it back if it was moved" in done.stderr
+        time.sleep(2.0)  # some heartbeats of every service
+        assert not list(scene.root.glob("registry.db*"))
+        answer = scene.run("query", "u1", "--json", "--address", scene.fleet.address)
+        assert answer.returncode == 0, answer.stderr
+        assert scene.serving() == {1}
+    finally:
+        elsewhere.rename(file)
+    moved_back = utc_now()
+    wait_until(
+        lambda: all(row.seen_at > moved_back for row in scene.registry.hosts(MODEL)), what="heartbeats of every service"
+    )
+    assert {(row.host_id, row.pid) for row in scene.registry.hosts(MODEL)} >= before
+    assert len(scene.registry.list_versions(MODEL)) == 2
+    assert len(scene.registry.audit(limit=1000)) >= changes
 
 
 def test_there_and_back_again(scene: Scene) -> None:

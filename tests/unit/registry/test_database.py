@@ -244,7 +244,7 @@ def test_a_database_without_tables_is_opened_by_nobody_but_upgrade(url: str, tmp
         Registry.open(url)  # the first attempt made none
     done = upgrade_database(url)
     assert (done.before, done.after) == ("", HEAD)
-    assert "nothing-secret" not in done.shown
+    assert "nothing-secret" not in done.masked_url
     Registry.open(url).close()
     assert upgrade_database(url).before == HEAD
 

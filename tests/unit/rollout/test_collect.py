@@ -12,7 +12,7 @@ from sqlalchemy import update
 from retrieval.errors import ConflictError
 from retrieval.registry import BuildRow, HostRow, Registry, VersionRow, utc_now
 from retrieval.registry.tables import HostTable
-from retrieval.rollout.collect import Inventory, collect, judge
+from retrieval.rollout.collect import Inventory, collect, decide_retention
 from retrieval.storage import ArtifactStore
 from retrieval.types import BuildId, ModelVersion
 
@@ -51,9 +51,9 @@ def test_nothing_that_is_protected_is_ever_chosen(
 ) -> None:
     random.shuffle(inventory.builds)
     random.shuffle(inventory.versions)
-    verdicts = judge(inventory, keep_builds=keep_builds, keep_versions=keep_versions)
-    gone_builds = {verdict.number for verdict in verdicts if verdict.kind == "build" and not verdict.kept}
-    gone_versions = {verdict.number for verdict in verdicts if verdict.kind == "version" and not verdict.kept}
+    decisions = decide_retention(inventory, keep_builds=keep_builds, keep_versions=keep_versions)
+    gone_builds = {decision.number for decision in decisions if decision.kind == "build" and not decision.kept}
+    gone_versions = {decision.number for decision in decisions if decision.kind == "version" and not decision.kept}
 
     assert not gone_builds & {inventory.active, inventory.target, inventory.previous}
     assert not gone_builds & {host.build for host in inventory.hosts}
@@ -70,12 +70,12 @@ def test_nothing_that_is_protected_is_ever_chosen(
 
 @given(inventories())
 def test_what_nothing_needs_is_chosen(inventory: Inventory) -> None:
-    verdicts = judge(inventory, keep_builds=1, keep_versions=1)
+    decisions = decide_retention(inventory, keep_builds=1, keep_versions=1)
     newest = max((build.number for build in inventory.builds if build.state == "ready"), default=None)
     needed = {newest, inventory.active, inventory.target, inventory.previous, *(h.build for h in inventory.hosts)}
-    for verdict in verdicts:
-        if verdict.kind == "build" and verdict.state != "building":
-            assert verdict.kept == (verdict.number in needed)
+    for decision in decisions:
+        if decision.kind == "build" and decision.state != "building":
+            assert decision.kept == (decision.number in needed)
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ class TestCollect:
         assert all(item.freed_bytes > 0 for item in report.collected)
         assert kept_keys(tmp_path, "builds") == set(range(1, 7))
         assert len(registry.audit()) == trail
-        reasons = {verdict.name: verdict.reasons for verdict in report.kept}
+        reasons = {decision.name: decision.reasons for decision in report.kept}
         assert reasons["feed-b6"] == ("active", "among the newest 1")
         assert reasons["feed-b5"] == ("where a roll-back goes",)
         assert reasons["feed@5"] == ("needed by feed-b5", "among the newest 2")
@@ -154,9 +154,9 @@ class TestCollect:
     ) -> None:
         from retrieval.rollout import collect as module
 
-        taken = module.take_inventory(registry, "feed")
+        taken = module.read_inventory(registry, "feed")
         registry.start_deployment(BuildId("feed", 1), kind="rollback")
-        monkeypatch.setattr(module, "take_inventory", lambda *_: taken)
+        monkeypatch.setattr(module, "read_inventory", lambda *_: taken)
         report = collect(registry, store, "feed", keep_builds=1, keep_versions=1)
         assert {1, 5, 6} == kept_keys(tmp_path, "builds")
         assert 1 in kept_keys(tmp_path, "models")
