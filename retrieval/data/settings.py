@@ -1,10 +1,20 @@
-"""Putting suggested settings into a retrieval.toml, keeping everything else in it, comments included."""
+"""Putting suggested settings into a retrieval.toml, keeping everything else in it, comments included.
+
+tomlkit reads the file and changes what is set in it. What is only there as a comment (the template of `retrieval init`
+holds every key so) is found line by line: tomlkit knows no key in a comment, and takes the comments between two tables
+for the first one's, so that they would go with it or stand before a new key.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, MutableMapping
+from typing import Any
 
-from retrieval.data.importers.suggest import Suggestion, toml_value
+import tomlkit
+
+from retrieval.data.importers.suggest import Suggestion
+from retrieval.toml_text import toml_text, toml_value, value_text
 
 _TABLE = re.compile(r"\s*(\[\[?)\s*([^\]]+?)\s*\]\]?\s*(#.*)?$")
 
@@ -15,17 +25,50 @@ def merge_settings(text: str, suggestion: Suggestion, *, features: bool = True) 
     A key that is there, live or commented out, is set in its place; features that were declared go, except without
     `features`: then they stay, and the suggested ones are left out (a recipe has its own).
     """
-    lines = _without_features(text.splitlines()) if features else text.splitlines()
+    if features:
+        text = _without_features(text)
     for table, keys in (("data", suggestion.data), ("data.split", suggestion.split)):
-        for key, value in keys.items():
-            lines = _set(lines, table, key, toml_value(value))
-    return "\n".join([*lines, *(suggestion.feature_lines() if features else ())]) + "\n"
+        if not keys:
+            continue
+        text, missing = _set_by_key(text, table, keys)
+        lines = text.splitlines()
+        for key in missing:
+            lines = _insert(lines, table, f"{key} = {value_text(keys[key])}", key)
+        text = "\n".join(lines) + "\n"
+    if features and suggestion.features:
+        text += "\n" + toml_text({"features": suggestion.features})
+    return text
 
 
-def _without_features(lines: list[str]) -> list[str]:
+def _set_by_key(text: str, table: str, keys: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """The text with the values of keys that are set in it, however written; and the keys that are still to be put in.
+
+    A table without a header of its own (dotted keys, an inline table) gets the new keys here, too.
+    """
+    document = tomlkit.parse(text)
+    lines, names = text.splitlines(), table.split(".")
+    section: Any = document
+    for depth, name in enumerate(names):
+        if isinstance(section.get(name), MutableMapping):
+            section = section[name]
+        elif depth and _span(lines, ".".join(names[:depth]))[0] is None:
+            section[name] = toml_value(keys)
+            return tomlkit.dumps(document), []
+        else:
+            return text, list(keys)
+    headed = _span(lines, table)[0] is not None
+    missing = [key for key in keys if headed and key not in section]
+    for key in keys:
+        if key not in missing:
+            section[key] = toml_value(keys[key])
+    return tomlkit.dumps(document), missing
+
+
+def _without_features(text: str) -> str:
+    """The text without [[features.…]] tables; comments in and behind them stay."""
     kept: list[str] = []
     dropping = False
-    for line in lines:
+    for line in text.splitlines():
         header = _TABLE.match(line)
         if header:
             dropping = header.group(1) == "[[" and header.group(2).startswith("features.")
@@ -33,24 +76,17 @@ def _without_features(lines: list[str]) -> list[str]:
             kept.append(line)
     while kept and not kept[-1].strip():
         kept.pop()
-    return kept
+    return "\n".join(kept) + "\n"
 
 
-def _set(lines: list[str], table: str, key: str, value: str) -> list[str]:
+def _insert(lines: list[str], table: str, line: str, key: str) -> list[str]:
+    """Put the line where its key stands in a comment of the table; else behind the header; else with a new header."""
     start, end = _span(lines, table)
     if start is None:
-        return [*lines, "", f"[{table}]", f"{key} = {value}"]
-    pattern = re.compile(rf"\s*#?\s*{re.escape(key)}\s*=")
-    found = [number for number in range(start, end) if pattern.match(lines[number])]
-    live = [number for number in found if not lines[number].lstrip().startswith("#")]
-    line = f"{key} = {value}"
-    if not found:
-        return [*lines[:start], line, *lines[start:]]
-    place = (live or found)[0]
-    after = place + 1
-    while live and place == live[0] and after < end and not _closed(lines[place:after]):
-        after += 1  # a list over several lines
-    return [*lines[:place], line, *lines[after:]]
+        return [*lines, "", f"[{table}]", line]
+    commented = re.compile(rf"\s*#\s*{re.escape(key)}\s*=")
+    place = next((number for number in range(start, end) if commented.match(lines[number])), None)
+    return [*lines[:start], line, *lines[start:]] if place is None else [*lines[:place], line, *lines[place + 1 :]]
 
 
 def _span(lines: list[str], table: str) -> tuple[int | None, int]:
@@ -65,8 +101,3 @@ def _span(lines: list[str], table: str) -> tuple[int | None, int]:
         if header.group(1) == "[" and header.group(2).replace(" ", "") == table:
             start = number + 1
     return start, len(lines)
-
-
-def _closed(lines: list[str]) -> bool:
-    joined = "".join(lines)
-    return joined.count("[") <= joined.count("]")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from retrieval.data.reading.schema import is_text, plain
+from retrieval.toml_text import toml_text
 
 _FEW = 1_000
 _FEW_NUMBERS = 100
@@ -27,19 +27,8 @@ class Suggestion:
 
     def as_toml(self) -> str:
         """The sections as they stand in retrieval.toml."""
-        lines = ["[data]", *(f"{key} = {toml_value(value)}" for key, value in self.data.items())]
-        if self.split:
-            lines += ["", "[data.split]", *(f"{key} = {toml_value(value)}" for key, value in self.split.items())]
-        return "\n".join([*lines, *self.feature_lines()]) + "\n"
-
-    def feature_lines(self) -> list[str]:
-        """One [[features.side]] table per feature."""
-        lines = []
-        for side, declared in self.features.items():
-            for feature in declared:
-                lines += ["", f"[[features.{side}]]"]
-                lines += [f"{key} = {toml_value(value)}" for key, value in feature.items()]
-        return lines
+        data = {**self.data, **({"split": self.split} if self.split else {})}
+        return toml_text({"data": data, "features": self.features})
 
 
 def suggest_features(table: pa.Table, id_column: str) -> tuple[Mapping[str, Any], ...]:
@@ -58,13 +47,6 @@ def suggest_feature(name: str, column: pa.ChunkedArray) -> Mapping[str, Any] | N
         safe = f"f_{safe}"[:63]
     source = {} if safe == name else {"column": name}
     return {"kind": told.pop("kind"), "name": safe, **source, **told}
-
-
-def toml_value(value: Any) -> str:
-    """A value as TOML writes it."""
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(toml_value(one) for one in value)}]"
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _tell(column: pa.ChunkedArray) -> dict[str, Any] | None:

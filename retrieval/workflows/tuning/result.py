@@ -8,10 +8,10 @@ from typing import Any
 
 from retrieval.config import laid_over
 from retrieval.errors import ConfigError
+from retrieval.toml_text import toml_text
 from retrieval.training.loop import HOW_IT_IS_RUN
 from retrieval.workflows.tuning.search_space import SECTIONS, nested
 from retrieval.workflows.tuning.tune import TuneOutcome
-from retrieval.workflows.workspace.toml_text import toml_text
 
 
 def best_lines(outcome: TuneOutcome) -> str:

@@ -1,4 +1,7 @@
-"""Writes a new workspace's retrieval.toml from the settings themselves: every key, its meaning, bounds and default."""
+"""Writes a new workspace's retrieval.toml from the settings themselves: every key, its meaning, bounds and default.
+
+Line by line, not as a tomlkit document: most keys stand in it as comments, and tomlkit knows no keys in comments.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from retrieval.errors import ConflictError
 from retrieval.features.declaration import SIDES
 from retrieval.features.kinds import KINDS, declaration_class
 from retrieval.strategies import Strategies
+from retrieval.toml_text import value_text
 from retrieval.workflows.workspace.settings import Settings
 
 _WIDTH = 110
@@ -128,7 +132,7 @@ def _shown_default(field: FieldInfo) -> str:
     default = field.get_default()
     if default is PydanticUndefined:
         return "must be given"
-    return "not set unless given" if default is None else f"{_value(default)} unless given"
+    return "not set unless given" if default is None else f"{value_text(default)} unless given"
 
 
 def _purpose(section: type[Section]) -> str:
@@ -141,17 +145,7 @@ def _default(name: str, value: Any) -> str:
 
 
 def _assignment(name: str, value: Any) -> str:
-    return f"{name} = {_value(value)}"
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{json.dumps(key)} = {_value(inner)}" for key, inner in value.items()) + "}"
-    if isinstance(value, (tuple, list)):
-        return "[" + ", ".join(_value(item) for item in value) + "]"
-    if isinstance(value, float):
-        return repr(value)
-    return json.dumps(value, ensure_ascii=False)
+    return f"{name} = {value_text(value)}"
 
 
 def _comment(text: str) -> Iterator[str]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import tomllib
 
 import pyarrow as pa
+import pytest
 
 from retrieval.data.importers.suggest import Suggestion, suggest_features
 from retrieval.data.settings import merge_settings
@@ -84,3 +85,28 @@ def test_features_may_stay_as_a_recipe_has_them() -> None:
         features=False,
     )
     assert merged == '[data]\nitems = "data/items.parquet"\n[[features.item]]\nkind = "text"\nname = "title"\n'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'data.events = "x"  # mine\n',
+        'data = {events = "x", users = "u"}\n',
+        '[data]\n"events" = "x"\n',
+        '[data]\nevents = """\n[data.split]\n"""\n',
+        '[ data ]\nevents = [\n  "a]", # ]\n]\n[data.split]\nmethod = "leave_one_out" # why\n',
+    ],
+)
+def test_keys_are_set_however_they_are_written(text: str) -> None:
+    merged = merge_settings(text, SUGGESTION)
+    read = tomllib.loads(merged)
+    assert read["data"]["events"] == "data/events"
+    assert read["data"]["split"] == {"method": "time"}
+    assert ("# mine" in merged, "# why" in merged) == ("# mine" in text, "# why" in text)
+    assert tomllib.loads(merge_settings(merged, SUGGESTION)) == read
+
+
+def test_a_suggestion_reads_back_as_it_was_written() -> None:
+    read = tomllib.loads(SUGGESTION.as_toml())
+    assert read["data"] == {"events": "data/events", "context_columns": ["device"], "split": {"method": "time"}}
+    assert read["features"] == {"user": [{"kind": "categorical", "name": "plan"}]}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from retrieval.errors import ConfigError
+from retrieval.toml_text import toml_text
 from retrieval.workflows.tuning.search_space import (
     Base,
     Choices,
@@ -18,7 +19,6 @@ from retrieval.workflows.tuning.search_space import (
     points_of,
 )
 from retrieval.workflows.workspace import Settings
-from retrieval.workflows.workspace.toml_text import toml_text
 
 BASE = Base.of(Settings(), Path("retrieval.toml"))
 

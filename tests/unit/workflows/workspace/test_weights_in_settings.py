@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from retrieval.errors import ConfigError
+from retrieval.toml_text import toml_text
 from retrieval.workflows.workspace import Workspace
 from retrieval.workflows.workspace.template import write_template
-from retrieval.workflows.workspace.toml_text import toml_text
 
 WEIGHTS = {"save": 2.0, "add to cart": 3.5, "page.view": 0.0}
 RECIPE = {"training": {"action_weights": WEIGHTS, "targets": {"method": "window", "days": 7.0}}}
