@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import typer
-from typer import _click
 from typer.core import TyperCommand, TyperGroup
 
 
@@ -92,14 +91,14 @@ class LazyGroup(TyperGroup):
         super().__init__(**{**given, "commands": summaries})
         self._listing = TyperGroup(**{**given, "commands": summaries})
 
-    def get_command(self, ctx: _click.Context, cmd_name: str) -> _click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
         """The command itself; None where there is none of the name."""
         return load_command(cmd_name) if cmd_name in COMMANDS else None
 
-    def format_help(self, ctx: _click.Context, formatter: _click.HelpFormatter) -> None:
+    def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help from the summaries."""
         self._listing.format_help(ctx, formatter)
 
-    def shell_complete(self, ctx: _click.Context, incomplete: str) -> list[Any]:
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
         """Complete names from the summaries."""
         return self._listing.shell_complete(ctx, incomplete)
