@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from retrieval.features.history import CODES_AND_TIMES, HistoryTokens
     from retrieval.features.inputs import EncodedHistories, Events, FeatureInput, HistoryInputs
     from retrieval.features.kinds.since_last import LAST_EVENT
-    from retrieval.features.moving import has_moving, moving_columns
     from retrieval.features.spec import ITEM_ID, FeatureSpec, HistorySpec
+    from retrieval.features.time_varying import has_time_varying, time_varying_columns
 
 __all__ = [
     "BLOCK",
@@ -37,8 +37,8 @@ __all__ = [
     "Side",
     "chunk_counts",
     "fit_features",
-    "has_moving",
-    "moving_columns",
+    "has_time_varying",
+    "time_varying_columns",
 ]
 
 __getattr__ = lazy_names(
@@ -51,7 +51,7 @@ __getattr__ = lazy_names(
         "retrieval.features.history": ("CODES_AND_TIMES", "HistoryTokens"),
         "retrieval.features.inputs": ("EncodedHistories", "Events", "FeatureInput", "HistoryInputs"),
         "retrieval.features.kinds.since_last": ("LAST_EVENT",),
-        "retrieval.features.moving": ("has_moving", "moving_columns"),
+        "retrieval.features.time_varying": ("has_time_varying", "time_varying_columns"),
         "retrieval.features.spec": ("ITEM_ID", "FeatureSpec", "HistorySpec"),
     },
 )

@@ -144,8 +144,8 @@ class Features:
 
 
 def _made_inputs(made: Transform, side: Side) -> tuple[FeatureInput, ...]:
-    moving = made.declaration.time_varying
-    return tuple(replace(one, moving=moving) for one in made.inputs(side))
+    varies = made.declaration.time_varying
+    return tuple(replace(one, time_varying=varies) for one in made.inputs(side))
 
 
 def _events(items: Ints, actions: Ints, times: Ints) -> Events:

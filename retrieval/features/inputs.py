@@ -32,7 +32,7 @@ class FeatureInput:
     cardinality: int
     width: int
     dim: int | None
-    moving: bool = False
+    time_varying: bool = False
     """Its value for an item changes with time (see `Declaration.time_varying`)."""
 
 

@@ -24,15 +24,15 @@ class ItemNetwork(nn.Module):
 
     def __init__(self, features: Sequence[FeatureInput], config: TowerConfig) -> None:
         super().__init__()
-        rest = {feature.name: feature for feature in features if not feature.moving}
-        moving = {feature.name: feature for feature in features if feature.moving}
+        rest = {feature.name: feature for feature in features if not feature.time_varying}
+        varying = {feature.name: feature for feature in features if feature.time_varying}
         self.id = FeatureEmbedding(rest.pop(ITEM_ID), config.dim)
-        self.has_features = bool(rest or moving)
-        self.has_fixed, self.has_moving = bool(rest), bool(moving)
+        self.has_features = bool(rest or varying)
+        self.has_fixed, self.has_time_varying = bool(rest), bool(varying)
         if rest:
             self.features = FeatureSum(rest, config.dim)
-        if moving:
-            self.moving = MovingPart(moving, config.dim)
+        if varying:
+            self.moving = TimeVaryingPart(varying, config.dim)  # so named in stored weights, as `moving_norm` below
 
     @property
     def codes(self) -> int:
@@ -40,7 +40,7 @@ class ItemNetwork(nn.Module):
         return int(self.id.table.weight.shape[0])
 
     def represent(self, encoded: Mapping[str, Tensor], *, with_features: bool = True) -> Tensor:
-        """Encoded item features (`item_id` and those that don't move with time), n rows -> [n, D], not normalised."""
+        """Encoded item features (`item_id` and those that don't vary with time), n rows -> [n, D], not normalised."""
         rows: Tensor = self.id(encoded[ITEM_ID])
         if self.has_fixed and with_features:
             rows = rows + self.features(encoded)
@@ -49,13 +49,13 @@ class ItemNetwork(nn.Module):
     def forward(self, encoded: Mapping[str, Tensor]) -> Tensor:
         """Encoded item features, n rows -> unit vectors [n, D]."""
         rows = self.represent(encoded)
-        if self.has_moving:
+        if self.has_time_varying:
             rows = rows + self.moving(rows, encoded)
         return unit(rows)
 
 
-class MovingPart(nn.Module):
-    """What moves with time, added to what an item is, and a small network in which the two meet.
+class TimeVaryingPart(nn.Module):
+    """What varies with time, added to what an item is, and a small network in which the two meet.
 
     How much an hour's clicks say depends on the item's age and on what it is (Globo, validation HR@10 after two epochs:
     .706 added only, .718 with the network).
@@ -72,11 +72,11 @@ class MovingPart(nn.Module):
         self.meet = nn.Sequential(wide, nn.GELU(), narrow)
 
     def forward(self, fixed: Tensor, encoded: Mapping[str, Tensor]) -> Tensor:
-        """What the items are [n, D] and their encoded moving features -> what to add to the former [n, D]."""
-        moving: Tensor = self.sum(encoded)
-        both = torch.cat([self.fixed_norm(fixed), self.moving_norm(moving)], dim=-1)
+        """What the items are [n, D] and their encoded time-varying features -> what to add to the former [n, D]."""
+        varying: Tensor = self.sum(encoded)
+        both = torch.cat([self.fixed_norm(fixed), self.moving_norm(varying)], dim=-1)
         met: Tensor = self.meet(both)
-        return moving + met
+        return varying + met
 
 
 def unit(x: Tensor) -> Tensor:

@@ -16,14 +16,14 @@ from torch import Tensor
 
 from retrieval.arrays import Ints
 from retrieval.data import Activity, Dataset, Histories, item_activity
-from retrieval.features import ITEM_ID, LAST_EVENT, FeatureInput, Features, has_moving, moving_columns
+from retrieval.features import ITEM_ID, LAST_EVENT, FeatureInput, Features, has_time_varying, time_varying_columns
 from retrieval.towers.artifact import input_key
 
 _ROWS_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
-class MovingInputs:
+class TimeVaryingInputs:
     """Encoded item features that change with time, read from the log as of any moment."""
 
     features: Features
@@ -31,30 +31,30 @@ class MovingInputs:
 
     def items(self, rows: Ints, at_us: int) -> dict[str, Tensor]:
         """Inputs of some catalogue rows, int64 [n], from what happened before `at_us`."""
-        columns = moving_columns(self.features.spec, self.activity, rows, at_us)
+        columns = time_varying_columns(self.features.spec, self.activity, rows, at_us)
         encoded = self.features.encode("item", columns, len(rows), np.full(len(rows), at_us))
-        return tensors({one.name: encoded[one.name] for one in self.features.inputs("item") if one.moving})
+        return tensors({one.name: encoded[one.name] for one in self.features.inputs("item") if one.time_varying})
 
 
 @dataclass(frozen=True)
 class ItemInputs:
     """Encoded features of all items: by catalogue row [N], and by code of the item_id vocabulary [V].
 
-    A code that stands for no single item (missing, unknown) has no other features. Features that move with time are
-    in here as of one moment; `moving` gives them as of others, None where no feature moves.
+    A code that stands for no single item (missing, unknown) has no other features. Time-varying features are in here
+    as of one moment; `time_varying` gives them as of others, None where there are none.
     """
 
     by_item: Mapping[str, Tensor]
     by_code: Mapping[str, Tensor]
-    moving: MovingInputs | None = None
+    time_varying: TimeVaryingInputs | None = None
 
     def items(self, rows: Tensor, at_us: int | None = None) -> dict[str, Tensor]:
-        """Inputs of some catalogue rows, int64 [n]; those that move as of `at_us`, where it is given."""
+        """Inputs of some catalogue rows, int64 [n]; time-varying ones as of `at_us`, where it is given."""
         encoded = {name: values[rows] for name, values in self.by_item.items()}
-        if self.moving is None or at_us is None:
+        if self.time_varying is None or at_us is None:
             return encoded
-        moved = self.moving.items(rows.cpu().numpy(), at_us)
-        return {**encoded, **{name: values.to(rows.device) for name, values in moved.items()}}
+        then = self.time_varying.items(rows.cpu().numpy(), at_us)
+        return {**encoded, **{name: values.to(rows.device) for name, values in then.items()}}
 
     def codes(self, codes: Tensor) -> dict[str, Tensor]:
         """Inputs of some codes, int64 [n]."""
@@ -62,13 +62,13 @@ class ItemInputs:
 
     def to(self, device: torch.device) -> ItemInputs:
         """The same on another device."""
-        return ItemInputs(_moved(self.by_item, device), _moved(self.by_code, device), self.moving)
+        return ItemInputs(_on_device(self.by_item, device), _on_device(self.by_code, device), self.time_varying)
 
 
 def item_inputs(dataset: Dataset, features: Features, at_us: int) -> ItemInputs:
     """Encode the whole catalogue as seen at `at_us`."""
-    activity = item_activity(dataset.histories) if has_moving(features.spec) else None
-    table = with_moving(dataset.items, features, activity, at_us)
+    activity = item_activity(dataset.histories) if has_time_varying(features.spec) else None
+    table = with_time_varying(dataset.items, features, activity, at_us)
     by_item = encode_items(features, table, dataset.histories.item_ids, at_us)
     vocabulary = features.item_vocabulary
     missing = features.encode("item", {}, 1, np.array([at_us]))
@@ -78,22 +78,22 @@ def item_inputs(dataset: Dataset, features: Features, at_us: int) -> ItemInputs:
     for name, values in by_item.items():
         by_code[name][codes[known]] = values[known]
     by_code[ITEM_ID] = np.arange(vocabulary.cardinality)
-    moving = None if activity is None else MovingInputs(features, activity)
-    return ItemInputs(tensors(by_item), tensors(by_code), moving)
+    varying = None if activity is None else TimeVaryingInputs(features, activity)
+    return ItemInputs(tensors(by_item), tensors(by_code), varying)
 
 
 def catalog_at(items: pa.Table, histories: Histories, features: Features, at_us: int) -> pa.Table:
     """A table of the whole catalogue with what its items' features read from the log, from before `at_us`."""
-    activity = item_activity(histories) if has_moving(features.spec) else None
-    return with_moving(items, features, activity, at_us)
+    activity = item_activity(histories) if has_time_varying(features.spec) else None
+    return with_time_varying(items, features, activity, at_us)
 
 
-def with_moving(items: pa.Table, features: Features, activity: Activity | None, at_us: int) -> pa.Table:
-    """The catalogue's table with a raw column for each feature that moves, as of `at_us`; itself where none does."""
+def with_time_varying(items: pa.Table, features: Features, activity: Activity | None, at_us: int) -> pa.Table:
+    """The catalog's table with a raw column for each time-varying feature, as of `at_us`, or as it is without any."""
     if activity is None:
         return items
     rows = np.arange(items.num_rows)
-    for name, column in moving_columns(features.spec, activity, rows, at_us).items():
+    for name, column in time_varying_columns(features.spec, activity, rows, at_us).items():
         items = items.append_column(name, column)
     return items
 
@@ -185,5 +185,5 @@ def _keyed(inputs: tuple[FeatureInput, ...], encoded: Mapping[str, Tensor]) -> d
     return {input_key(feature): encoded[feature.name] for feature in inputs}
 
 
-def _moved(encoded: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+def _on_device(encoded: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
     return {name: values.to(device) for name, values in encoded.items()}

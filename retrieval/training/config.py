@@ -110,7 +110,7 @@ class TrainingConfig(Section):
     windows: Literal["all", "last", "by_time"] = Field(
         "all",
         description="Long histories: cut into windows that cover everything, the last window only, or by_time: targets "
-        "of one period to a batch, with negatives, popularity and moving item features as of then.",
+        "of one period to a batch, with negatives, popularity and time-varying item features as of then.",
     )
     period_minutes: float = Field(60.0, gt=0, le=525_600, description="by_time: length of a period.")
     recent_days: float = Field(

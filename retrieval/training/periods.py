@@ -1,6 +1,6 @@
 """Windows by time: each has the targets of one user in one period, and what the user did before as its history.
 
-Batches hold windows of one period. So item features that move with time can be read as of its beginning, negatives
+Batches hold windows of one period. So time-varying item features can be read as of its beginning, negatives
 are what others engaged with at about that time, and the popularity correction knows how popular items were then.
 """
 

@@ -93,7 +93,7 @@ def prepare_run(inputs: TrainingInputs, device: torch.device, ranks: Ranks | Non
     """
     ranks = ranks or Ranks()
     config, features = inputs.config, inputs.features
-    _check_moving(config, features)
+    _check_time_varying(config, features)
     histories = inputs.dataset.histories
     wanted = target_actions(histories, inputs.positive_actions, config.action_weights)
     counts = item_counts(histories, inputs.split.train_end, actions=wanted)
@@ -146,12 +146,12 @@ def prepare_run(inputs: TrainingInputs, device: torch.device, ranks: Ranks | Non
     )
 
 
-def _check_moving(config: TrainingConfig, features: Features) -> None:
-    """Raises ConfigError where item features that move with time would be seen as of one moment only."""
-    moving = [one.name for one in features.inputs("item") if one.moving]
-    if moving and config.windows != "by_time":
+def _check_time_varying(config: TrainingConfig, features: Features) -> None:
+    """Raises ConfigError where time-varying item features would be seen as of one moment only."""
+    varying = [one.name for one in features.inputs("item") if one.time_varying]
+    if varying and config.windows != "by_time":
         raise ConfigError(
-            f"features.item: {', '.join(moving)} move with time, so training must see them as of each example's: set "
+            f"features.item: {', '.join(varying)} vary with time, so training must see them as of each example's: set "
             f'training.windows = "by_time" (it is "{config.windows}")'
         )
 

@@ -33,7 +33,7 @@ class PairVectors:
         self._length = features.spec.history.length
 
     def items(self, pair: TowerPair, at_us: int | None = None) -> Vectors:
-        """Embeddings of the whole catalogue, float32 [N, D]; features that move are seen as of `at_us`, if given."""
+        """Embeddings of the whole catalogue, float32 [N, D]; time-varying features are seen as of `at_us`, if given."""
         device = pair.special.device
         count = len(next(iter(self._items.by_item.values())))
         parts = []

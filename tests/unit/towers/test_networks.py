@@ -8,7 +8,7 @@ from retrieval.features import FeatureInput
 from retrieval.towers.config import TowerConfig
 from retrieval.towers.dropout import Dropout
 from retrieval.towers.embedding import FeatureEmbedding, FeatureSum
-from retrieval.towers.item_tower import MovingPart
+from retrieval.towers.item_tower import TimeVaryingPart
 from retrieval.towers.offline import item_inputs
 from retrieval.towers.pair import build_pair, space_id
 from tests.tiny import TINY_TOWERS, Tiny
@@ -52,10 +52,10 @@ def test_features_of_any_form_and_width_add_up_at_the_towers_width() -> None:
     torch.testing.assert_close(made(encoded), sum(one(encoded) for one in alone))
 
 
-def test_how_much_a_moving_feature_counts_depends_on_the_item_and_on_the_others() -> None:
+def test_how_much_a_time_varying_feature_counts_depends_on_the_item_and_on_the_others() -> None:
     names = ("clicks", "age")
     torch.manual_seed(0)
-    made = MovingPart({name: FeatureInput(name, "item", "codes", 9, 1, None) for name in names}, 16)
+    made = TimeVaryingPart({name: FeatureInput(name, "item", "codes", 9, 1, None) for name in names}, 16)
     fixed = torch.randn(2, 16)
 
     def added(clicks: int, age: int) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Item features that move with time."""
+"""Time-varying item features."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from retrieval.data import Activity
-from retrieval.features import Features, FeatureSpec, has_moving, moving_columns
+from retrieval.features import Features, FeatureSpec, has_time_varying, time_varying_columns
 from retrieval.features.columns import Column
 from retrieval.features.kinds.activity import CARDINALITY, ActivityFeature, ActivityShare
 from retrieval.features.kinds.categorical import Category
@@ -31,17 +31,17 @@ def activity() -> Activity:
 
 
 def test_columns_are_shares_of_what_happened_before() -> None:
-    columns = moving_columns(SPEC, activity(), np.arange(3), int(3.5 * HOUR))
+    columns = time_varying_columns(SPEC, activity(), np.arange(3), int(3.5 * HOUR))
     assert columns["activity:1h"].to_pylist() == pytest.approx([1 / 6, 5 / 6, 0.0])
     assert columns["activity:24h"].to_pylist() == pytest.approx([3 / 8, 5 / 8, 0.0])
     assert columns["first_event_at"].to_pylist() == [HOUR, 3 * HOUR, None]
-    earlier = moving_columns(SPEC, activity(), np.arange(3), 3 * HOUR)
+    earlier = time_varying_columns(SPEC, activity(), np.arange(3), 3 * HOUR)
     assert earlier["activity:1h"].to_pylist() == [1.0, 0.0, 0.0]
     assert earlier["first_event_at"].to_pylist() == [HOUR, None, None]
 
 
 def test_before_the_log_begins_nothing_is_known() -> None:
-    columns = moving_columns(SPEC, activity(), np.arange(3), HOUR)
+    columns = time_varying_columns(SPEC, activity(), np.arange(3), HOUR)
     assert all(column.null_count == 3 for column in columns.values())
 
 
@@ -55,15 +55,15 @@ def test_buckets_double_with_four_steps_and_tell_none_from_unknown() -> None:
     assert codes[7] == CARDINALITY - 1
 
 
-def test_inputs_that_move_say_so_and_survive_saving(tmp_path: Path) -> None:
+def test_inputs_that_vary_with_time_say_so_and_survive_saving(tmp_path: Path) -> None:
     features = Features(SPEC, {"user": (), "context": (), "item": _fitted()}, _vocabulary())
-    moving = {one.name: one.moving for one in features.inputs("item")}
-    assert moving == {"item_id": False, "hour": True, "day": True, "born": True}
+    varying = {one.name: one.time_varying for one in features.inputs("item")}
+    assert varying == {"item_id": False, "hour": True, "day": True, "born": True}
     features.save(tmp_path)
     again = Features.load(tmp_path)
     assert again.inputs("item") == features.inputs("item")
     assert again.fingerprint == features.fingerprint
-    assert has_moving(again.spec)
+    assert has_time_varying(again.spec)
 
 
 @pytest.mark.parametrize(
