@@ -61,7 +61,7 @@ class Declaration(Section):
         """Raises ValueError where it can't be declared on this side, or beside this history."""
 
     def as_of(self, activity: Activity, items: npt.NDArray[np.int64], at_us: int) -> pa.Array:
-        """Values of a time-varying feature for catalogue rows int64 [n], from what happened before `at_us` (µs)."""
+        """Values of a time-varying feature for catalog rows int64 [n], from what happened before `at_us` (µs)."""
         raise NotImplementedError(f"{self.kind} is not read from the log")
 
     @abstractmethod

@@ -30,7 +30,7 @@ class TimeVaryingInputs:
     activity: Activity
 
     def items(self, rows: Ints, at_us: int) -> dict[str, Tensor]:
-        """Inputs of some catalogue rows, int64 [n], from what happened before `at_us`."""
+        """Inputs of some catalog rows, int64 [n], from what happened before `at_us`."""
         columns = time_varying_columns(self.features.spec, self.activity, rows, at_us)
         encoded = self.features.encode("item", columns, len(rows), np.full(len(rows), at_us))
         return tensors({one.name: encoded[one.name] for one in self.features.inputs("item") if one.time_varying})
@@ -38,7 +38,7 @@ class TimeVaryingInputs:
 
 @dataclass(frozen=True)
 class ItemInputs:
-    """Encoded features of all items: by catalogue row [N], and by code of the item_id vocabulary [V].
+    """Encoded features of all items: by catalog row [N], and by code of the item_id vocabulary [V].
 
     A code that stands for no single item (missing, unknown) has no other features. Time-varying features are in here
     as of one moment; `time_varying` gives them as of others, None where there are none.
@@ -49,7 +49,7 @@ class ItemInputs:
     time_varying: TimeVaryingInputs | None = None
 
     def items(self, rows: Tensor, at_us: int | None = None) -> dict[str, Tensor]:
-        """Inputs of some catalogue rows, int64 [n]; time-varying ones as of `at_us`, where it is given."""
+        """Inputs of some catalog rows, int64 [n]; time-varying ones as of `at_us`, where it is given."""
         encoded = {name: values[rows] for name, values in self.by_item.items()}
         if self.time_varying is None or at_us is None:
             return encoded
@@ -66,7 +66,7 @@ class ItemInputs:
 
 
 def item_inputs(dataset: Dataset, features: Features, at_us: int) -> ItemInputs:
-    """Encode the whole catalogue as seen at `at_us`."""
+    """Encode the whole catalog as seen at `at_us`."""
     activity = item_activity(dataset.histories) if has_time_varying(features.spec) else None
     table = with_time_varying(dataset.items, features, activity, at_us)
     by_item = encode_items(features, table, dataset.histories.item_ids, at_us)
@@ -83,7 +83,7 @@ def item_inputs(dataset: Dataset, features: Features, at_us: int) -> ItemInputs:
 
 
 def catalog_at(items: pa.Table, histories: Histories, features: Features, at_us: int) -> pa.Table:
-    """A table of the whole catalogue with what its items' features read from the log, from before `at_us`."""
+    """A table of the whole catalog with what its items' features read from the log, from before `at_us`."""
     activity = item_activity(histories) if has_time_varying(features.spec) else None
     return with_time_varying(items, features, activity, at_us)
 

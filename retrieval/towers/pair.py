@@ -1,6 +1,6 @@
 """The two towers together, as they are trained.
 
-V codes of the item_id vocabulary, S special codes (BOS, PAD), N catalogue items, D width.
+V codes of the item_id vocabulary, S special codes (BOS, PAD), N catalog items, D width.
 """
 
 from __future__ import annotations

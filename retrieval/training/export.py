@@ -58,7 +58,7 @@ def export_version(
 ) -> Manifest:
     """Write both towers and the features under one version and publish them; returns the version's manifest.
 
-    `items` holds the catalogue that history tokens are made from; `facts` goes into the manifest beside model, version,
+    `items` holds the catalog that history tokens are made from; `facts` goes into the manifest beside model, version,
     space_id, dim and metric; `extra_files` (metrics.jsonl, curves.png) lie beside the towers. `check` is
     given the user tower as it will be served, and may refuse it. Raises ConflictError where the version exists.
     """

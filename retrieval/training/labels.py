@@ -32,7 +32,7 @@ class Labels:
             )
 
     def items(self, rows: Ints) -> Ints:
-        """Catalogue items of the events [n]."""
+        """Catalog items of the events [n]."""
         return np.asarray(self._histories.items[rows], np.int64)
 
     def weights(self, rows: Ints) -> Figures:

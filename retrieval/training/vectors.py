@@ -1,6 +1,6 @@
 """Embeddings of the towers in training, straight from a dataset: for validation, before anything is exported.
 
-n event rows, N catalogue items, D width.
+n event rows, N catalog items, D width.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class PairVectors:
         self._length = features.spec.history.length
 
     def items(self, pair: TowerPair, at_us: int | None = None) -> Vectors:
-        """Embeddings of the whole catalogue, float32 [N, D]; time-varying features are seen as of `at_us`, if given."""
+        """Embeddings of the whole catalog, float32 [N, D]; time-varying features are seen as of `at_us`, if given."""
         device = pair.special.device
         count = len(next(iter(self._items.by_item.values())))
         parts = []

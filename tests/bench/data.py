@@ -3,7 +3,7 @@
     python -m tests.bench.data --events 5000000 --json data.json
 
 Each measurement is a process of its own, so that its peak memory is its own. The peer does the heart of the job only:
-it writes (user, item, time) in order of user and time; no check, no catalogs, no codes.
+it writes (user, item, time) in order of user and time; no check, no ids, no codes.
 """
 
 from __future__ import annotations

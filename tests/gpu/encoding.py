@@ -21,12 +21,12 @@ _LEAST_COSINE = 0.998
 
 
 def run(record: Recorder, place: Place) -> None:
-    """All items of a catalogue, those that were never seen in training among them."""
+    """All items of a catalog, those that were never seen in training among them."""
     with tempfile.TemporaryDirectory() as folder:
         users, items = (60, 40) if place.small else (2000, 50_000)
         world = make_world(Path(folder), users=users, items=items, events=20, length=12)
         table, at_us = with_ids(world), world.dataset.histories.last_us
-        with record.check("vectors of the whole catalogue") as figures:
+        with record.check("vectors of the whole catalog") as figures:
             want = item_tower(world, torch.device("cpu"), small=place.small).encode(table, at_us)
             have = item_tower(world, place.device, small=place.small).encode(table, at_us)
             figures["items"] = len(have)
@@ -44,7 +44,7 @@ def item_tower(world: World, device: torch.device, *, small: bool) -> ItemTower:
 
 
 def with_ids(world: World) -> pa.Table:
-    """The catalogue as item towers read it, its ids as text in `item_id`."""
+    """The catalog as item towers read it, its ids as text in `item_id`."""
     items = world.dataset.items
     if "item_id" in items.column_names:
         items = items.drop_columns(["item_id"])

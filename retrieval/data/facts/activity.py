@@ -36,7 +36,7 @@ class Activity:
     """int64 [b + 1]: events before each of them, and all."""
 
     def counts(self, items: Ints, at_us: int, window_us: int) -> Ints:
-        """Events of some items (catalogue rows int64 [n]) in [at - window, at): int64 [n]."""
+        """Events of some items (catalog rows int64 [n]) in [at - window, at): int64 [n]."""
         return self._before(items, at_us) - self._before(items, at_us - window_us)
 
     def total(self, at_us: int, window_us: int) -> int:

@@ -1,6 +1,6 @@
 """Building histories out of core: two passes over the events, then one sort per bucket of users.
 
-Pass 1 checks the rows and collects the catalogs (distinct users, items, actions, context values; events per user).
+Pass 1 checks the rows and collects what is distinct (users, items, actions, context values; events per user).
 Pass 2 writes every event, as codes, to the bucket file of its user; a bucket is a range of users that fits in memory.
 The buckets, sorted one after another by (user, time) and stable, are the histories. Memory grows with users and items,
 and with the events of the most active single user, never with all events.
@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from retrieval.data.config import DataConfig
 from retrieval.data.folders import written_folder
-from retrieval.data.histories.collecting import Catalogs, collect
+from retrieval.data.histories.collecting import LogContents, collect
 from retrieval.data.histories.histories import KIND, Histories, open_histories, write_ids
 from retrieval.data.histories.sorting import sort_events
 from retrieval.data.reading.profiles import align, read_profiles
@@ -33,7 +33,7 @@ def build_histories(
 ) -> Histories:
     """Build the histories of the events that the settings name into the folder `out`, which appears when complete.
 
-    Also writes the users and items tables, aligned with the catalogs, and the rows that were refused.
+    Also writes the users and items tables, aligned with the ids, and the rows that were refused.
     Raises DataError for what is wrong with the files.
     """
     named = snapshot or snapshot_of(config, root)
@@ -79,7 +79,7 @@ def _id_types(config: DataConfig, root: Path) -> dict[str, pa.DataType]:
     }
 
 
-def _check_disk(folder: Path, found: Catalogs) -> None:
+def _check_disk(folder: Path, found: LogContents) -> None:
     per_event = 2 * (17 + 8 * len(found.context))
     needed, free = per_event * found.report.good, shutil.disk_usage(folder).free
     if needed > free:

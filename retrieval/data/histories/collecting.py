@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from retrieval.data.histories.catalog import Counter
 from retrieval.data.histories.columns import StoredContext, context_values
+from retrieval.data.histories.distinct import ValueCounts
 from retrieval.data.histories.histories import NO_ACTION, UNKNOWN_ACTION
 from retrieval.data.reading.profiles import Profiles
 from retrieval.data.reading.rejects import RejectsWriter
@@ -24,7 +24,7 @@ ACTION = ""  # stands for the action column beside the names of context columns
 
 
 @dataclass(frozen=True)
-class Catalogs:
+class LogContents:
     """What pass 1 found: all ids, sorted (int64 or large_string), events per user [U], names of actions, context."""
 
     users: pa.Array
@@ -43,14 +43,14 @@ def collect(
     memory_limit_mb: int,
     *,
     show: bool,
-) -> Catalogs:
+) -> LogContents:
     """Read and check all events once. Raises DataError where none can be used, or a column can't be its role."""
     user_counter = _id_counter(layout.user_kind, users)
     item_counter = _id_counter(layout.item_kind, items)
-    actions = Counter(pa.large_string())
+    actions = ValueCounts(pa.large_string())
     place = {name: f"{layout.source.path}: column {name!r}" for name in layout.context}
     kinds = {name: context_kind(place[name], layout.source.types[name]) for name in layout.context}
-    values = {name: Counter(pa.large_string()) for name, kind in kinds.items() if kind == "codes"}
+    values = {name: ValueCounts(pa.large_string()) for name, kind in kinds.items() if kind == "codes"}
     with_nulls: set[str] = set()
     report = Report(unit=layout.unit)
     with (
@@ -79,11 +79,13 @@ def collect(
         StoredContext(name, kind, values[name].result()[0] if kind == "codes" else None, name in with_nulls)
         for name, kind in kinds.items()
     )
-    return Catalogs(user_ids, counts, item_ids, _action_names(layout, actions, ACTION in with_nulls), context, report)
+    return LogContents(
+        user_ids, counts, item_ids, _action_names(layout, actions, ACTION in with_nulls), context, report
+    )
 
 
-def _id_counter(kind: IdKind, profiles: Profiles | None) -> Counter:
-    counter = Counter(pa.int64() if kind == "int" else pa.large_string())
+def _id_counter(kind: IdKind, profiles: Profiles | None) -> ValueCounts:
+    counter = ValueCounts(pa.int64() if kind == "int" else pa.large_string())
     if profiles is not None:
         counter.include(profiles.ids)
     return counter
@@ -94,7 +96,7 @@ def action_text(column: pa.Array) -> pa.Array:
     return plain(column).cast(pa.large_string())
 
 
-def _action_names(layout: EventLayout, counter: Counter, nameless: bool) -> tuple[str, ...]:
+def _action_names(layout: EventLayout, counter: ValueCounts, nameless: bool) -> tuple[str, ...]:
     if layout.action is None:
         return (NO_ACTION,)
     names = [str(name) for name in counter.result()[0].to_pylist()]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from retrieval.data.histories.catalog import Coder
+from retrieval.data.histories.distinct import Coder
 from retrieval.data.histories.histories import write_ids
 from retrieval.data.reading.schema import ContextKind, plain
 from retrieval.errors import DataError

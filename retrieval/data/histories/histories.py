@@ -120,12 +120,12 @@ class Histories:
         return np.array([not names or name in names for name in self.action_names], np.bool_)
 
 
-def lookup(catalog: pa.Array, ids: Sequence[str] | pa.Array) -> Rows:
-    """Rows of `ids` in `catalog` (large_string), -1 for those not in it. int64 [n]."""
-    wanted = ids if isinstance(ids, (pa.Array, pa.ChunkedArray)) else pa.array(ids, pa.large_string())
-    if wanted.type != pa.large_string():
-        wanted = wanted.cast(pa.large_string())
-    found = pc.index_in(wanted, catalog).fill_null(-1).to_numpy(zero_copy_only=False)
+def lookup(known: pa.Array, ids: Sequence[str] | pa.Array) -> Rows:
+    """Rows of `ids` in `known` (large_string), -1 for those not in it. int64 [n]."""
+    texts = ids if isinstance(ids, (pa.Array, pa.ChunkedArray)) else pa.array(ids, pa.large_string())
+    if texts.type != pa.large_string():
+        texts = texts.cast(pa.large_string())
+    found = pc.index_in(texts, known).fill_null(-1).to_numpy(zero_copy_only=False)
     rows: Rows = found.astype(np.int64)
     return rows
 
@@ -166,12 +166,12 @@ def open_histories(path: Path, *, full: bool = False) -> Histories:
 
 
 def write_ids(path: Path, ids: pa.Array) -> None:
-    """Write a catalog (or a context dictionary) as an Arrow file that can be mapped."""
+    """Write ids (or a context dictionary) as an Arrow file that can be mapped."""
     write_arrow(path, pa.table({"id": ids}).combine_chunks())
 
 
 def read_ids(path: Path) -> pa.Array:
-    """Map a catalog written by write_ids."""
+    """Map ids written by write_ids."""
     column = read_arrow(path).column("id")
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 

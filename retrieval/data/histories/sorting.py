@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from retrieval.data.histories.catalog import Coder
-from retrieval.data.histories.collecting import Catalogs, action_text
+from retrieval.data.histories.collecting import LogContents, action_text
 from retrieval.data.histories.columns import ContextWriter, start_column, stored_dtype
+from retrieval.data.histories.distinct import Coder
 from retrieval.data.histories.histories import UNKNOWN_ACTION
 from retrieval.data.reading.validation import EventLayout, batch_rows, check_events
 from retrieval.errors import DataError
@@ -28,7 +28,7 @@ _MAX_BUCKETS = 512  # files open at once
 
 
 def sort_events(
-    layout: EventLayout, found: Catalogs, folder: Path, memory_limit_mb: int, *, show: bool
+    layout: EventLayout, found: LogContents, folder: Path, memory_limit_mb: int, *, show: bool
 ) -> tuple[int, int]:
     """Pass 2 and the sorting of its buckets: writes offsets, items, timestamps, actions and context columns.
 
@@ -95,7 +95,7 @@ def stable_order(user: npt.NDArray[np.int32], time: npt.NDArray[np.int64], users
 
 def _write_buckets(
     layout: EventLayout,
-    found: Catalogs,
+    found: LogContents,
     folder: Path,
     *,
     record: np.dtype[Any],

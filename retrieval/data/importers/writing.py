@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from retrieval.data.folders import written_folder
-from retrieval.data.histories.catalog import Counter
+from retrieval.data.histories.distinct import ValueCounts
 from retrieval.data.importers.actions import name_actions
 from retrieval.data.importers.derive import Derived, derive_table
 from retrieval.data.importers.request import ColumnMapping, ImportRequest
@@ -97,9 +97,9 @@ class EventWriter:
         types = layout.source.types
         self._items = {name: Derived(name, types[name]) for name in mapping.item_features}
         self._users = {name: Derived(name, types[name]) for name in mapping.user_features}
-        self._user_ids = Counter(pa.int64() if layout.user_kind == "int" else pa.large_string())
-        self._item_ids = Counter(pa.int64() if layout.item_kind == "int" else pa.large_string())
-        self._actions = Counter(pa.large_string())
+        self._user_ids = ValueCounts(pa.int64() if layout.user_kind == "int" else pa.large_string())
+        self._item_ids = ValueCounts(pa.int64() if layout.item_kind == "int" else pa.large_string())
+        self._actions = ValueCounts(pa.large_string())
 
     def write(self, batches: Iterable[Batch], rejects: RejectsWriter, tracker: Tracker = SILENT) -> None:
         """Stream all batches into events/, which appears when it is complete."""

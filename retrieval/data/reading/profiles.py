@@ -1,4 +1,4 @@
-"""Tables of users and items: one row an id, aligned with the catalog of all ids that are known."""
+"""Tables of users and items: one row an id, aligned with all ids that are known."""
 
 from __future__ import annotations
 
@@ -61,16 +61,16 @@ def check_profiles(table: pa.Table, path: Path, what: str, id_column: str, kind:
     )
 
 
-def align(profiles: Profiles | None, catalog: pa.Array, id_column: str) -> pa.Table:
-    """A table with one row for each id of `catalog` (large_string), in its order; ids without a row get nulls.
+def align(profiles: Profiles | None, known: pa.Array, id_column: str) -> pa.Table:
+    """A table with one row for each id of `known` (large_string), in its order; ids without a row get nulls.
 
     Its first column is the id as text; the others are the table's own.
     """
     if profiles is None:
-        return pa.table({id_column: catalog})
-    rows = pc.index_in(catalog, ids_as_text(profiles.ids))
+        return pa.table({id_column: known})
+    rows = pc.index_in(known, ids_as_text(profiles.ids))
     others = [name for name in profiles.table.column_names if name != id_column]
-    columns = {id_column: catalog}
+    columns = {id_column: known}
     for name in others:
         columns[name] = profiles.table.column(name).take(rows)
     return pa.table(columns)

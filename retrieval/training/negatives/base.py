@@ -20,7 +20,7 @@ class NegativeSource(Protocol):
     """Draws negatives, and knows how probable each was: the popularity correction rests on that."""
 
     def draw(self, targets: Ints, rng: np.random.Generator) -> Ints:
-        """Catalogue items drawn for a batch with these targets [P], with repetitions."""
+        """Catalog items drawn for a batch with these targets [P], with repetitions."""
 
     def expected(self, items: Ints, drawn: int) -> Figures:
         """How many times each of `items` is expected among `drawn` draws of this source."""

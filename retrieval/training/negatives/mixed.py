@@ -20,7 +20,7 @@ from retrieval.training.negatives.base import NegativeSource
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Different catalogue items, int64 [K], sorted; b of each, log draws - log expected draws, float32 [K]."""
+    """Different catalog items, int64 [K], sorted; b of each, log draws - log expected draws, float32 [K]."""
 
     items: Ints
     bias: npt.NDArray[np.float32]

@@ -36,7 +36,7 @@ ESTIMATORS = Strategies(
 
 
 def make_popularity(config: NegativesConfig, counts: Ints, by_period: Popularity | None = None) -> Popularity:
-    """The estimate that the settings name, from the training targets of every catalogue item, int64 [N].
+    """The estimate that the settings name, from the training targets of every catalog item, int64 [N].
 
     What rests on counts rests on those `by_period`, where batches are of one period each. Raises ConfigError where an
     estimate can't be imported, or takes other arguments.

@@ -1,6 +1,6 @@
 """What the popularity correction needs to know.
 
-An estimate is made by a call `(counts, **options)`: training targets of every catalogue item int64 [N], and what
+An estimate is made by a call `(counts, **options)`: training targets of every catalog item int64 [N], and what
 `training.negatives.correction_options` holds.
 """
 
@@ -21,7 +21,7 @@ class Popularity(Protocol):
 
     @property
     def seen(self) -> Ints:
-        """Catalogue items with a target in the training window, ascending."""
+        """Catalog items with a target in the training window, ascending."""
 
     def share(self, items: Ints) -> Shares:
         """Probability that the target of one example is the item, for each of `items`."""

@@ -17,7 +17,7 @@ class Counts:
 
     @property
     def seen(self) -> Ints:
-        """Catalogue items with a target in the training window."""
+        """Catalog items with a target in the training window."""
         return self._seen
 
     def share(self, items: Ints) -> Shares:

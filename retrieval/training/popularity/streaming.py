@@ -48,7 +48,7 @@ class Streaming:
 
     @property
     def seen(self) -> Ints:
-        """Catalogue items with a target in the training window."""
+        """Catalog items with a target in the training window."""
         return self._seen_items
 
     def share(self, items: Ints) -> Shares:

@@ -72,7 +72,7 @@ def test_histories_equal_a_naive_sort_per_user(
     assert histories.user_ids.to_pylist() == [str(u) for u in known]
 
 
-def test_catalogs_hold_users_and_items_without_events(tmp_path: Path) -> None:
+def test_tables_hold_users_and_items_without_events(tmp_path: Path) -> None:
     write(tmp_path, "events.parquet", user_id=[7, 2], item_id=["b", "a"], timestamp=[10, 20])
     write(tmp_path, "users.parquet", user_id=[2, 3, 2], plan=["old", "x", "new"])
     write(tmp_path, "items.parquet", item_id=["a", "z", None], price=[1.0, 2.0, 3.0])

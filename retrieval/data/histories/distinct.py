@@ -15,7 +15,7 @@ from retrieval.data.reading.schema import plain
 _MERGE_ROWS = 1 << 19
 
 
-class Counter:
+class ValueCounts:
     """Counts distinct values of a stream; holds the distinct values, never the stream."""
 
     def __init__(self, kind: pa.DataType) -> None:
@@ -56,23 +56,23 @@ class Counter:
 
 
 class Coder:
-    """Turns values into codes: their rows in a sorted catalog. -1 for null and for values that are not in it."""
+    """Turns values into codes: their rows in a sorted distinct values. -1 for null and for any others."""
 
-    def __init__(self, catalog: pa.Array) -> None:
-        self._catalog = catalog
+    def __init__(self, distinct: pa.Array) -> None:
+        self._distinct = distinct
         self._numbers: npt.NDArray[np.int64] | None = None
         self._table: npt.NDArray[np.int32] | None = None
-        if catalog.type == pa.int64() and len(catalog):
-            self._numbers = catalog.to_numpy()
+        if distinct.type == pa.int64() and len(distinct):
+            self._numbers = distinct.to_numpy()
             low, high = int(self._numbers[0]), int(self._numbers[-1])
-            if high - low < 8 * len(catalog) + 1024:
+            if high - low < 8 * len(distinct) + 1024:
                 self._table = np.full(high - low + 1, -1, np.int32)
-                self._table[self._numbers - low] = np.arange(len(catalog), dtype=np.int32)
+                self._table[self._numbers - low] = np.arange(len(distinct), dtype=np.int32)
 
     def codes(self, values: pa.Array) -> npt.NDArray[np.int32]:
-        """Codes of values of the catalog's type. int32 [n]."""
+        """Codes of values of the same type. int32 [n]."""
         if self._numbers is None or values.null_count:
-            found = pc.index_in(values, self._catalog).fill_null(-1)
+            found = pc.index_in(values, self._distinct).fill_null(-1)
             result: npt.NDArray[np.int32] = found.to_numpy(zero_copy_only=False)
             return result
         raw: npt.NDArray[np.int64] = values.to_numpy(zero_copy_only=False)
