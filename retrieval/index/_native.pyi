@@ -9,23 +9,13 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.index.query import RowQuery
+
 _Floats = npt.NDArray[np.float32]
-_Bits = Sequence[npt.NDArray[np.uint64] | None]
 
-Found = tuple[
-    npt.NDArray[np.int64],
-    npt.NDArray[np.float32],
-    npt.NDArray[np.int64],
-    npt.NDArray[np.uint8],
-    npt.NDArray[np.uint8],
-    npt.NDArray[np.uint64],
-]
+Found = tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], list[int], list[bool], list[int], list[int]]
 """Rows and scores of all queries, one after another, best first; per query how many they are, whether a budget cut its
-search short (0, 1), how it was answered (0 nothing to, 1 walk, 2 scan, 3 leaves), how many rows were compared."""
-
-_Counts = npt.NDArray[np.uint32] | None
-_Limits = npt.NDArray[np.uint64] | None
-_Times = npt.NDArray[np.int64] | None
+search short, how it was answered (0 nothing to, 1 walk, 2 scan, 3 leaves), how many rows were compared."""
 
 class DamagedError(ValueError):
     """A file that does not hold what it should."""
@@ -102,20 +92,8 @@ class ItemIds:
     def rows(self, item_ids: Collection[str]) -> npt.NDArray[np.uint32]:
         """The rows of those ids that are here, in the order of the ids."""
 
-def search_vectors(
-    vectors: _Floats,
-    queries: _Floats,
-    k: npt.NDArray[np.uint32],
-    allowed: _Bits,
-    excluded: npt.NDArray[np.uint32],
-    excluded_until: npt.NDArray[np.uint64],
-    *,
-    allowed_count: _Counts = None,
-    visits: _Limits = None,
-    time_ns: _Times = None,
-    threads: int,
-) -> Found:
-    """Exact search of `queries` [Q, D] over `vectors` [n, D]; other parameters as those of `Index.search`.
+def search_vectors(rows: _Floats, vectors: _Floats, queries: Sequence[RowQuery], *, threads: int) -> Found:
+    """Exact search over `rows` [n, D] for `queries`, whose vectors are `vectors` [Q, D]; as `Index.search` but for ef.
 
     A query that a budget ends has been compared with the first rows only.
     """
@@ -159,24 +137,11 @@ class Index:
     def calibrate(self, effort: int) -> None:
         """Time a few searches with `effort`, and plan by that from now on. Not while others search."""
     def search(
-        self,
-        queries: _Floats,
-        k: npt.NDArray[np.uint32],
-        effort: npt.NDArray[np.uint32],
-        allowed: _Bits,
-        excluded: npt.NDArray[np.uint32],
-        excluded_until: npt.NDArray[np.uint64],
-        *,
-        allowed_count: _Counts = None,
-        visits: _Limits = None,
-        time_ns: _Times = None,
-        threads: int = 1,
-        no_scan: bool = False,
+        self, vectors: _Floats, queries: Sequence[RowQuery], *, threads: int = 1, no_scan: bool = False
     ) -> Found:
-        """The best rows for each of `queries` [Q, D], each with its own k [Q], effort [Q] (ef; at least k is used),
-        bit set of allowed rows (None: all; uint64 [ceil(n / 64)]; `allowed_count` [Q] says how many they are, if given)
-        and excluded rows (those of query i end at `excluded_until`[i] in `excluded`). Each compares `visits` [Q] rows
-        and takes `time_ns` [Q] at most (0, None: no limit), which are looked at between steps: a search may go over by
-        one of them. The same input gives the same output, whatever the batch and `threads` (0: all cores), but where
-        time ends a search. `no_scan` looks into leaves or follows links even where a scan is cheaper.
+        """The best rows for each of `queries`, whose vectors are `vectors` [Q, D].
+
+        `allowed.count` is taken for the number of bits set; an ef below k counts as k. The same input gives the same
+        output, whatever the batch and `threads` (0: all cores), but where time ends a search. `no_scan` looks into
+        leaves or follows links even where a scan is cheaper.
         """

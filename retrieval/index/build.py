@@ -195,7 +195,7 @@ def _build_shard(folder: Path, shard: int, work: _Work, tracker: Tracker) -> Sha
     _write_samples(part, rows, vectors, work)
     inspected = inspect(part, metadata)
     queries = recall_queries(vectors, work.queries, work.config)
-    measured = measured_recall(inspected.engine, vectors, queries, work.config)
+    measured = measured_recall(inspected.searcher, vectors, queries, work.config)
     _gate(shard, measured, work)
     return _finish(part, replace(metadata, recall=measured, canary_recall=inspected.canary_recall))
 

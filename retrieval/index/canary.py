@@ -12,7 +12,7 @@ import pyarrow as pa
 from retrieval.arrays import Rows, Vectors
 from retrieval.errors import ArtifactError
 from retrieval.index.metadata import ShardMetadata
-from retrieval.index.query import Answer, Engine
+from retrieval.index.query import RowHits, Searcher
 from retrieval.index.scan import scan
 from retrieval.storage.arrow import read_arrow, write_arrow
 
@@ -26,7 +26,7 @@ class Canary:
     """Queries float32 [C, D] and the exact answer to each: rows and scores of its best `k`."""
 
     queries: Vectors
-    answers: list[Answer]
+    answers: list[RowHits]
 
 
 def make_canary(vectors: Vectors, queries: Vectors, k: int) -> Canary:
@@ -55,7 +55,7 @@ def read_canary(folder: Path, metadata: ShardMetadata) -> Canary:
         table.validate(full=True)
         queries = np.array(table["query"].to_pylist(), dtype=np.float32).reshape(-1, metadata.dim)
         answers = [
-            Answer(np.array(rows, dtype=np.int64), np.array(scores, dtype=np.float32))
+            RowHits(np.array(rows, dtype=np.int64), np.array(scores, dtype=np.float32))
             for rows, scores in zip(table["rows"].to_pylist(), table["scores"].to_pylist(), strict=True)
         ]
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, IndexError, MemoryError) as error:
@@ -86,12 +86,12 @@ def _close(found: Vectors, expected: Vectors) -> bool:
     return found.shape == expected.shape and np.allclose(found, expected, rtol=0, atol=SCORE_TOLERANCE)
 
 
-def approximate_recall(engine: Engine, vectors: Vectors, canary: Canary, ef: int) -> float:
+def approximate_recall(searcher: Searcher, vectors: Vectors, canary: Canary, ef: int) -> float:
     """Recall on the canary at the effort that serves, without scans; 1.0 for exact search."""
     if not canary.answers:
         return 1.0
     exact = [answer.rows for answer in canary.answers]
-    found = engine.approximate(canary.queries, min(max(ef, *(len(rows) for rows in exact)), len(vectors)))
+    found = searcher.approximate(canary.queries, min(max(ef, *(len(rows) for rows in exact)), len(vectors)))
     if found is None:
         return 1.0
     kept = [rows[: len(want)] for rows, want in zip(found, exact, strict=True)]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from retrieval.arrays import Vectors
 from retrieval.index.canary import recall
 from retrieval.index.config import IndexConfig
-from retrieval.index.query import NO_ROWS, Answer, Ask, Engine
+from retrieval.index.query import RowHits, RowQuery, Searcher
 from retrieval.index.scan import scan
 
 _CANARY_QUERIES = 16
@@ -31,8 +31,8 @@ def canary_queries(vectors: Vectors, users: Vectors | None, config: IndexConfig)
     return _sample(vectors, each, _CANARY_QUERIES, config.seed + 1)
 
 
-def measured_recall(engine: Engine, vectors: Vectors, queries: Vectors, config: IndexConfig) -> float:
-    """Recall@measured_k of `engine` with the build's ef_search, against exact search.
+def measured_recall(searcher: Searcher, vectors: Vectors, queries: Vectors, config: IndexConfig) -> float:
+    """Recall@measured_k of `searcher` with the build's ef_search, against exact search.
 
     Of users with several vectors ([Q, E, D]) the lower of two: that of their vectors' lists, and of the users' own,
     which hold the best of those.
@@ -40,9 +40,9 @@ def measured_recall(engine: Engine, vectors: Vectors, queries: Vectors, config: 
     if not len(vectors) or not len(queries):
         return 1.0
     k = min(config.measured_k, len(vectors))
-    ask = Ask(k, max(k, config.ef_search), NO_ROWS, None)
+    query = RowQuery(k, max(k, config.ef_search))
     each = queries.reshape(-1, queries.shape[-1])
-    found, exact = engine.search(each, [ask] * len(each)), scan(vectors, each, k)
+    found, exact = searcher.search(each, [query] * len(each)), scan(vectors, each, k)
     of_each = recall(vectors, each, [one.rows for one in found], [one.rows for one in exact])
     if queries.ndim == 2:
         return of_each
@@ -51,7 +51,7 @@ def measured_recall(engine: Engine, vectors: Vectors, queries: Vectors, config: 
     return min(of_each, of_users)
 
 
-def _merged(answers: Sequence[Answer], interests: int, k: int) -> list[npt.NDArray[np.int64]]:
+def _merged(answers: Sequence[RowHits], interests: int, k: int) -> list[npt.NDArray[np.int64]]:
     """The best k rows of every `interests` answers, each row by its largest score; exact answers give the exact k."""
     merged = []
     for start in range(0, len(answers), interests):

@@ -44,8 +44,23 @@ class Hits(NamedTuple):
     truncated: bool = False
 
 
-class Answer(NamedTuple):
-    """Rows int64 and their scores float32 [n <= k], best first; of equal scores the lower row first.
+class RowQuery(NamedTuple):
+    """A query made ready for one shard: its filter and exclusions as rows. The native core reads it by position.
+
+    At most `k` of the rows `allowed` (None: all) but `excluded`; a search weighs `ef` of them, k at least. Budgets as
+    those of Query: they are looked at between the steps of a search; hnswlib's search has none.
+    """
+
+    k: int
+    ef: int
+    allowed: Allowed | None = None
+    excluded: npt.NDArray[np.uint32] = NO_ROWS
+    visit_budget: int = 0
+    time_budget_us: int = 0
+
+
+class RowHits(NamedTuple):
+    """Hits as rows of a shard: int64, and their scores float32 [n <= k], best first; equal ones by row.
 
     `truncated`: a budget ended the search, and better rows may not have been looked at.
     """
@@ -55,29 +70,13 @@ class Answer(NamedTuple):
     truncated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """One query's terms: k candidates, effort `ef` >= k, without rows `excluded`, from rows `allowed` (None: all).
-
-    Budgets, 0 for none: at most `visits` rows compared and `time_us` µs taken. An engine looks at them between the
-    steps of a search; hnswlib's has no way to.
-    """
-
-    k: int
-    ef: int
-    excluded: npt.NDArray[np.uint32]
-    allowed: Allowed | None
-    visits: int = 0
-    time_us: int = 0
-
-
-class Engine(Protocol):
+class Searcher(Protocol):
     """Searches one shard's rows. Thread-safe."""
 
-    def search(self, queries: Vectors, asks: Sequence[Ask]) -> list[Answer]:
-        """Rows and scores for each of `queries` [Q, D]; fewer than k where fewer may be answered."""
+    def search(self, vectors: Vectors, queries: Sequence[RowQuery]) -> list[RowHits]:
+        """Hits for each of `queries`, whose vectors are `vectors` [Q, D]; fewer than k where fewer may be answered."""
 
-    def approximate(self, queries: Vectors, ef: int) -> list[Rows] | None:
-        """The `ef` rows nearest to each query, best first, found as they are where a scan does not pay; None of an
-        engine that only scans.
+    def approximate(self, vectors: Vectors, ef: int) -> list[Rows] | None:
+        """The `ef` rows nearest to each of `vectors`, best first, found as they are where a scan does not pay; None of
+        one that only scans.
         """

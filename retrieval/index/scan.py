@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from retrieval.arrays import Rows, Vectors
-from retrieval.index.query import Answer
+from retrieval.index.query import RowHits
 
 # Scores held at once; a batch of queries is scanned in blocks of this many bytes
 _BLOCK_BYTES = 64 << 20
@@ -33,12 +33,12 @@ def best(scores: Vectors, k: int) -> tuple[Rows, Vectors]:
     return chosen[order], found[order]
 
 
-def scan(vectors: Vectors, queries: Vectors, k: int) -> list[Answer]:
+def scan(vectors: Vectors, queries: Vectors, k: int) -> list[RowHits]:
     """The k best rows of `vectors` [n, D] for each of `queries` [Q, D]."""
     step = max(1, _BLOCK_BYTES // max(1, 4 * len(vectors)))
-    answers: list[Answer] = []
+    hits: list[RowHits] = []
     for start in range(0, len(queries), step):
         part = queries[start : start + step]
         scores = (vectors @ part[0])[None] if len(part) == 1 else part @ vectors.T
-        answers.extend(Answer(*best(row, k)) for row in scores)
-    return answers
+        hits.extend(RowHits(*best(row, k)) for row in scores)
+    return hits

@@ -6,17 +6,15 @@ import math
 import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from retrieval.arrays import Vectors
 from retrieval.errors import ArtifactError, RequestError
 from retrieval.index.attributes import Attributes
-from retrieval.index.filters import Filter
 from retrieval.index.items import ItemIds
 from retrieval.index.metadata import ExpectedShard, ShardMetadata
-from retrieval.index.query import Ask, Engine, Hits
+from retrieval.index.query import NO_ROWS, Hits, Query, RowQuery, Searcher
 from retrieval.index.selection import Selection
 from retrieval.index.verified_shards import ShardState, VerifiedShards, shard_state
 from retrieval.index.verify import reopen_shard, verify_shard
@@ -28,12 +26,12 @@ _EF_PER_K = 1.5
 class Shard:
     """Searches one shard's items. Thread-safe; made by `open_shard`."""
 
-    def __init__(self, metadata: ShardMetadata, items: ItemIds, attributes: Attributes, engine: Engine) -> None:
+    def __init__(self, metadata: ShardMetadata, items: ItemIds, attributes: Attributes, searcher: Searcher) -> None:
         self.metadata = metadata
         self._items = items
         self._attributes = attributes
         self._selection = Selection(attributes, metadata.count)
-        self._engine = engine
+        self._searcher = searcher
 
     @property
     def count(self) -> int:
@@ -54,67 +52,44 @@ class Shard:
         self._selection.take_down(rows)
         return len(rows)
 
-    def search(
-        self,
-        queries: Vectors,
-        k: Sequence[int],
-        *,
-        ef: Sequence[int | None] | None = None,
-        exclude: Sequence[Collection[str]] | None = None,
-        filters: Sequence[Filter | None] | None = None,
-        visits: Sequence[int] | None = None,
-        time_us: Sequence[int] | None = None,
-    ) -> list[Hits]:
-        """The best items for each of `queries` float32 [n, D], L2-normalised, each with its own k and terms.
+    def search(self, vectors: Vectors, queries: Sequence[Query]) -> list[Hits]:
+        """The best items for each of `queries`, whose vectors are `vectors` float32 [n, D], L2-normalised.
 
         Short answers are ordinary: fewer than k hits come back where fewer items may be answered, k may exceed the
-        shard's count. `ef` is the number of candidates weighed (never under k; the build's own when None). `exclude`
-        holds raw item ids, unknown ones are ignored. Budgets, 0 for none: at most `visits` rows are compared and
-        `time_us` µs taken, after which the best so far are answered (the hnswlib backend has none). Equal scores are
-        ordered by row, so that equal input gives equal output. Raises RequestError on a wrong shape, type, value or
-        filter field.
+        shard's count, an `ef` below k counts as k. Unknown ids in `exclude` are ignored. Equal scores are ordered by
+        row, so that equal input gives equal output. Raises RequestError on a wrong shape, type, value or filter field.
         """
-        n = self._check(queries, k, ef, exclude, filters, visits, time_us)
-        asks = [
-            self._ask(
-                k[i],
-                None if ef is None else ef[i],
-                () if exclude is None else exclude[i],
-                None if filters is None else filters[i],
-                visits=0 if visits is None else visits[i],
-                time_us=0 if time_us is None else time_us[i],
-            )
-            for i in range(n)
-        ]
-        answers = self._engine.search(queries, asks)
-        return [Hits(self._items.names(rows), scores, truncated) for rows, scores, truncated in answers]
+        self._check(vectors, queries)
+        found = self._searcher.search(vectors, [self._row_query(query) for query in queries])
+        names = self._items.names
+        return [Hits(names(rows), scores, truncated) for rows, scores, truncated in found]
 
-    def _ask(
-        self, k: int, ef: int | None, exclude: Collection[str], wanted: Filter | None, *, visits: int, time_us: int
-    ) -> Ask:
+    def _row_query(self, query: Query) -> RowQuery:
+        k, ef, visit_budget, time_budget_us = query.k, query.ef, query.visit_budget, query.time_budget_us
         if k < 1:
             raise RequestError(f"k is {k}; ask for at least 1 candidate")
         if ef is not None and ef < 1:
             raise RequestError(f"ef is {ef}; it must be at least 1, or left out")
-        if not (0 <= visits < 2**64 and 0 <= time_us < 2**32):
+        if not (0 <= visit_budget < 2**64 and 0 <= time_budget_us < 2**32):
             raise RequestError(
-                f"budgets are {visits} rows and {time_us} µs; 0 (none) or more, below 2^64 and 2^32, are allowed"
+                f"budgets are {visit_budget} rows and {time_budget_us} µs; "
+                "0 (none) or more, below 2^64 and 2^32, are allowed"
             )
         k = min(k, max(1, self.count))
-        effort = ef if ef is not None else max(self.metadata.ef_search, math.ceil(_EF_PER_K * k))
-        return Ask(k, max(k, effort), self._items.rows(exclude), self._selection.allowed(wanted), visits, time_us)
+        if ef is None:
+            ef = max(self.metadata.ef_search, math.ceil(_EF_PER_K * k))
+        excluded = self._items.rows(query.exclude) if query.exclude else NO_ROWS
+        return RowQuery(k, max(k, ef), self._selection.allowed(query.filter), excluded, visit_budget, time_budget_us)
 
-    def _check(self, queries: Vectors, k: Sequence[int], *others: Sequence[Any] | None) -> int:
+    def _check(self, vectors: Vectors, queries: Sequence[Query]) -> None:
         dim = self.metadata.dim
-        if queries.ndim != 2 or queries.shape[1] != dim or queries.dtype != np.float32:
-            raise RequestError(f"queries are {queries.dtype} {queries.shape}, expected float32 [n, {dim}]")
-        if not np.isfinite(queries).all():
-            raise RequestError("a query vector holds NaN or infinity")
-        n = len(queries)
-        for values in (k, *others):
-            if values is not None and len(values) != n:
-                raise RequestError(f"{n} queries, but {len(values)} values of one of their parameters")
-        return n
+        if vectors.ndim != 2 or vectors.shape[1] != dim or vectors.dtype != np.float32:
+            raise RequestError(f"vectors are {vectors.dtype} {vectors.shape}, expected float32 [n, {dim}]")
+        # A sum of squares is finite only where every number is; where it is not, one may just be very large
+        if not math.isfinite(np.vdot(vectors, vectors)) and not np.isfinite(vectors).all():
+            raise RequestError("a vector holds NaN or infinity")
+        if len(vectors) != len(queries):
+            raise RequestError(f"{len(vectors)} vectors, but {len(queries)} queries")
 
 
 def open_shard(folder: Path, expect: ExpectedShard | None = None, *, verified: VerifiedShards | None = None) -> Shard:
@@ -143,13 +118,13 @@ def open_shard(folder: Path, expect: ExpectedShard | None = None, *, verified: V
 
 def _verified(folder: Path, expect: ExpectedShard) -> Shard:
     metadata, found = verify_shard(folder, expect)
-    return Shard(metadata, found.parts.item_ids, found.parts.attributes, found.engine)
+    return Shard(metadata, found.parts.item_ids, found.parts.attributes, found.searcher)
 
 
 def _reopened(folder: Path, expect: ExpectedShard) -> Shard:
     metadata, parts = reopen_shard(folder, expect)
-    engine = parts.backend.open(folder, parts.vectors, metadata)
-    return Shard(metadata, parts.item_ids, parts.attributes, engine)
+    searcher = parts.backend.open(folder, parts.vectors, metadata)
+    return Shard(metadata, parts.item_ids, parts.attributes, searcher)
 
 
 def _state(folder: Path) -> ShardState | None:

@@ -14,7 +14,7 @@ from retrieval.index.golden import check_golden, read_golden
 from retrieval.index.items import LOOKUP, ItemIds
 from retrieval.index.metadata import FILE, ExpectedShard, ShardMetadata, check_expected, read_metadata
 from retrieval.index.parts import Parts, open_parts
-from retrieval.index.query import Engine
+from retrieval.index.query import Searcher
 from retrieval.index.sharding import item_hashes
 from retrieval.observability import SILENT, Tracker
 from retrieval.storage import MANIFEST, Manifest, check_digest, read_manifest, verify
@@ -91,7 +91,7 @@ class Inspected:
     """The parts of a shard whose files were found sound, and what its graph finds of the canary's answers."""
 
     parts: Parts
-    engine: Engine
+    searcher: Searcher
     canary_recall: float
 
 
@@ -106,14 +106,14 @@ def inspect(folder: Path, metadata: ShardMetadata) -> Inspected:
     canary = read_canary(folder, metadata)
     check_answers(folder, vectors, canary)
     backend.check(folder, vectors, metadata)
-    engine = backend.open(folder, vectors, metadata)
-    found = approximate_recall(engine, vectors, canary, metadata.ef_search)
+    searcher = backend.open(folder, vectors, metadata)
+    found = approximate_recall(searcher, vectors, canary, metadata.ef_search)
     if found < metadata.canary_recall - _RECALL_SLACK:
         graph_files = ", ".join(str(folder / name) for name in backend.files)
         raise ArtifactError(
             f"{graph_files}: finds {found:.4f} of what {CANARY} holds, {metadata.canary_recall:.4f} when built"
         )
-    return Inspected(parts, engine, found)
+    return Inspected(parts, searcher, found)
 
 
 def _check_hashes(folder: Path, item_ids: ItemIds, metadata: ShardMetadata) -> None:

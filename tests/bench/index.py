@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from retrieval.index import AnyOf, Filter, Range
+from retrieval.index import AnyOf, Filter, Query, Range
 from retrieval.index.build import BuildReport, build_index
 from retrieval.index.config import IndexConfig
 from retrieval.index.corpus import make_corpus
@@ -163,8 +163,8 @@ def search_rows(
     for what, exclude, wanted, allowed in cases:
 
         def ask(i: int, exclude: Any = exclude, wanted: Filter | None = wanted) -> list[str]:
-            seen = None if exclude is None else [exclude[i]]
-            return shard.search(queries[i : i + 1], [K], exclude=seen, filters=[wanted])[0].item_ids
+            seen = () if exclude is None else exclude[i]
+            return [*shard.search(queries[i : i + 1], [Query(K, filter=wanted, exclude=seen)])[0].item_ids]
 
         cost = timed(ask, len(queries), rounds)
         recall = np.mean([recall_of(ask(i), vectors, queries[i], allowed, exclude and exclude[i]) for i in range(200)])

@@ -32,7 +32,7 @@ import hnswlib
 import numpy as np
 import pyarrow as pa
 
-from retrieval.index import AnyOf, Filter, Range
+from retrieval.index import AnyOf, Filter, Query, Range
 from retrieval.index.config import IndexConfig
 from retrieval.index.shard import open_shard
 from retrieval.index.verified_shards import VerifiedShards
@@ -131,7 +131,7 @@ def timed_open(shard: Path, record: Path) -> Row:
     began = time.perf_counter()
     opened = open_shard(shard, verified=verified)
     ready = time.perf_counter()
-    opened.search(query, [K])
+    opened.search(query, [Query(K)])
     return {"ms": (ready - began) * 1e3, "first_ms": (time.perf_counter() - ready) * 1e3}
 
 
@@ -168,11 +168,11 @@ def opened_memory(shard: Path, record: Path) -> Row:
     opened = open_shard(shard, verified=VerifiedShards(record))
     _kept.append(opened)
     random = np.random.default_rng(3)
-    terms: list[Filter | None] = [None, None, AnyOf("colour", ("red",)), Range("number", 0, opened.count // 2)]
+    filters: list[Filter | None] = [None, None, AnyOf("colour", ("red",)), Range("number", 0, opened.count // 2)]
     queries = queries_of(shard)
     for i in range(QUERIES):
         seen = [f"item-{row}" for row in random.integers(0, opened.count, EXCLUDED)]
-        opened.search(queries[i : i + 1], [K], exclude=[seen], filters=[terms[i % len(terms)]])
+        opened.search(queries[i : i + 1], [Query(K, filter=filters[i % len(filters)], exclude=seen)])
     return added(before)
 
 

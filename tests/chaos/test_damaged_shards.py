@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from retrieval.errors import ArtifactError
+from retrieval.index import Query
 from retrieval.index.metadata import ExpectedShard
 from retrieval.index.shard import Shard, open_shard
 from retrieval.index.verify import verify_build
@@ -354,6 +355,6 @@ def test_any_bytes_changed_before_it_was_sealed(
     vectors = np.load(folder / "vectors.npy")
     rows = {item: row for row, item in enumerate(arrow_table(folder / "items.arrow")["item_id"].to_pylist())}
     for query in vectors[:3]:
-        hits = shard.search(query[None], [20])[0]
+        hits = shard.search(query[None], [Query(20)])[0]
         assert len(hits.item_ids) == len({*hits.item_ids}) == 20
         assert np.allclose(hits.scores, vectors[[rows[item] for item in hits.item_ids]] @ query, atol=5e-5)

@@ -16,6 +16,7 @@ import pytest
 import retrieval.index.verified_shards as verified_module
 import retrieval.index.verify as verify_module
 from retrieval.errors import ArtifactError
+from retrieval.index import Query
 from retrieval.index.metadata import ExpectedShard
 from retrieval.index.shard import Shard, open_shard
 from retrieval.index.verified_shards import VerifiedShards
@@ -81,7 +82,7 @@ def test_the_second_time_no_byte_is_verified(
     second = opened(shard, verified)
     third = open_shard(shard, EXPECTED, verified=VerifiedShards(verified._folder))  # as another process does
     query = np.ones((1, 8), np.float32) / np.float32(8) ** 0.5
-    answers = [one.search(query, [10], exclude=[["i3"]])[0] for one in (first, second, third)]
+    answers = [one.search(query, [Query(10, exclude=["i3"])])[0] for one in (first, second, third)]
     assert answers[0].item_ids == answers[1].item_ids == answers[2].item_ids
     assert np.array_equal(answers[0].scores, answers[1].scores)
     assert second.fields == ["colour", "number"]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from retrieval.arrays import Rows, Vectors
 from retrieval.index.config import IndexConfig
 from retrieval.index.metadata import ShardMetadata
-from retrieval.index.query import Engine
+from retrieval.index.query import Searcher
 from retrieval.observability import Tracker
 
 
@@ -41,11 +41,11 @@ class Backend:
     `arrange(vectors, config)` says how rows are to be ordered before anything else is written; `build(folder, vectors,
     arrangement, config, tracker)` writes the backend's files of vectors in that order; `check(folder, vectors,
     metadata)` raises ArtifactError unless they are sound in every field that a search follows, and `open(folder,
-    vectors, metadata)` makes the engine.
+    vectors, metadata)` makes the searcher.
     """
 
     files: tuple[str, ...]
     arrange: Callable[[Vectors, IndexConfig], Arrangement]
     build: Callable[[Path, Vectors, Arrangement, IndexConfig, Tracker], None]
     check: Callable[[Path, Vectors, ShardMetadata], None]
-    open: Callable[[Path, Vectors, ShardMetadata], Engine]
+    open: Callable[[Path, Vectors, ShardMetadata], Searcher]

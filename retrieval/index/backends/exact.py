@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from retrieval.arrays import Vectors
 from retrieval.index import _native
 from retrieval.index.backends.backend import Arrangement, Backend
-from retrieval.index.backends.batch import searched
+from retrieval.index.backends.found import row_hits
 from retrieval.index.config import IndexConfig
 from retrieval.index.metadata import ShardMetadata
-from retrieval.index.query import Answer, Ask
+from retrieval.index.query import RowHits, RowQuery
 from retrieval.observability import Tracker
 
 
@@ -20,14 +21,10 @@ class _Exact:
     def __init__(self, vectors: Vectors) -> None:
         self._vectors = vectors
 
-    def search(self, queries: Vectors, asks: Sequence[Ask]) -> list[Answer]:
-        return searched(self._scan, queries, asks)
+    def search(self, vectors: Vectors, queries: Sequence[RowQuery]) -> list[RowHits]:
+        return row_hits(_native.search_vectors(self._vectors, np.ascontiguousarray(vectors), queries, threads=1))
 
-    def _scan(self, queries: Vectors, k: Any, effort: Any, *columns: Any, **limits: Any) -> _native.Found:  # noqa: ARG002
-        """As the core's graph is asked; a scan knows no effort."""
-        return _native.search_vectors(self._vectors, queries, k, *columns, **limits, threads=1)
-
-    def approximate(self, queries: Vectors, ef: int) -> None:  # noqa: ARG002
+    def approximate(self, vectors: Vectors, ef: int) -> None:  # noqa: ARG002
         return None
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import hnswlib
 import numpy as np
 
-from retrieval.arrays import Rows, Vectors
+from retrieval.arrays import Rows, Scores, Vectors
 from retrieval.errors import ArtifactError
 from retrieval.index.backends.backend import Arrangement, Backend
 from retrieval.index.backends.hnsw_file import FILE, check_graph_file
 from retrieval.index.config import IndexConfig
+from retrieval.index.graph_search import GraphSearcher
 from retrieval.index.metadata import ShardMetadata
-from retrieval.index.search import Searcher
 from retrieval.observability import Tracker
 
 _CHUNK = 8192  # rows between two reports of progress
@@ -23,13 +23,13 @@ _CHUNK = 8192  # rows between two reports of progress
 class _HnswGraph:
     def __init__(self, index: hnswlib.Index) -> None:
         # hnswlib keeps ef in the index, where threads would overwrite each other's; it searches with max(ef, k),
-        # so with ef = 1 the k of a call is the call's own effort.
+        # so with ef = 1 the k of a call is the call's own ef.
         index.set_ef(1)
         self._index = index
 
-    def nearest(self, queries: Vectors, pool: int) -> tuple[Rows, Vectors] | None:
+    def nearest(self, vectors: Vectors, pool: int) -> tuple[Rows, Scores] | None:
         try:
-            labels, distances = self._index.knn_query(queries, k=pool, num_threads=1)
+            labels, distances = self._index.knn_query(vectors, k=pool, num_threads=1)
         except RuntimeError:  # fewer than `pool` rows can be reached from the entry point
             return None
         return labels.view(np.int64), np.float32(1.0) - distances
@@ -63,13 +63,13 @@ def _build(
         os.fsync(file.fileno())
 
 
-def _open(folder: Path, vectors: Vectors, metadata: ShardMetadata) -> Searcher:
+def _open(folder: Path, vectors: Vectors, metadata: ShardMetadata) -> GraphSearcher:
     index = hnswlib.Index(space="ip", dim=metadata.dim)
     try:
         index.load_index(str(folder / FILE))
     except (RuntimeError, MemoryError) as error:
         raise ArtifactError(f"{folder / FILE}: hnswlib can't load it: {error}") from error
-    return Searcher(vectors, _HnswGraph(index))
+    return GraphSearcher(vectors, _HnswGraph(index))
 
 
 BACKEND = Backend((FILE,), _arrange, _build, check_graph_file, _open)

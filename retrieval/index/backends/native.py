@@ -7,7 +7,6 @@ the graph as hnswlib saves it, with the vectors in it, for any program that read
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +16,10 @@ from retrieval.errors import ArtifactError
 from retrieval.index import _native
 from retrieval.index.backends import hnsw_file
 from retrieval.index.backends.backend import Arrangement, Backend
-from retrieval.index.backends.batch import searched
+from retrieval.index.backends.found import row_hits
 from retrieval.index.config import IndexConfig
 from retrieval.index.metadata import ShardMetadata
-from retrieval.index.query import NO_ROWS, Answer, Ask
+from retrieval.index.query import RowHits, RowQuery
 from retrieval.observability import Tracker
 
 FILE = "graph.native"
@@ -33,12 +32,13 @@ class _Native:
     def __init__(self, index: _native.Index) -> None:
         self._index = index
 
-    def search(self, queries: Vectors, asks: Sequence[Ask]) -> list[Answer]:
-        return searched(self._index.search, queries, asks)
+    def search(self, vectors: Vectors, queries: Sequence[RowQuery]) -> list[RowHits]:
+        return row_hits(self._index.search(np.ascontiguousarray(vectors), queries))
 
-    def approximate(self, queries: Vectors, ef: int) -> list[Rows]:
-        asks = [Ask(ef, ef, NO_ROWS, None)] * len(queries)
-        return [answer.rows for answer in searched(partial(self._index.search, no_scan=True), queries, asks)]
+    def approximate(self, vectors: Vectors, ef: int) -> list[Rows]:
+        queries = [RowQuery(ef, ef)] * len(vectors)
+        found = self._index.search(np.ascontiguousarray(vectors), queries, no_scan=True)
+        return [hits.rows for hits in row_hits(found)]
 
 
 def _arrange(vectors: Vectors, config: IndexConfig) -> Arrangement:

@@ -88,15 +88,7 @@ class AnnHost:
                 f"{active.build.version}, space {active.build.space_id!r}: embed with that version",
                 self._describe(active),
             )
-        hits = active.shard.search(
-            vectors,
-            [query.k for query in queries],
-            ef=[query.ef for query in queries],
-            exclude=[query.exclude for query in queries],
-            filters=[query.filter for query in queries],
-            visits=[query.visit_budget for query in queries],
-            time_us=[query.time_budget_us for query in queries],
-        )
+        hits = active.shard.search(vectors, queries)
         return HostAnswer(hits, self._describe(active), (time.perf_counter_ns() - started) // 1000)
 
     def load(self, build: BuildId, *, digest: str = "") -> HostMetadata:
@@ -206,6 +198,6 @@ class AnnHost:
 def _warm(shard: Shard) -> None:
     """Search a little, so that the first real queries find pages and scratch memory in place."""
     rng = np.random.default_rng(0)
-    queries = rng.standard_normal((_WARM_QUERIES, shard.metadata.dim)).astype(np.float32)
-    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
-    shard.search(queries, [min(100, max(1, shard.count))] * _WARM_QUERIES)
+    vectors = rng.standard_normal((_WARM_QUERIES, shard.metadata.dim)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    shard.search(vectors, [Query(100)] * _WARM_QUERIES)

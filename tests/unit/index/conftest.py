@@ -140,5 +140,5 @@ def items_table() -> Callable[[int], pa.Table]:
 @pytest.fixture
 def graph_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make scanning look dear, so that the planner uses the graph wherever it can."""
-    monkeypatch.setattr("retrieval.index.search._SCANNED_ROW", 1e9)
-    monkeypatch.setattr("retrieval.index.search._GATHERED_ROW", 1e9)
+    monkeypatch.setattr("retrieval.index.graph_search._SCANNED_ROW", 1e9)
+    monkeypatch.setattr("retrieval.index.graph_search._GATHERED_ROW", 1e9)

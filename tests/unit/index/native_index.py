@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from retrieval.index import _native
-from retrieval.index.allowed import packed
-from retrieval.index.query import NO_ROWS
+from retrieval.index.allowed import Allowed, packed
+from retrieval.index.query import NO_ROWS, RowQuery
 
 
 @dataclass(frozen=True)
@@ -46,28 +46,47 @@ def build(folder: Path, vectors: np.ndarray, *, arranged: bool = False, **settin
     return built
 
 
-def ask(
+class Columns(NamedTuple):
+    """What the core gives, every column an array; see `_native.Found`."""
+
+    rows: np.ndarray
+    scores: np.ndarray
+    counts: np.ndarray
+    truncated: np.ndarray
+    plans: np.ndarray
+    visits: np.ndarray
+
+    @classmethod
+    def of(cls, found: _native.Found) -> Columns:
+        return cls(*map(np.asarray, found))
+
+    def each(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Rows and scores of each query."""
+        ends = np.cumsum(self.counts)
+        return [
+            (self.rows[end - c : end], self.scores[end - c : end]) for end, c in zip(ends, self.counts, strict=True)
+        ]
+
+
+def row_query(
+    k: int, ef: int = 1, mask: np.ndarray | None = None, excluded: np.ndarray = NO_ROWS, *budgets: int
+) -> RowQuery:
+    """`mask` bool [N]; the budgets are rows, then µs."""
+    allowed = None if mask is None else Allowed(packed(mask), len(mask))
+    return RowQuery(k, ef, allowed, excluded.astype(np.uint32), *budgets)
+
+
+def search(
     index: _native.Index,
-    queries: np.ndarray,
+    vectors: np.ndarray,
     k: int,
     ef: int,
-    allowed: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
     excluded: np.ndarray = NO_ROWS,
-    **terms: Any,
+    **how: Any,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Rows and scores of each query; `excluded` holds for all of them."""
-    n = len(queries)
-    found = index.search(
-        queries,
-        np.full(n, k, np.uint32),
-        np.full(n, ef, np.uint32),
-        [None if allowed is None else packed(allowed)] * n,
-        np.tile(excluded, n).astype(np.uint32),
-        (np.arange(1, n + 1) * len(excluded)).astype(np.uint64),
-        **terms,
-    )
-    ends = np.cumsum(found[2])
-    return [(found[0][end - c : end], found[1][end - c : end]) for end, c in zip(ends, found[2], strict=True)]
+    """Rows and scores of each of `vectors`; `mask` and `excluded` hold for all of them."""
+    return Columns.of(index.search(vectors, [row_query(k, ef, mask, excluded)] * len(vectors), **how)).each()
 
 
 def queries_near(vectors: np.ndarray, n: int, seed: int = 5) -> np.ndarray:

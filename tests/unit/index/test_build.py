@@ -23,7 +23,7 @@ from retrieval.index.encode import encode_items
 from retrieval.index.golden import read_golden
 from retrieval.index.measure import measured_recall
 from retrieval.index.metadata import ExpectedShard, read_metadata
-from retrieval.index.query import Answer
+from retrieval.index.query import Query, RowHits, RowQuery
 from retrieval.index.shard import open_shard
 from retrieval.index.sharding import shard_of
 from retrieval.index.verify import verify_build
@@ -38,7 +38,7 @@ def test_every_item_is_in_the_shard_of_its_hash_and_is_found_there(make_build: C
     assert all(200 < s.count < 400 for s in shards)
     for item in (0, 17, 899):
         home = shard_of(f"i{item}", 3)
-        hits = shards[home].search(built.vectors[item][None], [1])[0]
+        hits = shards[home].search(built.vectors[item][None], [Query(1)])[0]
         assert hits.item_ids == [f"i{item}"]
         assert hits.scores[0] == pytest.approx(1.0, abs=5e-5)
 
@@ -150,7 +150,7 @@ def test_one_item_and_shards_without_items(build_at: Callable[..., Any], tmp_pat
     assert sorted(m.count for m in built.report.shards) == [0, 0, 1]
     for number in range(3):
         shard = built.shard(number)
-        assert len(shard.search(built.vectors[:1], [5])[0].item_ids) == shard.count
+        assert len(shard.search(built.vectors[:1], [Query(5)])[0].item_ids) == shard.count
     assert len(verify_build(built.folder)) == 3
 
 
@@ -158,7 +158,7 @@ def test_exact_backend(build_at: Callable[..., Any], tmp_path: Path) -> None:
     built = build_at(tmp_path, 500, ann="exact")
     assert not (built.shard_folder() / "graph.hnsw").exists()
     assert built.report.recall == 1.0
-    assert built.shard().search(built.vectors[:1], [3])[0].item_ids[0] == "i0"
+    assert built.shard().search(built.vectors[:1], [Query(3)])[0].item_ids[0] == "i0"
 
 
 def test_only_named_attributes_are_kept(build_at: Callable[..., Any], tmp_path: Path) -> None:
@@ -259,13 +259,13 @@ class Forgetful:
     def __init__(self, vectors: np.ndarray, lost: dict[int, list[int]]) -> None:
         self.vectors, self.lost = vectors, lost
 
-    def search(self, queries: np.ndarray, asks: list[Any]) -> list[Answer]:
+    def search(self, vectors: np.ndarray, queries: list[RowQuery]) -> list[RowHits]:
         found = []
-        for number, (query, ask) in enumerate(zip(queries, asks, strict=True)):
-            scores = self.vectors @ query
+        for number, (vector, query) in enumerate(zip(vectors, queries, strict=True)):
+            scores = self.vectors @ vector
             scores[self.lost.get(number, [])] = -2
-            rows = np.argsort(-scores)[: ask.k]
-            found.append(Answer(rows, scores[rows]))
+            rows = np.argsort(-scores)[: query.k]
+            found.append(RowHits(rows, scores[rows]))
         return found
 
 

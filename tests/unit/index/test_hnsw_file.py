@@ -19,7 +19,7 @@ from retrieval.index.backends import hnsw
 from retrieval.index.backends.hnsw_file import check_graph_file
 from retrieval.index.files import open_vectors
 from retrieval.index.metadata import ShardMetadata, read_metadata
-from retrieval.index.query import NO_ROWS, Ask
+from retrieval.index.query import RowQuery
 
 HEADER = 96
 M, D, N = 4, 8, 400
@@ -48,13 +48,13 @@ class Sample:
             check_graph_file(self.folder, self.vectors, self.metadata)
         except ArtifactError:
             return False
-        engine = hnsw.BACKEND.open(self.folder, self.vectors, self.metadata)
+        searcher = hnsw.BACKEND.open(self.folder, self.vectors, self.metadata)
         for pool in (1, 50, N // 2):
-            for rows in engine.approximate(self.vectors[::20], pool) or []:
+            for rows in searcher.approximate(self.vectors[::20], pool) or []:
                 assert ((rows >= 0) & (rows < N)).all()
-        asks = [Ask(10, 50, NO_ROWS, None)] * len(self.vectors[::20])
-        for query, (rows, scores, _) in zip(self.vectors[::20], engine.search(self.vectors[::20], asks), strict=True):
-            assert np.allclose(scores, self.vectors[rows] @ query, atol=1e-5)
+        some = self.vectors[::20]
+        for vector, hits in zip(some, searcher.search(some, [RowQuery(10, 50)] * len(some)), strict=True):
+            assert np.allclose(hits.scores, self.vectors[hits.rows] @ vector, atol=1e-5)
         return True
 
     def put(self, offset: int, form: str, value: float) -> bytes:

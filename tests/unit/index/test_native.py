@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrieval.index import _native
-from retrieval.index.allowed import packed
+from retrieval.index.allowed import Allowed
 from retrieval.index.canary import recall
-from retrieval.index.query import NO_ROWS
+from retrieval.index.query import NO_ROWS, RowQuery
 from tests.unit.index.conftest import clustered
-from tests.unit.index.native_index import ask, build, nearest, queries_near
+from tests.unit.index.native_index import Columns, build, nearest, queries_near, row_query, search
 
 N, D = 3000, 24
 
@@ -73,7 +73,7 @@ def test_answers_are_allowed_in_order_and_truly_scored(
     may = mask.copy()
     may[excluded] = False
     queries = queries_near(vectors, 4, seed)
-    for query, (rows, scores) in zip(queries, ask(index, queries, k, ef, mask, excluded), strict=True):
+    for query, (rows, scores) in zip(queries, search(index, queries, k, ef, mask, excluded), strict=True):
         assert len(rows) == min(k, may.sum())
         assert may[rows].all()
         assert len({*rows.tolist()}) == len(rows)
@@ -85,7 +85,7 @@ def test_with_all_rows_weighed_it_is_exact(either: tuple[np.ndarray, _native.Ind
     vectors, index = either
     queries = queries_near(vectors, 20)
     for no_scan in (False, True):
-        for query, (_, scores) in zip(queries, ask(index, queries, 50, len(vectors), no_scan=no_scan), strict=True):
+        for query, (_, scores) in zip(queries, search(index, queries, 50, len(vectors), no_scan=no_scan), strict=True):
             assert np.allclose(scores, np.sort(vectors @ query)[::-1][:50], atol=5e-5)
 
 
@@ -99,7 +99,7 @@ def test_recall_under_filters(either: tuple[np.ndarray, _native.Index], share: f
         near, far = np.quantile(towards, 1 - share), np.quantile(towards, share)
         masks = [np.random.default_rng(1).random(len(vectors)) < share, towards >= near, towards <= far]
     for mask in masks:
-        found = [rows for rows, _ in ask(index, queries, 20, 100, mask)]
+        found = [rows for rows, _ in search(index, queries, 20, 100, mask)]
         assert recall(vectors, queries, found, nearest(vectors, queries, 20, mask)) >= 0.98
         assert mask is None or all(mask[rows].all() for rows in found)
 
@@ -108,7 +108,7 @@ def test_leaves_go_on_where_the_nearest_rows_are_excluded(leafy: tuple[np.ndarra
     vectors, index = leafy
     for query in queries_near(vectors, 5):
         order = np.argsort(-(vectors @ query))
-        rows, _ = ask(index, query[None], 20, 100, excluded=order[:3000].astype(np.uint32))[0]
+        rows, _ = search(index, query[None], 20, 100, excluded=order[:3000].astype(np.uint32))[0]
         assert not np.isin(rows, order[:3000]).any()
         assert recall(vectors, query[None], [rows], [order[3000:3020]]) >= 0.9
 
@@ -116,9 +116,9 @@ def test_leaves_go_on_where_the_nearest_rows_are_excluded(leafy: tuple[np.ndarra
 def test_answers_depend_on_neither_batch_nor_threads(either: tuple[np.ndarray, _native.Index]) -> None:
     vectors, index = either
     queries = queries_near(vectors, 30)
-    together = ask(index, queries, 20, 60, no_scan=True)
-    threaded = ask(index, queries, 20, 60, no_scan=True, threads=4)
-    alone = [ask(index, queries[i : i + 1], 20, 60, no_scan=True)[0] for i in range(30)]
+    together = search(index, queries, 20, 60, no_scan=True)
+    threaded = search(index, queries, 20, 60, no_scan=True, threads=4)
+    alone = [search(index, queries[i : i + 1], 20, 60, no_scan=True)[0] for i in range(30)]
     for one, two, three in zip(together, threaded, alone, strict=True):
         assert np.array_equal(one[0], two[0])
         assert np.array_equal(one[0], three[0])
@@ -128,27 +128,17 @@ def test_answers_depend_on_neither_batch_nor_threads(either: tuple[np.ndarray, _
 
 def test_a_budget_of_visits_ends_a_search_early_and_says_so(index: _native.Index, vectors: np.ndarray) -> None:
     queries = queries_near(vectors, 3)
-    found = index.search(
-        queries, np.full(3, 20, np.uint32), np.full(3, 400, np.uint32), [None] * 3, NO_ROWS, np.zeros(3, np.uint64),
-        visits=np.array([100, 0, 100], np.uint64), no_scan=True,
-    )  # fmt: skip
-    assert found[3].tolist() == [1, 0, 1]
-    assert (found[5][[0, 2]] < 400).all()
-    assert found[5][1] > 400
+    asked = [RowQuery(20, 400, visit_budget=budget) for budget in (100, 0, 100)]
+    found = Columns.of(index.search(queries, asked, no_scan=True))
+    assert found.truncated.tolist() == [True, False, True]
+    assert (found.visits[[0, 2]] < 400).all()
+    assert found.visits[1] > 400
 
 
 def budgeted(
-    index: _native.Index,
-    queries: np.ndarray,
-    visits: int,
-    time_ns: int = 0,
-    mask: np.ndarray | None = None,
-) -> tuple[np.ndarray, ...]:
-    n = len(queries)
-    return index.search(
-        queries, np.full(n, 20, np.uint32), np.full(n, 400, np.uint32), [None if mask is None else packed(mask)] * n,
-        NO_ROWS, np.zeros(n, np.uint64), visits=np.full(n, visits, np.uint64), time_ns=np.full(n, time_ns, np.int64),
-    )  # fmt: skip
+    index: _native.Index, queries: np.ndarray, visits: int, time_us: int = 0, mask: np.ndarray | None = None
+) -> Columns:
+    return Columns.of(index.search(queries, [row_query(20, 400, mask, NO_ROWS, visits, time_us)] * len(queries)))
 
 
 def test_a_budget_goes_to_rows_near_the_query(index: _native.Index, vectors: np.ndarray) -> None:
@@ -180,28 +170,22 @@ def test_budgets_and_filters_together_answer_only_what_is_allowed(
 
 def test_time_ends_a_walk_and_a_scan(index: _native.Index, vectors: np.ndarray) -> None:
     queries = queries_near(vectors, 3)
-    counts, truncated = budgeted(index, queries, 0, time_ns=3600 * 10**9)[2:4]
+    counts, truncated = budgeted(index, queries, 0, time_us=3600 * 10**6)[2:4]
     assert (counts.tolist(), truncated.tolist()) == ([20] * 3, [0] * 3)
-    forms = (np.full(3, 20, np.uint32), [None] * 3, NO_ROWS, np.zeros(3, np.uint64))
-    found = index.search(
-        queries, forms[0], forms[0] * 20, *forms[1:], time_ns=np.array([1, 0, 1], np.int64), no_scan=True
-    )
-    assert found[3].tolist() == [1, 0, 1]
-    scanned = _native.search_vectors(
-        np.tile(vectors, (10, 1)), queries, *forms, time_ns=np.array([1, 0, 1], np.int64), threads=1
-    )
-    assert scanned[3].tolist() == [1, 0, 1]
-    assert (scanned[5][[0, 2]] < 10 * N).all()
-    assert scanned[2].tolist() == [20] * 3  # a first step is always made
+    asked = [RowQuery(20, 400, time_budget_us=budget) for budget in (1, 0, 1)]
+    found = Columns.of(index.search(queries, asked, no_scan=True))
+    assert found.truncated.tolist() == [True, False, True]
+    scanned = Columns.of(_native.search_vectors(np.tile(vectors, (10, 1)), queries, asked, threads=1))
+    assert scanned.truncated.tolist() == [True, False, True]
+    assert (scanned.visits[[0, 2]] < 10 * N).all()
+    assert scanned.counts.tolist() == [20] * 3  # a first step is always made
 
 
 def test_exact_search_within_a_budget_is_exact_over_the_rows_compared(vectors: np.ndarray) -> None:
     queries, mask = queries_near(vectors, 5), np.arange(N) % 100 == 7
     for allowed in (None, mask):
-        rows, _, counts, truncated, _, visits = _native.search_vectors(
-            vectors, queries, np.full(5, 10, np.uint32), [None if allowed is None else packed(allowed)] * 5, NO_ROWS,
-            np.zeros(5, np.uint64), visits=np.array([0, 1, 20, 130, 10**10], np.uint64), threads=1,
-        )  # fmt: skip
+        asked = [row_query(10, 1, allowed, NO_ROWS, budget) for budget in (0, 1, 20, 130, 10**10)]
+        rows, _, counts, truncated, _, visits = Columns.of(_native.search_vectors(vectors, queries, asked, threads=1))
         assert truncated.tolist() == ([0, 1, 1, 1, 0] if allowed is None else [0, 1, 1, 0, 0])
         assert visits.tolist() == ([N, 64, 64, 192, N] if allowed is None else [30, 1, 20, 30, 30])
         scores = queries @ vectors.T if allowed is None else np.where(allowed, queries @ vectors.T, -2)
@@ -211,31 +195,36 @@ def test_exact_search_within_a_budget_is_exact_over_the_rows_compared(vectors: n
             assert rows[end - count : end].tolist() == np.argsort(-scores[query, :reach])[:count].tolist()
 
 
-def test_budgets_of_another_shape_are_refused(index: _native.Index, vectors: np.ndarray) -> None:
-    one = np.ones(1, np.uint32)
-    with pytest.raises(ValueError, match="budgets"):
-        index.search(vectors[:1], one, one, [None], NO_ROWS, np.zeros(1, np.uint64), visits=np.ones(2, np.uint64))
-    with pytest.raises(ValueError, match="negative"):
-        index.search(vectors[:1], one, one, [None], NO_ROWS, np.zeros(1, np.uint64), time_ns=np.full(1, -1, np.int64))
-
-
-def test_wrong_shapes_are_refused(index: _native.Index, vectors: np.ndarray) -> None:
-    one = np.ones(1, np.uint32)
-    with pytest.raises(ValueError, match="dimension"):
-        index.search(vectors[:1, :5].copy(), one, one, [None], NO_ROWS, np.zeros(1, np.uint64))
-    with pytest.raises(ValueError, match="bit set"):
-        index.search(vectors[:1], one, one, [np.zeros(1, np.uint64)], NO_ROWS, np.zeros(1, np.uint64))
-    with pytest.raises(ValueError, match="out of range"):
-        index.search(vectors[:1], one, one, [None], np.array([N], np.uint32), np.ones(1, np.uint64))
+@pytest.mark.parametrize(
+    ("dim", "asked", "said"),
+    [
+        (5, [RowQuery(1, 1)], "dimension"),
+        (D, [], "as many vectors"),
+        (D, [RowQuery(1, 1)] * 2, "as many vectors"),
+        (D, [(1, 1)], "not a RowQuery"),
+        (D, [RowQuery(-1, 1)], "k or ef"),
+        (D, [RowQuery(1, 2**32)], "k or ef"),
+        (D, [RowQuery(1, 1, visit_budget=-1)], "budget"),
+        (D, [RowQuery(1, 1, time_budget_us=2**32)], "budget"),
+        (D, [RowQuery(1, 1, Allowed(np.zeros(1, np.uint64), 64))], "bit set"),
+        (D, [RowQuery(1, 1, Allowed(np.full((N + 63) // 64, -1).view(np.uint64), N))], "beyond"),
+        (D, [RowQuery(1, 1, excluded=np.array([N], np.uint32))], "out of range"),
+        (D, [RowQuery(1, 1, excluded=np.array([1], np.int64))], "uint32"),
+    ],
+)
+def test_what_can_not_be_searched_is_refused(
+    index: _native.Index, vectors: np.ndarray, dim: int, asked: list[RowQuery], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        index.search(vectors[:1, :dim].copy(), asked)
+    with pytest.raises(ValueError, match=said):
+        _native.search_vectors(vectors, vectors[:1, :dim].copy(), asked, threads=1)
 
 
 def test_exact_search_is_brute_force(vectors: np.ndarray) -> None:
     queries = queries_near(vectors, 40)
     mask = np.random.default_rng(2).random(N) < 0.1
     for allowed in (None, mask):
-        found = _native.search_vectors(
-            vectors, queries, np.full(40, 30, np.uint32), [None if allowed is None else packed(allowed)] * 40, NO_ROWS,
-            np.zeros(40, np.uint64), threads=2,
-        )  # fmt: skip
+        found = _native.search_vectors(vectors, queries, [row_query(30, 1, allowed)] * 40, threads=2)
         scores = queries @ vectors.T if allowed is None else np.where(allowed, queries @ vectors.T, -2)
         assert np.allclose(found[1].reshape(40, 30), -np.sort(-scores, axis=1)[:, :30], atol=1e-6)

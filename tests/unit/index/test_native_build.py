@@ -13,7 +13,7 @@ from retrieval.index import _native
 from retrieval.index.backends.hnsw_file import check_graph_file
 from retrieval.index.canary import recall
 from tests.unit.index.conftest import clustered
-from tests.unit.index.native_index import Built, ask, build, nearest, queries_near
+from tests.unit.index.native_index import Built, build, nearest, queries_near, search
 
 LINKS, LEAVES, D = 3000, 8000, 24
 
@@ -99,7 +99,7 @@ def test_vectors_without_any_structure_are_found_as_well(tmp_path: Path) -> None
     of_stock = recall_of_hnswlib(own, built.vectors, 100)
     assert recall_of_hnswlib(loaded, built.vectors, 100) >= of_stock - 0.01
     queries = queries_near(built.vectors, 200)
-    found = [rows for rows, _ in ask(built.open(), queries, 20, 100, no_scan=True)]
+    found = [rows for rows, _ in search(built.open(), queries, 20, 100, no_scan=True)]
     assert recall(built.vectors, queries, found, nearest(built.vectors, queries, 20)) >= of_stock - 0.01
 
 
@@ -111,12 +111,12 @@ def test_equal_vectors_do_not_cut_the_graph_apart(tmp_path: Path, *, arranged: b
     repeated = np.ascontiguousarray(repeated[np.random.default_rng(2).permutation(len(repeated))])
     built = build(tmp_path, repeated, arranged=arranged)
     queries, index = queries_near(vectors, 50), built.open()
-    whole = ask(index, queries[:3], built.count, built.count, no_scan=True)
+    whole = search(index, queries[:3], built.count, built.count, no_scan=True)
     assert {len(rows) for rows, _ in whole} == {built.count}
-    found = [rows for rows, _ in ask(index, queries, 100, 200, no_scan=True)]
+    found = [rows for rows, _ in search(index, queries, 100, 200, no_scan=True)]
     assert recall(built.vectors, queries, found, nearest(built.vectors, queries, 100)) >= 0.98
     for query in built.vectors[:20]:
-        ((rows, scores),) = ask(index, query[None], 1, 20, no_scan=True)
+        ((rows, scores),) = search(index, query[None], 1, 20, no_scan=True)
         assert (len(rows), scores[0]) == (1, pytest.approx(1.0, abs=5e-5))
     stock = hnswlib.Index("ip", D)
     stock.load_index(str(built.hnsw))

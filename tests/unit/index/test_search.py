@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrieval.errors import RequestError
-from retrieval.index import AllOf, AnyOf, Filter, Hits, Range
+from retrieval.index import AllOf, AnyOf, Filter, Hits, Query, Range
 from retrieval.index.scan import best
 from retrieval.index.shard import Shard
 
@@ -50,14 +50,14 @@ def queries(make_vectors: Callable[..., np.ndarray]) -> np.ndarray:
 
 
 def test_scan_answers_exactly(shard: Shard, built: Any, queries: np.ndarray) -> None:
-    for query, hits in zip(queries, shard.search(queries, [10] * 40), strict=True):
+    for query, hits in zip(queries, shard.search(queries, [Query(10)] * 40), strict=True):
         assert hits.item_ids == [item for item, _ in exact(built.vectors, query, 10)]
         check_scores(hits, built.vectors, query)
 
 
 @pytest.mark.usefixtures("graph_only")
 def test_graph_answers_well(shard: Shard, built: Any, queries: np.ndarray) -> None:
-    found = shard.search(queries, [100] * 40)
+    found = shard.search(queries, [Query(100)] * 40)
     for query, hits in zip(queries, found, strict=True):
         check_scores(hits, built.vectors, query)
     shares = [recall(hits, exact(built.vectors, query, 100)) for query, hits in zip(queries, found, strict=True)]
@@ -88,7 +88,7 @@ def test_filtered_recall_is_a_promise(
         request.getfixturevalue("graph_only")
     always = isinstance(wanted, Range) and wanted.field == "number"  # the one attribute that every item has
     allowed = {i for i in range(4000) if (always or i % 7 != 6) and test(i)}
-    found = shard.search(queries, [50] * 40, filters=[wanted] * 40)
+    found = shard.search(queries, [Query(50, filter=wanted)] * 40)
     shares = []
     for query, hits in zip(queries, found, strict=True):
         check_scores(hits, built.vectors, query)
@@ -109,7 +109,7 @@ def test_a_filter_that_allows_only_what_is_far_from_the_query(shard: Shard, buil
     order = np.argsort(built.vectors @ query[0])
     far = order[:800]
     wanted = AnyOf("number", tuple(int(i) for i in far))
-    hits = shard.search(query, [20], filters=[wanted])[0]
+    hits = shard.search(query, [Query(20, filter=wanted)])[0]
     assert recall(hits, exact(built.vectors, query[0], 20, {int(i) for i in far})) >= 0.95
     assert len(hits.item_ids) == 20
 
@@ -123,7 +123,7 @@ def test_exclusions_never_come_back_and_leave_k_hits(
     for count in (1, 60, 1500, 3990):
         for query in queries[:5]:
             seen = [item for item, _ in exact(built.vectors, query, count)]  # the very nearest
-            hits = shard.search(query[None], [20], exclude=[[*seen, "unknown", "ünknown", ""]])[0]
+            hits = shard.search(query[None], [Query(20, exclude=[*seen, "unknown", "ünknown", ""])])[0]
             rest = set(range(4000)) - {int(item[1:]) for item in seen}
             assert recall(hits, exact(built.vectors, query, 20, rest)) >= 0.95
             assert not {*hits.item_ids} & {*seen}
@@ -135,9 +135,10 @@ def test_exclusions_and_filter_together_and_everything_excluded(shard: Shard, qu
     red = [f"i{i}" for i in range(0, 4000, 3) if i % 7 != 6]
     answers = shard.search(
         queries[:2],
-        [5, 5000],
-        exclude=[red[2:], [f"i{i}" for i in range(4000)]],
-        filters=[AnyOf("colour", ("red",)), None],
+        [
+            Query(5, filter=AnyOf("colour", ("red",)), exclude=red[2:]),
+            Query(5000, exclude=[f"i{i}" for i in range(4000)]),
+        ],
     )
     assert {*answers[0].item_ids} == {*red[:2]}
     assert answers[1].item_ids == []
@@ -151,26 +152,28 @@ def test_k_up_to_and_beyond_the_count(
 ) -> None:
     if graph:
         request.getfixturevalue("graph_only")
-    hits = shard.search(queries[:1], [k])[0]
+    hits = shard.search(queries[:1], [Query(k)])[0]
     assert len(hits.item_ids) == len({*hits.item_ids}) == min(k, 4000)
 
 
 @pytest.mark.usefixtures("graph_only")
 def test_answers_do_not_depend_on_the_batch_or_the_thread(shard: Shard, queries: np.ndarray) -> None:
-    """Many threads with different effort share one index: hnswlib's own ef is a field that they would overwrite."""
-    k = [1 + 7 * (i % 13) for i in range(40)]
-    ef = [None if i % 3 == 0 else 1 + 20 * (i % 9) for i in range(40)]
-    exclude = [[f"i{j}" for j in range(i * 10)] for i in range(40)]
-    filters: list[Filter | None] = [None if i % 2 else AnyOf("colour", ("red", "blue")) for i in range(40)]
-    alone = [
-        shard.search(queries[i : i + 1], [k[i]], ef=[ef[i]], exclude=[exclude[i]], filters=[filters[i]])[0]
+    """Many threads with different ef share one index: hnswlib's own ef is a field that they would overwrite."""
+    asked = [
+        Query(
+            k=1 + 7 * (i % 13),
+            ef=None if i % 3 == 0 else 1 + 20 * (i % 9),
+            filter=None if i % 2 else AnyOf("colour", ("red", "blue")),
+            exclude=[f"i{j}" for j in range(i * 10)],
+        )
         for i in range(40)
     ]
+    alone = [shard.search(queries[i : i + 1], [asked[i]])[0] for i in range(40)]
     problems: list[str] = []
 
     def together() -> None:
         for _ in range(5):
-            batch = shard.search(queries, k, ef=ef, exclude=exclude, filters=filters)
+            batch = shard.search(queries, asked)
             problems.extend(
                 f"query {i}"
                 for i in range(40)
@@ -185,9 +188,9 @@ def test_answers_do_not_depend_on_the_batch_or_the_thread(shard: Shard, queries:
     assert not problems
 
 
-def test_more_effort_finds_more(shard: Shard, built: Any, queries: np.ndarray, graph_only: None) -> None:
+def test_a_larger_ef_finds_more(shard: Shard, built: Any, queries: np.ndarray, graph_only: None) -> None:
     def mean_recall(ef: int) -> float:
-        found = shard.search(queries, [10] * 40, ef=[ef] * 40)
+        found = shard.search(queries, [Query(10, ef)] * 40)
         return float(np.mean([recall(h, exact(built.vectors, q, 10)) for q, h in zip(queries, found, strict=True)]))
 
     assert mean_recall(10) < mean_recall(400)
@@ -200,7 +203,7 @@ def test_budgets_end_a_search_and_the_answer_says_so(
 ) -> None:
     made = make_build(4000, shards=1, ef_construction=100, ann=ann)
     shard = made.shard()
-    found = shard.search(queries, [10] * 40, visits=[0, 300] * 20, time_us=[10**9] * 40)
+    found = shard.search(queries, [Query(10, visit_budget=budget, time_budget_us=10**9) for budget in (0, 300)] * 20)
     for query, hits in zip(queries, found, strict=True):
         check_scores(hits, made.vectors, query)
         assert len(hits.item_ids) == 10
@@ -216,12 +219,12 @@ def test_what_is_taken_down_is_not_answered(
     shard = made.shard()
     red = AnyOf("colour", ("red",))
     nearest = [item for item, _ in exact(made.vectors, queries[0], count)]
-    before = shard.search(queries[:2], [20] * 2, filters=[None, red])  # now there are filters to forget
+    before = shard.search(queries[:2], [Query(20), Query(20, filter=red)])  # now there are filters to forget
     assert shard.take_down([*nearest, "unknown", ""]) == count
     allowed = set(range(4000)) - {int(item[1:]) for item in nearest}
     for _ in range(2):
         found = shard.search(
-            queries[:1].repeat(3, axis=0), [20] * 3, exclude=[[], ["i0"], []], filters=[None, None, red]
+            queries[:1].repeat(3, axis=0), [Query(20), Query(20, exclude=["i0"]), Query(20, filter=red)]
         )
         for hits, may in zip(
             found, [allowed, allowed - {0}, {i for i in allowed if i % 3 == 0 and i % 7 != 6}], strict=True
@@ -231,34 +234,37 @@ def test_what_is_taken_down_is_not_answered(
             assert not may or recall(hits, exact(made.vectors, queries[0], 20, may)) >= 0.95
             check_scores(hits, made.vectors, queries[0])
     assert shard.take_down(()) == 0
-    after = shard.search(queries[:2], [20] * 2, filters=[None, red])
+    after = shard.search(queries[:2], [Query(20), Query(20, filter=red)])
     assert [hits.item_ids for hits in after] == [hits.item_ids for hits in before]
 
 
-def bad_calls() -> list[tuple[dict[str, Any], str]]:
-    good = np.eye(1, 16, dtype=np.float32)
-    return [
-        ({"queries": good, "k": [0]}, "k is 0"),
-        ({"queries": good, "k": [-3]}, "k is -3"),
-        ({"queries": good, "k": [1], "ef": [0]}, "ef is 0"),
-        ({"queries": np.eye(1, 15, dtype=np.float32), "k": [1]}, r"expected float32 \[n, 16\]"),
-        ({"queries": good.astype(np.float64), "k": [1]}, "float64"),
-        ({"queries": good[0], "k": [1]}, "expected"),
-        ({"queries": np.full_like(good, np.nan), "k": [1]}, "NaN"),
-        ({"queries": np.full_like(good, np.inf), "k": [1]}, "NaN or infinity"),
-        ({"queries": good, "k": [1], "visits": [-1]}, "budgets are -1 rows"),
-        ({"queries": good, "k": [1], "time_us": [2**32]}, "4294967296 µs"),
-        ({"queries": good, "k": [1], "visits": [1, 2]}, "1 queries, but 2"),
-        ({"queries": good, "k": [1, 2]}, "1 queries, but 2"),
-        ({"queries": good, "k": [1], "filters": []}, "1 queries, but 0"),
-        ({"queries": good, "k": [1], "filters": [AnyOf("nope", ())]}, "nope"),
-    ]
+GOOD = np.eye(1, 16, dtype=np.float32)
+BAD_SEARCHES: list[tuple[np.ndarray, list[Query], str]] = [
+    (GOOD, [Query(0)], "k is 0"),
+    (GOOD, [Query(-3)], "k is -3"),
+    (GOOD, [Query(1, ef=0)], "ef is 0"),
+    (np.eye(1, 15, dtype=np.float32), [Query(1)], r"expected float32 \[n, 16\]"),
+    (GOOD.astype(np.float64), [Query(1)], "float64"),
+    (GOOD[0], [Query(1)], "expected"),
+    (np.full_like(GOOD, np.nan), [Query(1)], "NaN"),
+    (np.full_like(GOOD, np.inf), [Query(1)], "NaN or infinity"),
+    (np.full_like(GOOD, -np.inf), [Query(1)], "NaN or infinity"),
+    (GOOD, [Query(1, visit_budget=-1)], "budgets are -1 rows"),
+    (GOOD, [Query(1, time_budget_us=2**32)], "4294967296 µs"),
+    (GOOD, [Query(1), Query(2)], "1 vectors, but 2 queries"),
+    (GOOD, [], "1 vectors, but 0 queries"),
+    (GOOD, [Query(1, filter=AnyOf("nope", ()))], "nope"),
+]
 
 
-@pytest.mark.parametrize(("call", "part"), bad_calls())
-def test_bad_requests_are_refused(shard: Shard, call: dict[str, Any], part: str) -> None:
-    with pytest.raises(RequestError, match=part):
-        shard.search(**call)
+@pytest.mark.parametrize(("vectors", "asked", "said"), BAD_SEARCHES)
+def test_bad_searches_are_refused(shard: Shard, vectors: np.ndarray, asked: list[Query], said: str) -> None:
+    with pytest.raises(RequestError, match=said):
+        shard.search(vectors, asked)
+
+
+def test_numbers_whose_squares_overflow_are_numbers(shard: Shard) -> None:
+    assert len(shard.search(np.full((1, 16), 1e30, np.float32), [Query(3)])[0].item_ids) == 3
 
 
 def test_no_queries_no_answers(shard: Shard) -> None:

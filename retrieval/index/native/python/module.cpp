@@ -28,84 +28,79 @@ using namespace retrieval;
 
 namespace {
 
-using Bits = std::vector<std::optional<Vector<uint64_t>>>;
-template <class T>
-using Column = std::optional<Vector<T>>;  // one number for each query, or none at all
-
 unsigned threads_of(unsigned asked) { return asked == 0 ? ThreadPool::cores() : asked; }
 
-// The terms of a batch, column by column.
-struct Batch {
-  Matrix<float> queries;
-  Vector<uint32_t> k, effort;
-  Bits allowed;
-  Column<uint32_t> allowed_count;   // bits of each set; counted here where not given
-  Vector<uint32_t> excluded;        // rows of all queries, one after another
-  Vector<uint64_t> excluded_until;  // where each query's end
-  Column<uint64_t> visits;          // 0: no limit
-  Column<int64_t> time_ns;
-  Plan only;
-
-  static uint32_t bits_of(const uint64_t* set, size_t words) {
-    uint32_t found = 0;
-    for (size_t w = 0; w < words; w++) found += static_cast<uint32_t>(__builtin_popcountll(set[w]));
-    return found;
-  }
-
-  std::vector<Ask> asks(uint32_t count, uint32_t dim) const {
-    const size_t n = queries.shape(0);
-    require(queries.shape(1) == dim, "queries are of another dimension than the index");
-    require(k.shape(0) == n && effort.shape(0) == n && allowed.size() == n && excluded_until.shape(0) == n,
-            "as many values of every parameter as queries are needed");
-    require((!visits || visits->shape(0) == n) && (!time_ns || time_ns->shape(0) == n),
-            "as many budgets as queries are needed");
-    require(!allowed_count || allowed_count->shape(0) == n, "as many counts of allowed rows as queries are needed");
-    const size_t words = (size_t{count} + 63) / 64;
-    for (size_t i = 0; i < excluded.shape(0); i++) require(excluded(i) < count, "an excluded row is out of range");
-    std::vector<Ask> made(n);
-    uint64_t begin = 0;
-    for (size_t i = 0; i < n; i++) {
-      Ask& ask = made[i];
-      ask.query = queries.data() + i * dim;
-      ask.k = k(i);
-      ask.effort = effort(i);
-      if (allowed[i].has_value()) {
-        require(allowed[i]->shape(0) == words, "a bit set has another length than the index");
-        ask.allowed = allowed[i]->data();
-        ask.allowed_count = allowed_count ? (*allowed_count)(i) : bits_of(ask.allowed, words);
-        const bool beyond = count % 64 != 0 && ask.allowed[words - 1] >> (count % 64) != 0;
-        require(!beyond, "a bit set has bits beyond the index");
-      }
-      require(excluded_until(i) >= begin && excluded_until(i) <= excluded.shape(0),
-              "ends of excluded rows out of order");
-      ask.excluded = excluded.data() + begin;
-      ask.excluded_count = static_cast<uint32_t>(excluded_until(i) - begin);
-      begin = excluded_until(i);
-      ask.visits = visits ? (*visits)(i) : 0;
-      ask.time_ns = time_ns ? (*time_ns)(i) : 0;
-      require(ask.time_ns >= 0, "a budget of time is negative");
+// The queries of a batch, as retrieval.index.query.RowQuery lays each out, and what keeps their arrays alive.
+class Batch {
+ public:
+  Batch(const Matrix<float>& vectors, const nb::sequence& queries, uint32_t count, uint32_t dim, Plan only)
+      : vectors_(vectors), count_(count) {
+    require(vectors.shape(1) == dim, "vectors of queries are of another dimension than the index");
+    require(nb::len(queries) == vectors.shape(0), "as many vectors as queries are needed");
+    asks.reserve(vectors.shape(0));
+    for (const nb::handle query : queries) {
+      Ask& ask = asks.emplace_back();
+      ask.query = vectors_.data() + (asks.size() - 1) * dim;
       ask.only = only;
+      require(nb::isinstance<nb::tuple>(query) && nb::len(query) == 6, "a query is not a RowQuery");
+      read(nb::borrow<nb::tuple>(query), ask);
     }
-    return made;
   }
+
+  std::vector<Ask> asks;
+
+ private:
+  void read(const nb::tuple& query, Ask& ask) {
+    uint32_t time_budget_us = 0;
+    require(nb::try_cast(query[0], ask.k) && nb::try_cast(query[1], ask.effort), "k or ef of a query is out of range");
+    require(nb::try_cast(query[4], ask.visits) && nb::try_cast(query[5], time_budget_us),
+            "a budget of a query is out of range");
+    ask.time_ns = int64_t{1000} * time_budget_us;
+    if (!query[2].is_none()) read_allowed(query[2], ask);
+    Vector<uint32_t> excluded;
+    require(nb::try_cast(query[3], excluded, false), "excluded rows are not a uint32 array");
+    for (size_t i = 0; i < excluded.shape(0); i++) require(excluded(i) < count_, "an excluded row is out of range");
+    ask.excluded = excluded.data();
+    ask.excluded_count = static_cast<uint32_t>(excluded.shape(0));
+    if (ask.excluded_count > 0) excluded_.push_back(std::move(excluded));
+  }
+
+  void read_allowed(const nb::handle& allowed, Ask& ask) {
+    Vector<uint64_t> bits;
+    require(nb::try_cast(allowed.attr("bits"), bits, false), "a bit set is not a uint64 array");
+    require(nb::try_cast(allowed.attr("count"), ask.allowed_count), "a count of allowed rows is out of range");
+    const size_t words = (size_t{count_} + 63) / 64;
+    require(bits.shape(0) == words, "a bit set has another length than the index");
+    const bool beyond = count_ % 64 != 0 && bits(words - 1) >> (count_ % 64) != 0;
+    require(!beyond, "a bit set has bits beyond the index");
+    ask.allowed = bits.data();
+    allowed_.push_back(std::move(bits));
+  }
+
+  const Matrix<float> vectors_;
+  const uint32_t count_;
+  std::vector<Vector<uint64_t>> allowed_;
+  std::vector<Vector<uint32_t>> excluded_;
 };
 
-nb::tuple answered(const std::vector<Answer>& answers) {
+// Columns over all answers: arrays of what there is much of, lists of what there is one of for each.
+nb::tuple found(const std::vector<Answer>& answers) {
+  size_t total = 0;
+  for (const Answer& one : answers) total += one.rows.size();
   std::vector<int64_t> rows;
   std::vector<float> scores;
-  std::vector<int64_t> counts;
-  std::vector<uint8_t> truncated, plans;
-  std::vector<uint64_t> visits;
+  rows.reserve(total);
+  scores.reserve(total);
+  nb::list counts, truncated, plans, visits;
   for (const Answer& one : answers) {
     rows.insert(rows.end(), one.rows.begin(), one.rows.end());
     scores.insert(scores.end(), one.scores.begin(), one.scores.end());
-    counts.push_back(static_cast<int64_t>(one.rows.size()));
-    truncated.push_back(one.truncated);
-    plans.push_back(static_cast<uint8_t>(one.plan));
-    visits.push_back(one.visits);
+    counts.append(one.rows.size());
+    truncated.append(one.truncated);
+    plans.append(static_cast<unsigned>(one.plan));
+    visits.append(one.visits);
   }
-  return nb::make_tuple(owned(std::move(rows)), owned(std::move(scores)), owned(std::move(counts)),
-                        owned(std::move(truncated)), owned(std::move(plans)), owned(std::move(visits)));
+  return nb::make_tuple(owned(std::move(rows)), owned(std::move(scores)), counts, truncated, plans, visits);
 }
 
 class Index {
@@ -139,22 +134,15 @@ class Index {
     return nb::make_tuple(costs.expand_node, costs.scan_row, costs.gather_row, costs.rank_leaf, costs.leaf_row);
   }
 
-  nb::tuple search(Matrix<float> queries, Vector<uint32_t> k, Vector<uint32_t> effort, Bits allowed,
-                   Vector<uint32_t> excluded, Vector<uint64_t> excluded_until, Column<uint32_t> allowed_count,
-                   Column<uint64_t> visits, Column<int64_t> time_ns, unsigned threads, bool no_scan) {
+  nb::tuple search(const Matrix<float>& vectors, const nb::sequence& queries, unsigned threads, bool no_scan) {
     const Plan way = file_.view().leaves.count > 0 ? Plan::kLeaves : Plan::kWalk;
-    const Batch batch{queries,        k,
-                      effort,         std::move(allowed),
-                      allowed_count,  excluded,
-                      excluded_until, visits,
-                      time_ns,        no_scan ? way : Plan::kNothing};
-    const std::vector<Ask> asks = batch.asks(count(), dim());
-    std::vector<Answer> answers(asks.size());
+    const Batch batch(vectors, queries, count(), dim(), no_scan ? way : Plan::kNothing);
+    std::vector<Answer> answers(batch.asks.size());
     {
       const nb::gil_scoped_release free;
-      searcher_.search(asks.data(), asks.size(), answers.data(), threads_of(threads));
+      searcher_.search(batch.asks.data(), batch.asks.size(), answers.data(), threads_of(threads));
     }
-    return answered(answers);
+    return found(answers);
   }
 
  private:
@@ -162,21 +150,18 @@ class Index {
   Searcher searcher_;
 };
 
-nb::tuple search_vectors(Matrix<float> vectors, Matrix<float> queries, Vector<uint32_t> k, Bits allowed,
-                         Vector<uint32_t> excluded, Vector<uint64_t> excluded_until, Column<uint32_t> allowed_count,
-                         Column<uint64_t> visits, Column<int64_t> time_ns, unsigned threads) {
-  require(vectors.shape(0) <= kMaxRows && vectors.shape(1) >= 1, "too many vectors, or none of a dimension");
-  const Batch batch{queries,        k,      k,       std::move(allowed), allowed_count, excluded,
-                    excluded_until, visits, time_ns, Plan::kNothing};
-  const uint32_t count = static_cast<uint32_t>(vectors.shape(0)), dim = static_cast<uint32_t>(vectors.shape(1));
-  const std::vector<Ask> asks = batch.asks(count, dim);
-  std::vector<Answer> answers(asks.size());
+nb::tuple search_vectors(const Matrix<float>& rows, const Matrix<float>& vectors, const nb::sequence& queries,
+                         unsigned threads) {
+  require(rows.shape(0) <= kMaxRows && rows.shape(1) >= 1, "too many vectors, or none of a dimension");
+  const uint32_t count = static_cast<uint32_t>(rows.shape(0)), dim = static_cast<uint32_t>(rows.shape(1));
+  const Batch batch(vectors, queries, count, dim, Plan::kNothing);
+  std::vector<Answer> answers(batch.asks.size());
   {
     const nb::gil_scoped_release free;
-    search_exactly(vectors.data(), count, dim, asks.data(), asks.size(), answers.data(), threads_of(threads),
+    search_exactly(rows.data(), count, dim, batch.asks.data(), batch.asks.size(), answers.data(), threads_of(threads),
                    kernels());
   }
-  return answered(answers);
+  return found(answers);
 }
 
 // Order of the rows, starts of the leaves, their centres.
@@ -236,9 +221,7 @@ NB_MODULE(_native, module) {
   module.def("build", &build, "vectors"_a, "index_path"_a, "hnsw_path"_a, nb::kw_only(), "m"_a, "effort"_a, "alpha"_a,
              "seed"_a, "threads"_a, "starts"_a, "centres"_a, "search_effort"_a, "progress"_a = nb::none());
   module.def("arrange", &arranged, "vectors"_a, nb::kw_only(), "seed"_a, "threads"_a);
-  module.def("search_vectors", &search_vectors, "vectors"_a, "queries"_a, "k"_a, "allowed"_a, "excluded"_a,
-             "excluded_until"_a, nb::kw_only(), "allowed_count"_a = nb::none(), "visits"_a = nb::none(),
-             "time_ns"_a = nb::none(), "threads"_a);
+  module.def("search_vectors", &search_vectors, "rows"_a, "vectors"_a, "queries"_a, nb::kw_only(), "threads"_a);
   bind_item_ids(module);
   nb::class_<Index>(module, "Index")
       .def(nb::init<const std::string&>(), "path"_a)
@@ -250,7 +233,5 @@ NB_MODULE(_native, module) {
       .def("calibrate", &Index::calibrate, "effort"_a)
       .def_prop_ro("costs", &Index::costs)
       .def_prop_ro("leaves", &Index::leaves)
-      .def("search", &Index::search, "queries"_a, "k"_a, "effort"_a, "allowed"_a, "excluded"_a, "excluded_until"_a,
-           nb::kw_only(), "allowed_count"_a = nb::none(), "visits"_a = nb::none(), "time_ns"_a = nb::none(),
-           "threads"_a = 1, "no_scan"_a = false);
+      .def("search", &Index::search, "vectors"_a, "queries"_a, nb::kw_only(), "threads"_a = 1, "no_scan"_a = false);
 }

@@ -17,7 +17,6 @@ from tests.bench.ann.engines.engine import BUILD_THREADS, Engine
 _FILE = "graph.native"
 # A shard's rows stand in this order from the start; here the engines share vectors in another
 _ORDER = "order.npy"
-_NO_ROWS = np.empty(0, dtype=np.uint32)
 _SEARCH_EFFORT = 200
 
 
@@ -76,31 +75,22 @@ class Native(Engine):
     def search(self, index: Any, queries: Floats, k: int, effort: int) -> NDArray[Any]:
         return self.search_filtered(index, queries, k, effort, None)
 
-    def selector(self, index: Any, allowed: NDArray[np.bool_]) -> tuple[NDArray[np.uint64], int]:
-        words = np.zeros((len(allowed) + 63) // 64, dtype=np.uint64)
-        packed = np.packbits(allowed[index.order], bitorder="little")
-        words.view(np.uint8)[: len(packed)] = packed
-        return words, int(np.count_nonzero(allowed))
+    def selector(self, index: Any, allowed: NDArray[np.bool_]) -> Any:
+        from retrieval.index.allowed import Allowed, packed
+
+        return Allowed(packed(allowed[index.order]), len(allowed))
 
     def search_filtered(self, index: Any, queries: Floats, k: int, effort: int, selector: Any) -> NDArray[Any]:
+        from retrieval.index.query import RowQuery
+
         n = len(queries)
-        words, left = selector or (None, 0)
-        rows, _, counts, *_ = index.native.search(
-            queries,
-            np.full(n, k, dtype=np.uint32),
-            np.full(n, effort, dtype=np.uint32),
-            [words] * n,
-            _NO_ROWS,
-            np.zeros(n, dtype=np.uint64),
-            allowed_count=np.full(n, left, dtype=np.uint32),
-            threads=1,
-        )
+        rows, _, counts, *_ = index.native.search(queries, [RowQuery(k, effort, selector)] * n)
         rows = index.order[rows]
-        if (counts == k).all():
+        if min(counts) == k:
             return np.asarray(rows.reshape(n, k))
         found = np.full((n, k), -1, dtype=np.int64)
         ends = np.cumsum(counts)
-        for row, end, count in zip(found, ends.tolist(), counts.tolist(), strict=True):
+        for row, end, count in zip(found, ends.tolist(), counts, strict=True):
             row[:count] = rows[end - count : end]
         return found
 

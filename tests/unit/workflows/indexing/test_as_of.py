@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from retrieval.data import open_dataset
 from retrieval.data.facts.items import first_event_times
+from retrieval.index import Query
 from retrieval.index.shard import open_shard
 from retrieval.types import BuildId
 from retrieval.workflows.evaluation.evaluate import item_vectors
@@ -68,7 +69,7 @@ def test_items_are_indexed_as_they_were_known_then(tmp_path: Path) -> None:
     (shard,) = [open_shard(path) for path in sorted(folder.glob("shard-*"))]
     later = {histories.item_ids[row].as_py() for row in np.flatnonzero((first >= at_us) & (first < moments[-1] + 1))}
     assert later
-    found = shard.search(np.eye(16, dtype=np.float32)[:1], [len(first)], ef=[None], exclude=[set()], filters=[None])[0]
+    found = shard.search(np.eye(16, dtype=np.float32)[:1], [Query(len(first))])[0]
     assert not later & set(found.item_ids)
     assert len(found.item_ids) == len(first) - len(later)
     assert BuildId("demo", built.build.number) == built.build.id

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from retrieval.cli.main import build_app
 from retrieval.data import Dataset
 from retrieval.errors import ArtifactError, ConfigError, ConflictError, GateError, NotFoundError, RetrievalError
-from retrieval.index import AnyOf
+from retrieval.index import AnyOf, Query
 from retrieval.index.shard import open_shard
 from retrieval.registry import VersionRow
 from retrieval.storage import read_manifest
@@ -84,14 +84,14 @@ def test_shards_hold_what_the_item_tower_says(made: tuple[Workspace, Dataset]) -
     shard = open_shard(workspace.store().locate(row.key) / "shard-0-of-1")
     items = dataset.items.rename_columns(["item_id", *dataset.items.column_names[1:]])
     vectors = load_item_tower(workspace.store(), VERSION).encode(items, dataset.histories.last_us)
-    hits = shard.search(vectors[3:4], [40])[0]
+    hits = shard.search(vectors[3:4], [Query(40)])[0]
     scores = dict(zip(hits.item_ids, hits.scores.tolist(), strict=True))
     assert scores == pytest.approx(
         dict(zip(items["item_id"].to_pylist(), (vectors @ vectors[3]).tolist(), strict=True)), abs=5e-5
     )
     assert "colour" in shard.fields
     wanted = items["colour"][3].as_py()
-    red = shard.search(vectors[3:4], [40], filters=[AnyOf("colour", (wanted,))])[0]
+    red = shard.search(vectors[3:4], [Query(40, filter=AnyOf("colour", (wanted,)))])[0]
     assert {*red.item_ids} == {
         item
         for item, colour in zip(items["item_id"].to_pylist(), items["colour"].to_pylist(), strict=True)
