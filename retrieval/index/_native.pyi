@@ -32,23 +32,23 @@ def build(
     hnsw_path: str,
     *,
     m: int,
-    effort: int,
+    ef_construction: int,
     alpha: float,
     seed: int,
     threads: int,
     starts: npt.NDArray[np.uint32],
     centres: _Floats,
-    search_effort: int,
+    ef_search: int,
     progress: Callable[[int], None] | None = None,
 ) -> None:
     """Build a graph of `vectors` [n, D], L2-normalised; write it to `index_path`, and to `hnsw_path` as hnswlib does.
 
     `starts` and `centres` are those that `arrange` gave, and the vectors stand in its order; [0] and [] do without
     leaves. Links are looked for in the leaves if most near rows are found there. How far searches look into leaves is
-    tuned to find what a walk with `search_effort` finds; `index_path` holds links only where no tuning does.
+    tuned to find what a walk with `ef_search` finds; `index_path` holds links only where no tuning does.
 
-    The same input gives the same files whatever the number of `threads` (0: all cores). `effort` is ef_construction;
-    `progress` is told how many rows are linked. Raises UnreachableError.
+    The same input gives the same files whatever the number of `threads` (0: all cores). `progress` is told how many
+    rows are linked. Raises UnreachableError.
     """
 
 def arrange(
@@ -128,14 +128,14 @@ class Index:
         """
     @property
     def leaves(self) -> tuple[int, int]:
-        """How many leaves there are, and how many of their rows one more of effort compares; (0, 0): links instead."""
+        """How many leaves there are, and how many of their rows one more of ef compares; (0, 0): links instead."""
     def verify(self, vectors: _Floats | None, *, threads: int) -> None:
         """Check every field that a search follows, the checksum, and that the codes are those of `vectors` [n, D].
 
         Raises DamagedError. No search may be asked of an index that was not verified.
         """
-    def calibrate(self, effort: int) -> None:
-        """Time a few searches with `effort`, and plan by that from now on. Not while others search."""
+    def calibrate(self, ef: int) -> None:
+        """Time a few searches with `ef`, and plan by that from now on. Not while others search."""
     def search(
         self, vectors: _Floats, queries: Sequence[RowQuery], *, threads: int = 1, no_scan: bool = False
     ) -> Found:

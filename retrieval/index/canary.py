@@ -87,7 +87,7 @@ def _close(found: Vectors, expected: Vectors) -> bool:
 
 
 def approximate_recall(searcher: Searcher, vectors: Vectors, canary: Canary, ef: int) -> float:
-    """Recall on the canary at the effort that serves, without scans; 1.0 for exact search."""
+    """Recall on the canary with the ef that serves, without scans; 1.0 for exact search."""
     if not canary.answers:
         return 1.0
     exact = [answer.rows for answer in canary.answers]

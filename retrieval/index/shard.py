@@ -19,7 +19,7 @@ from retrieval.index.selection import Selection
 from retrieval.index.verified_shards import ShardState, VerifiedShards, shard_state
 from retrieval.index.verify import reopen_shard, verify_shard
 
-# Beyond the k that recall was measured at, the effort grows with k
+# Beyond the k that recall was measured at, ef grows with k
 _EF_PER_K = 1.5
 
 

@@ -43,7 +43,7 @@ class Serving {
 std::shared_ptr<Opened> opened(size_t which, const std::string& path, const SmallIndex& index) {
   auto made = std::make_shared<Opened>(which, path);
   made->file.verify(index.vectors.data(), 2);
-  made->searcher.calibrate(kEffort);
+  made->searcher.calibrate(kEf);
   return made;
 }
 
@@ -55,7 +55,7 @@ int main(int argc, char** argv) {
   std::vector<SmallIndex> indexes;
   for (const bool leafy : {true, false}) indexes.emplace_back(600, 24, 6, leafy, leafy ? 1 : 2);
   std::vector<std::string> paths;
-  std::vector<std::vector<Answer>> right;
+  std::vector<std::vector<Hits>> right;
   std::vector<Searches> searches(indexes.begin(), indexes.end());
   for (size_t i = 0; i < indexes.size(); i++) {
     paths.push_back(folder + "/native" + std::to_string(i));
@@ -67,9 +67,9 @@ int main(int argc, char** argv) {
     for (size_t i = 0; others != nullptr && i < indexes.size(); i++) {
       const IndexFile file(paths[i]);
       Searcher searcher(file.view(), *others);
-      const std::vector<Answer> answers = searches[i].run(searcher, 1);
-      for (size_t ask : kPlanned) {
-        if (answers[ask].rows == right[i][ask].rows) continue;
+      const std::vector<Hits> answers = searches[i].run(searcher, 1);
+      for (size_t query : kPlanned) {
+        if (answers[query].rows == right[i][query].rows) continue;
         std::fprintf(stderr, "%s answers otherwise than %s\n", name, kernels().name);
         return 1;
       }
@@ -85,7 +85,7 @@ int main(int argc, char** argv) {
     threads.emplace_back([&, t] {
       while (!done) {
         const std::shared_ptr<Opened> held = serving.now();
-        const std::vector<Answer> answers = searches[held->which].run(held->searcher, 1 + t % 3);
+        const std::vector<Hits> answers = searches[held->which].run(held->searcher, 1 + t % 3);
         for (size_t i : kPlanned) wrong += answers[i].rows != right[held->which][i].rows;
         asked++;
       }

@@ -19,7 +19,7 @@
 
 namespace retrieval {
 
-constexpr uint32_t kEffort = 40;
+constexpr uint32_t kEf = 40;
 
 using Bytes = std::vector<uint8_t>;
 
@@ -79,10 +79,10 @@ struct SmallIndex {
         leaves.starts.push_back(std::min(end, count));
       }
     }
-    Graph graph = build_graph(vectors.data(), count, dim, leaves, {m, kEffort, 1.1f, 1, threads}, {});
-    write_hnsw(hnsw, graph.view(), m, vectors.data(), kEffort);
-    tune_leaves(graph, vectors.data(), kEffort, 1, threads);
-    if (leafy != (graph.rows_per_effort > 0)) throw std::logic_error("leaves where none were meant, or none");
+    Graph graph = build_graph(vectors.data(), count, dim, leaves, {m, kEf, 1.1f, 1, threads}, {});
+    write_hnsw(hnsw, graph.view(), m, vectors.data(), kEf);
+    tune_leaves(graph, vectors.data(), kEf, 1, threads);
+    if (leafy != (graph.rows_per_ef > 0)) throw std::logic_error("leaves where none were meant, or none");
     write_index(native, graph);
   }
 
@@ -93,38 +93,38 @@ struct SmallIndex {
 struct Searches {
   std::vector<uint64_t> half, few;
   std::vector<uint32_t> excluded;
-  std::vector<Ask> asks;
+  std::vector<Query> queries;
 
   explicit Searches(const SmallIndex& index) : half((index.count + 63) / 64), few(half.size()) {
     for (uint32_t row = 0; row < index.count; row += 2) half[row / 64] |= uint64_t{1} << (row % 64);
     for (uint32_t row = 0; row < index.count; row += 37) few[row / 64] |= uint64_t{1} << (row % 64);
     for (uint32_t row = 0; row < index.count; row += 11) excluded.push_back(row);
     for (uint32_t i = 0; i < 12; i++) {
-      Ask ask;
-      ask.query = index.vector(i * 7 % index.count);
-      ask.k = i == 6 ? 2 * index.count : 10;
-      ask.effort = kEffort;
-      if (i < 2 || i >= 8) ask.only = index.leafy ? Plan::kLeaves : Plan::kWalk;
-      if (i == 2 || i == 3 || i == 9) ask.allowed = half.data();
-      if (i == 4 || i == 10) ask.allowed = few.data();
-      if (ask.allowed != nullptr) {
+      Query query;
+      query.vector = index.vector(i * 7 % index.count);
+      query.k = i == 6 ? 2 * index.count : 10;
+      query.ef = kEf;
+      if (i < 2 || i >= 8) query.only = index.leafy ? Plan::kLeaves : Plan::kWalk;
+      if (i == 2 || i == 3 || i == 9) query.allowed = half.data();
+      if (i == 4 || i == 10) query.allowed = few.data();
+      if (query.allowed != nullptr) {
         for (size_t w = 0; w < half.size(); w++) {
-          ask.allowed_count += static_cast<uint32_t>(__builtin_popcountll(ask.allowed[w]));
+          query.allowed_count += static_cast<uint32_t>(__builtin_popcountll(query.allowed[w]));
         }
       }
       if (i % 3 == 0) {
-        ask.excluded = excluded.data();
-        ask.excluded_count = static_cast<uint32_t>(excluded.size());
+        query.excluded = excluded.data();
+        query.excluded_count = static_cast<uint32_t>(excluded.size());
       }
-      ask.visits = i == 5 || i == 11 ? 20 : 0;
-      ask.time_ns = i == 7 ? 1 : 0;
-      asks.push_back(ask);
+      query.visit_budget = i == 5 || i == 11 ? 20 : 0;
+      query.time_budget_us = i == 7 ? 1 : 0;
+      queries.push_back(query);
     }
   }
 
-  std::vector<Answer> run(Searcher& searcher, unsigned threads) const {
-    std::vector<Answer> answers(asks.size());
-    searcher.search(asks.data(), asks.size(), answers.data(), threads);
+  std::vector<Hits> run(Searcher& searcher, unsigned threads) const {
+    std::vector<Hits> answers(queries.size());
+    searcher.search(queries.data(), queries.size(), answers.data(), threads);
     return answers;
   }
 };

@@ -60,13 +60,13 @@ def _build(folder: Path, vectors: Vectors, arrangement: Arrangement, config: Ind
             str(folder / FILE),
             str(folder / hnsw_file.FILE),
             m=config.M,
-            effort=config.ef_construction,
+            ef_construction=config.ef_construction,
             alpha=_ALPHA,
             seed=config.seed,
             threads=config.threads,
             starts=arrangement.starts,
             centres=arrangement.centres,
-            search_effort=config.ef_search,
+            ef_search=config.ef_search,
             progress=tell,
         )
     except OSError as error:

@@ -35,7 +35,7 @@ class Built:
 
 def build(folder: Path, vectors: np.ndarray, *, arranged: bool = False, **settings: Any) -> Built:
     """Files in `folder`; rows are put in the order of their leaves if they are to be `arranged`."""
-    given: dict[str, Any] = {"m": 8, "effort": 100, "alpha": 1.1, "seed": 1, "threads": 1, "search_effort": 100}
+    given: dict[str, Any] = {"m": 8, "ef_construction": 100, "alpha": 1.1, "seed": 1, "threads": 1, "ef_search": 100}
     given |= {"starts": np.zeros(1, np.uint32), "centres": np.zeros(0, np.float32), **settings}
     if arranged:
         order, starts, centres = _native.arrange(vectors, seed=1, threads=given["threads"])

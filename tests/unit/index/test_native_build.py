@@ -64,12 +64,12 @@ def recall_of_hnswlib(index: hnswlib.Index, vectors: np.ndarray, ef: int) -> flo
     return recall(vectors, queries, list(labels.astype(np.int64)), nearest(vectors, queries, 20))
 
 
-def stock(built: Built, m: int = 8, effort: int = 100) -> tuple[hnswlib.Index, hnswlib.Index]:
+def stock(built: Built, m: int = 8, ef_construction: int = 100) -> tuple[hnswlib.Index, hnswlib.Index]:
     """The graph as hnswlib loads it, and one that hnswlib made."""
     dim = built.vectors.shape[1]
     loaded, own = hnswlib.Index("ip", dim), hnswlib.Index("ip", dim)
     loaded.load_index(str(built.hnsw))
-    own.init_index(built.count, M=m, ef_construction=effort)
+    own.init_index(built.count, M=m, ef_construction=ef_construction)
     own.add_items(built.vectors, num_threads=2)
     return loaded, own
 
@@ -94,7 +94,7 @@ def test_vectors_without_any_structure_are_found_as_well(tmp_path: Path) -> None
     """Leaves say little of them: a graph whose links came from there would be the worse for it."""
     random = np.random.default_rng(3).normal(size=(20000, 128)).astype(np.float32)
     random /= np.linalg.norm(random, axis=1, keepdims=True)
-    built = build(tmp_path, random, arranged=True, m=16, effort=200, threads=2)
+    built = build(tmp_path, random, arranged=True, m=16, ef_construction=200, threads=2)
     loaded, own = stock(built, 16, 200)
     of_stock = recall_of_hnswlib(own, built.vectors, 100)
     assert recall_of_hnswlib(loaded, built.vectors, 100) >= of_stock - 0.01

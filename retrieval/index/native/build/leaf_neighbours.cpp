@@ -15,7 +15,7 @@ constexpr double kMinRecall = 0.75;  // clustered vectors reach .88 and more, th
 // The view of a graph whose leaves are searched as far as linking needs.
 GraphView with_wide_search(GraphView view, uint32_t ef) {
   const uint32_t rows = kLeavesSeen * (view.level[0].count / std::max(1u, view.leaves.count));
-  view.leaves.rows_per_effort = std::max(1u, rows / ef);
+  view.leaves.rows_per_ef = std::max(1u, rows / ef);
   return view;
 }
 
@@ -31,36 +31,36 @@ LeafNeighbours::LeafNeighbours(const Graph& graph, const BuildSettings& settings
   }
 }
 
-Ask LeafNeighbours::ask_for(const float* vector) const {
-  Ask ask;
-  ask.query = vector;
-  ask.k = ask.effort = settings_.ef_construction;
-  ask.only = Plan::kLeaves;
-  if (distinct_count_ < view_.level[0].count) ask.allowed = distinct_.data();
-  ask.allowed_count = distinct_count_;
-  return ask;
+Query LeafNeighbours::query_for(const float* vector) const {
+  Query query;
+  query.vector = vector;
+  query.k = query.ef = settings_.ef_construction;
+  query.only = Plan::kLeaves;
+  if (distinct_count_ < view_.level[0].count) query.allowed = distinct_.data();
+  query.allowed_count = distinct_count_;
+  return query;
 }
 
 void LeafNeighbours::find(const float* vector, uint32_t self, std::vector<ScoredRow>& found) {
-  const Ask ask = ask_for(vector);
-  Answer answer;
-  searcher_.search(&ask, 1, &answer, 1);
+  const Query query = query_for(vector);
+  Hits hits;
+  searcher_.search(&query, 1, &hits, 1);
   found.clear();
-  for (size_t i = 0; i < answer.rows.size(); i++) {
-    if (answer.rows[i] != self) found.push_back({answer.scores[i], answer.rows[i]});
+  for (size_t i = 0; i < hits.rows.size(); i++) {
+    if (hits.rows[i] != self) found.push_back({hits.scores[i], hits.rows[i]});
   }
 }
 
 double LeafNeighbours::recall(const float* vectors, unsigned threads) {
   const uint32_t count = view_.level[0].count;
-  std::vector<Ask> asks;
-  asks.reserve(kTriedRows);
+  std::vector<Query> queries;
+  queries.reserve(kTriedRows);
   for (uint32_t i = 0; i < kTriedRows; i++) {
-    asks.push_back(ask_for(vectors + size_t{view_.dim} * (random_bits(settings_.seed, i) % count)));
+    queries.push_back(query_for(vectors + size_t{view_.dim} * (random_bits(settings_.seed, i) % count)));
   }
-  std::vector<Answer> found(kTriedRows), exact(kTriedRows);
-  searcher_.search(asks.data(), kTriedRows, found.data(), threads);
-  search_exactly(vectors, count, view_.dim, asks.data(), kTriedRows, exact.data(), threads, kernels());
+  std::vector<Hits> found(kTriedRows), exact(kTriedRows);
+  searcher_.search(queries.data(), kTriedRows, found.data(), threads);
+  search_exactly(vectors, count, view_.dim, queries.data(), kTriedRows, exact.data(), threads, kernels());
   size_t right = 0, wanted = 0;
   for (uint32_t i = 0; i < kTriedRows; i++) {
     std::sort(found[i].rows.begin(), found[i].rows.end());

@@ -24,7 +24,7 @@ class LeafNeighbours {
   double recall(const float* vectors, unsigned threads);
 
  private:
-  Ask ask_for(const float* vector) const;
+  Query query_for(const float* vector) const;
 
   GraphView view_;
   Searcher searcher_;

@@ -34,7 +34,7 @@ std::vector<float> tuning_queries(const float* vectors, uint32_t count, uint32_t
 }
 
 // Share of the exact answers' rows that were found; of equal scores any is right.
-double recall(const std::vector<Answer>& found, const std::vector<Answer>& exact) {
+double recall(const std::vector<Hits>& found, const std::vector<Hits>& exact) {
   size_t right = 0, wanted = 0;
   for (size_t i = 0; i < found.size(); i++) {
     const float least = exact[i].scores.back() - kTie;
@@ -49,23 +49,23 @@ double recall(const std::vector<Answer>& found, const std::vector<Answer>& exact
 
 // The least number of rows for one of ef that finds what a walk finds, with some to spare; 0 where none does.
 uint32_t tuned(const Graph& graph, const float* vectors, uint32_t ef, uint64_t seed, unsigned threads) {
-  const std::vector<float> queries = tuning_queries(vectors, graph.count, graph.dim, seed);
-  std::vector<Ask> asks(kTuningQueries);
+  const std::vector<float> query_vectors = tuning_queries(vectors, graph.count, graph.dim, seed);
+  std::vector<Query> queries(kTuningQueries);
   for (uint32_t i = 0; i < kTuningQueries; i++) {
-    asks[i].query = queries.data() + size_t{graph.dim} * i;
-    asks[i].k = std::min(kTuningK, graph.count);
-    asks[i].effort = ef;
-    asks[i].only = Plan::kWalk;
+    queries[i].vector = query_vectors.data() + size_t{graph.dim} * i;
+    queries[i].k = std::min(kTuningK, graph.count);
+    queries[i].ef = ef;
+    queries[i].only = Plan::kWalk;
   }
-  std::vector<Answer> exact(asks.size()), found(asks.size());
-  search_exactly(vectors, graph.count, graph.dim, asks.data(), asks.size(), exact.data(), threads, kernels());
+  std::vector<Hits> exact(queries.size()), found(queries.size());
+  search_exactly(vectors, graph.count, graph.dim, queries.data(), queries.size(), exact.data(), threads, kernels());
   GraphView view = graph.view();
-  Searcher(view, kernels()).search(asks.data(), asks.size(), found.data(), threads);
+  Searcher(view, kernels()).search(queries.data(), queries.size(), found.data(), threads);
   const double walked = recall(found, exact);
-  for (Ask& ask : asks) ask.only = Plan::kLeaves;
+  for (Query& query : queries) query.only = Plan::kLeaves;
   for (const uint32_t* tried = std::begin(kTried); tried + 2 < std::end(kTried); tried++) {
-    view.leaves.rows_per_effort = *tried;
-    Searcher(view, kernels()).search(asks.data(), asks.size(), found.data(), threads);
+    view.leaves.rows_per_ef = *tried;
+    Searcher(view, kernels()).search(queries.data(), queries.size(), found.data(), threads);
     // a quarter to a half more than that: queries of users are not those tried here
     if (recall(found, exact) >= walked) return tried[2];
   }
@@ -76,8 +76,8 @@ uint32_t tuned(const Graph& graph, const float* vectors, uint32_t ef, uint64_t s
 
 void tune_leaves(Graph& graph, const float* vectors, uint32_t ef, uint64_t seed, unsigned threads) {
   if (graph.leaves() == 0) return;
-  graph.rows_per_effort = tuned(graph, vectors, ef, seed, threads);
-  if (graph.rows_per_effort == 0) graph.drop_leaves();
+  graph.rows_per_ef = tuned(graph, vectors, ef, seed, threads);
+  if (graph.rows_per_ef == 0) graph.drop_leaves();
 }
 
 }  // namespace retrieval

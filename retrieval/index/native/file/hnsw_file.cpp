@@ -16,7 +16,7 @@ struct Header {
   uint32_t entry;
   uint64_t max_m, max_m0, m;
   double mult;
-  uint64_t effort;
+  uint64_t ef_construction;
 };
 static_assert(sizeof(Header) == 96);
 
@@ -56,7 +56,8 @@ void put_list(uint8_t* out, const Level& level, const std::vector<uint32_t>& row
 
 }  // namespace
 
-void write_hnsw(const std::string& path, const GraphView& graph, uint32_t m, const float* vectors, uint32_t effort) {
+void write_hnsw(const std::string& path, const GraphView& graph, uint32_t m, const float* vectors,
+                uint32_t ef_construction) {
   const size_t list0 = 4 + 8 * size_t{m}, list = 4 + 4 * size_t{m}, vector = sizeof(float) * graph.dim;
   const uint32_t count = graph.levels > 0 ? graph.level[0].count : 0;
   std::vector<std::vector<uint32_t>> rows(std::max(1u, graph.levels));
@@ -76,7 +77,7 @@ void write_hnsw(const std::string& path, const GraphView& graph, uint32_t m, con
   header.max_m = header.m = m;
   header.max_m0 = 2 * header.m;
   header.mult = 1.0 / std::log(static_cast<double>(m));
-  header.effort = std::max(effort, m);
+  header.ef_construction = std::max(ef_construction, m);
   NewFile file(path);
   Buffered out(file);
   std::memcpy(out.zeros(sizeof header), &header, sizeof header);

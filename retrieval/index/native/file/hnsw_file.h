@@ -9,8 +9,9 @@
 
 namespace retrieval {
 
-// `vectors` [count * dim] are those that the graph was built from, `effort` is ef_construction. Throws
+// `vectors` [count * dim] are those that the graph was built from. Throws
 // UnreachableError.
-void write_hnsw(const std::string& path, const GraphView& graph, uint32_t m, const float* vectors, uint32_t effort);
+void write_hnsw(const std::string& path, const GraphView& graph, uint32_t m, const float* vectors,
+                uint32_t ef_construction);
 
 }  // namespace retrieval

@@ -22,13 +22,13 @@ constexpr uint32_t kVersion = 3;
 constexpr char kMagic[8] = {'R', 'T', 'V', 'L', 'W', 'A', 'L', 'K'};
 constexpr size_t kSummedAtOnce = 1 << 20;
 constexpr uint32_t kCheckedAtOnce = 4096;  // rows; a multiple of a block's
-constexpr uint32_t kMaxRowsPerEffort = 1 << 16;
+constexpr uint32_t kMaxRowsPerEf = 1 << 16;
 
 struct Header {
   char magic[8];
   uint32_t version, count, dim, m, levels, entry;
   uint32_t nodes[kMaxLevels];
-  uint32_t leaves, rows_per_effort;
+  uint32_t leaves, rows_per_ef;
   uint64_t file_bytes;
   uint64_t body_checksum;
   uint64_t header_checksum;  // of the page, with this field 0
@@ -103,7 +103,7 @@ void write_index(const std::string& path, const Graph& graph) {
   header.dim = graph.dim;
   header.m = graph.m;
   header.leaves = graph.leaves();
-  header.rows_per_effort = graph.rows_per_effort;
+  header.rows_per_ef = graph.rows_per_ef;
   header.levels = header.leaves > 0 ? 1 : static_cast<uint32_t>(graph.levels.size());
   header.entry = header.leaves > 0 ? 0 : graph.entry;
   for (uint32_t l = 0; l < header.levels; l++) header.nodes[l] = static_cast<uint32_t>(graph.levels[l].rows.size());
@@ -167,7 +167,7 @@ IndexFile::IndexFile(const std::string& path) : path_(path), file_(path) {
   const bool possible =
       header.count <= kMaxRows && header.dim >= 1 && header.dim <= 65536 && header.m >= 2 && header.m <= 256 &&
       header.levels <= kMaxLevels && (header.levels > 0) == (header.count > 0) && header.leaves <= header.count &&
-      header.rows_per_effort <= kMaxRowsPerEffort && (header.leaves > 0) == (header.rows_per_effort > 0) &&
+      header.rows_per_ef <= kMaxRowsPerEf && (header.leaves > 0) == (header.rows_per_ef > 0) &&
       (header.leaves == 0 || header.levels == 1) &&
       (header.levels == 0 || (header.nodes[0] == header.count && header.entry < header.nodes[header.levels - 1]));
   if (!possible) throw DamagedError(path + ": its header is impossible: damaged");
@@ -188,7 +188,7 @@ IndexFile::IndexFile(const std::string& path) : path_(path), file_(path) {
   view_.dim = header.dim;
   view_.stride = stride_of(header.dim);
   view_.leaves = {data + at.leaf_centres, reinterpret_cast<const uint32_t*>(data + at.leaf_starts),
-                  header.leaves > 0 ? data + at.leaf_blocks : nullptr, header.leaves, header.rows_per_effort};
+                  header.leaves > 0 ? data + at.leaf_blocks : nullptr, header.leaves, header.rows_per_ef};
   view_.rest = data + at.rest;
   view_.scales = reinterpret_cast<const float*>(data + at.scales);
   for (uint32_t l = 0; l < header.levels; l++) {

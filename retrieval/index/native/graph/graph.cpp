@@ -20,7 +20,7 @@ GraphView Graph::view() const {
   seen.stride = stride;
   seen.rest = rest.data();
   seen.scales = scales.data();
-  seen.leaves = {leaf_centres.data(), leaf_starts.data(), leaf_blocks.data(), leaves(), rows_per_effort};
+  seen.leaves = {leaf_centres.data(), leaf_starts.data(), leaf_blocks.data(), leaves(), rows_per_ef};
   return seen;
 }
 

@@ -33,7 +33,7 @@ struct Graph {
   AlignedVector<uint8_t> leaf_centres;  // of Leaves (view.h)
   std::vector<uint32_t> leaf_starts{0};
   AlignedVector<uint8_t> leaf_blocks;
-  uint32_t rows_per_effort = 0;
+  uint32_t rows_per_ef = 0;
 
   uint32_t leaves() const { return static_cast<uint32_t>(leaf_starts.size() - 1); }
   bool is_duplicate(uint32_t row) const { return first_equal[row] != row; }  // of an earlier row

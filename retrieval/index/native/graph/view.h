@@ -36,7 +36,7 @@ struct Leaves {
   const uint32_t* starts = nullptr;  // [count + 1] first row of each, ascending from 0 to the number of rows
   const uint8_t* blocks = nullptr;   // the codes of all rows in blocks
   uint32_t count = 0;                // 0: the rows are in no such order
-  uint32_t rows_per_effort = 0;      // rows compared for one more of effort
+  uint32_t rows_per_ef = 0;          // rows compared for one more of ef
 };
 
 struct GraphView {

@@ -33,47 +33,45 @@ unsigned threads_of(unsigned asked) { return asked == 0 ? ThreadPool::cores() : 
 // The queries of a batch, as retrieval.index.query.RowQuery lays each out, and what keeps their arrays alive.
 class Batch {
  public:
-  Batch(const Matrix<float>& vectors, const nb::sequence& queries, uint32_t count, uint32_t dim, Plan only)
+  Batch(const Matrix<float>& vectors, const nb::sequence& row_queries, uint32_t count, uint32_t dim, Plan only)
       : vectors_(vectors), count_(count) {
     require(vectors.shape(1) == dim, "vectors of queries are of another dimension than the index");
-    require(nb::len(queries) == vectors.shape(0), "as many vectors as queries are needed");
-    asks.reserve(vectors.shape(0));
-    for (const nb::handle query : queries) {
-      Ask& ask = asks.emplace_back();
-      ask.query = vectors_.data() + (asks.size() - 1) * dim;
-      ask.only = only;
-      require(nb::isinstance<nb::tuple>(query) && nb::len(query) == 6, "a query is not a RowQuery");
-      read(nb::borrow<nb::tuple>(query), ask);
+    require(nb::len(row_queries) == vectors.shape(0), "as many vectors as queries are needed");
+    queries.reserve(vectors.shape(0));
+    for (const nb::handle given : row_queries) {
+      Query& query = queries.emplace_back();
+      query.vector = vectors_.data() + (queries.size() - 1) * dim;
+      query.only = only;
+      require(nb::isinstance<nb::tuple>(given) && nb::len(given) == 6, "a query is not a RowQuery");
+      read(nb::borrow<nb::tuple>(given), query);
     }
   }
 
-  std::vector<Ask> asks;
+  std::vector<Query> queries;
 
  private:
-  void read(const nb::tuple& query, Ask& ask) {
-    uint32_t time_budget_us = 0;
-    require(nb::try_cast(query[0], ask.k) && nb::try_cast(query[1], ask.effort), "k or ef of a query is out of range");
-    require(nb::try_cast(query[4], ask.visits) && nb::try_cast(query[5], time_budget_us),
-            "a budget of a query is out of range");
-    ask.time_ns = int64_t{1000} * time_budget_us;
-    if (!query[2].is_none()) read_allowed(query[2], ask);
+  void read(const nb::tuple& given, Query& query) {
+    require(nb::try_cast(given[0], query.k) && nb::try_cast(given[1], query.ef), "k or ef of a query is out of range");
+    if (!given[2].is_none()) read_allowed(given[2], query);
     Vector<uint32_t> excluded;
-    require(nb::try_cast(query[3], excluded, false), "excluded rows are not a uint32 array");
+    require(nb::try_cast(given[3], excluded, false), "excluded rows are not a uint32 array");
     for (size_t i = 0; i < excluded.shape(0); i++) require(excluded(i) < count_, "an excluded row is out of range");
-    ask.excluded = excluded.data();
-    ask.excluded_count = static_cast<uint32_t>(excluded.shape(0));
-    if (ask.excluded_count > 0) excluded_.push_back(std::move(excluded));
+    query.excluded = excluded.data();
+    query.excluded_count = static_cast<uint32_t>(excluded.shape(0));
+    if (query.excluded_count > 0) excluded_.push_back(std::move(excluded));
+    require(nb::try_cast(given[4], query.visit_budget) && nb::try_cast(given[5], query.time_budget_us),
+            "a budget of a query is out of range");
   }
 
-  void read_allowed(const nb::handle& allowed, Ask& ask) {
+  void read_allowed(const nb::handle& allowed, Query& query) {
     Vector<uint64_t> bits;
     require(nb::try_cast(allowed.attr("bits"), bits, false), "a bit set is not a uint64 array");
-    require(nb::try_cast(allowed.attr("count"), ask.allowed_count), "a count of allowed rows is out of range");
+    require(nb::try_cast(allowed.attr("count"), query.allowed_count), "a count of allowed rows is out of range");
     const size_t words = (size_t{count_} + 63) / 64;
     require(bits.shape(0) == words, "a bit set has another length than the index");
     const bool beyond = count_ % 64 != 0 && bits(words - 1) >> (count_ % 64) != 0;
     require(!beyond, "a bit set has bits beyond the index");
-    ask.allowed = bits.data();
+    query.allowed = bits.data();
     allowed_.push_back(std::move(bits));
   }
 
@@ -83,16 +81,16 @@ class Batch {
   std::vector<Vector<uint32_t>> excluded_;
 };
 
-// Columns over all answers: arrays of what there is much of, lists of what there is one of for each.
-nb::tuple found(const std::vector<Answer>& answers) {
+// Columns over the hits of all queries: arrays of what there is much of, lists of what there is one of for each.
+nb::tuple found(const std::vector<Hits>& hits) {
   size_t total = 0;
-  for (const Answer& one : answers) total += one.rows.size();
+  for (const Hits& one : hits) total += one.rows.size();
   std::vector<int64_t> rows;
   std::vector<float> scores;
   rows.reserve(total);
   scores.reserve(total);
   nb::list counts, truncated, plans, visits;
-  for (const Answer& one : answers) {
+  for (const Hits& one : hits) {
     rows.insert(rows.end(), one.rows.begin(), one.rows.end());
     scores.insert(scores.end(), one.scores.begin(), one.scores.end());
     counts.append(one.rows.size());
@@ -119,14 +117,14 @@ class Index {
     file_.verify(data, threads_of(threads));
   }
 
-  void calibrate(uint32_t effort) {
+  void calibrate(uint32_t ef) {
     const nb::gil_scoped_release free;
-    searcher_.calibrate(effort);
+    searcher_.calibrate(ef);
   }
 
   nb::tuple leaves() const {
     const Leaves& leaves = file_.view().leaves;
-    return nb::make_tuple(leaves.count, leaves.rows_per_effort);
+    return nb::make_tuple(leaves.count, leaves.rows_per_ef);
   }
 
   nb::tuple costs() const {
@@ -137,12 +135,12 @@ class Index {
   nb::tuple search(const Matrix<float>& vectors, const nb::sequence& queries, unsigned threads, bool no_scan) {
     const Plan way = file_.view().leaves.count > 0 ? Plan::kLeaves : Plan::kWalk;
     const Batch batch(vectors, queries, count(), dim(), no_scan ? way : Plan::kNothing);
-    std::vector<Answer> answers(batch.asks.size());
+    std::vector<Hits> hits(batch.queries.size());
     {
       const nb::gil_scoped_release free;
-      searcher_.search(batch.asks.data(), batch.asks.size(), answers.data(), threads_of(threads));
+      searcher_.search(batch.queries.data(), batch.queries.size(), hits.data(), threads_of(threads));
     }
-    return found(answers);
+    return found(hits);
   }
 
  private:
@@ -155,13 +153,13 @@ nb::tuple search_vectors(const Matrix<float>& rows, const Matrix<float>& vectors
   require(rows.shape(0) <= kMaxRows && rows.shape(1) >= 1, "too many vectors, or none of a dimension");
   const uint32_t count = static_cast<uint32_t>(rows.shape(0)), dim = static_cast<uint32_t>(rows.shape(1));
   const Batch batch(vectors, queries, count, dim, Plan::kNothing);
-  std::vector<Answer> answers(batch.asks.size());
+  std::vector<Hits> hits(batch.queries.size());
   {
     const nb::gil_scoped_release free;
-    search_exactly(rows.data(), count, dim, batch.asks.data(), batch.asks.size(), answers.data(), threads_of(threads),
-                   kernels());
+    search_exactly(rows.data(), count, dim, batch.queries.data(), batch.queries.size(), hits.data(),
+                   threads_of(threads), kernels());
   }
-  return found(answers);
+  return found(hits);
 }
 
 // Order of the rows, starts of the leaves, their centres.
@@ -177,11 +175,11 @@ nb::tuple arranged(Matrix<float> vectors, uint64_t seed, unsigned threads) {
 }
 
 void build(Matrix<float> vectors, const std::string& index_path, const std::string& hnsw_path, uint32_t m,
-           uint32_t effort, float alpha, uint64_t seed, unsigned threads, Vector<uint32_t> starts,
-           Vector<float> centres, uint32_t search_effort, std::optional<nb::callable> progress) {
+           uint32_t ef_construction, float alpha, uint64_t seed, unsigned threads, Vector<uint32_t> starts,
+           Vector<float> centres, uint32_t ef_search, std::optional<nb::callable> progress) {
   require(vectors.shape(0) <= kMaxRows, "too many vectors for one index");
-  require(m >= 2 && m <= 256 && effort >= 1 && effort < (1u << 20) && alpha >= 1.0f && alpha <= 4.0f,
-          "m, effort or alpha out of range");
+  require(m >= 2 && m <= 256 && ef_construction >= 1 && ef_construction < (1u << 20) && alpha >= 1.0f && alpha <= 4.0f,
+          "m, ef_construction or alpha out of range");
   const uint32_t count = static_cast<uint32_t>(vectors.shape(0)), dim = static_cast<uint32_t>(vectors.shape(1));
   require(dim >= 1 && dim <= 65536, "vectors of an impossible dimension");
   const size_t leaves = starts.shape(0) - std::min<size_t>(1, starts.shape(0));
@@ -191,7 +189,7 @@ void build(Matrix<float> vectors, const std::string& index_path, const std::stri
   LeafOrder order;
   if (leaves > 0) order.starts.assign(starts.data(), starts.data() + starts.shape(0));
   order.centres.assign(centres.data(), centres.data() + centres.shape(0));
-  const BuildSettings settings{m, effort, alpha, seed, threads_of(threads)};
+  const BuildSettings settings{m, ef_construction, alpha, seed, threads_of(threads)};
   const float* const data = vectors.data();
   const nb::gil_scoped_release free;
   const Progress report = [&progress](uint32_t done) {
@@ -200,9 +198,9 @@ void build(Matrix<float> vectors, const std::string& index_path, const std::stri
     if (progress) (*progress)(done);
   };
   Graph graph = build_graph(data, count, dim, order, settings, report);
-  tune_leaves(graph, data, search_effort, seed, settings.threads);
+  tune_leaves(graph, data, ef_search, seed, settings.threads);
   write_index(index_path, graph);
-  write_hnsw(hnsw_path, graph.view(), graph.m, data, effort);
+  write_hnsw(hnsw_path, graph.view(), graph.m, data, ef_construction);
 }
 
 }  // namespace
@@ -218,8 +216,8 @@ NB_MODULE(_native, module) {
     }
     return names;
   });
-  module.def("build", &build, "vectors"_a, "index_path"_a, "hnsw_path"_a, nb::kw_only(), "m"_a, "effort"_a, "alpha"_a,
-             "seed"_a, "threads"_a, "starts"_a, "centres"_a, "search_effort"_a, "progress"_a = nb::none());
+  module.def("build", &build, "vectors"_a, "index_path"_a, "hnsw_path"_a, nb::kw_only(), "m"_a, "ef_construction"_a,
+             "alpha"_a, "seed"_a, "threads"_a, "starts"_a, "centres"_a, "ef_search"_a, "progress"_a = nb::none());
   module.def("arrange", &arranged, "vectors"_a, nb::kw_only(), "seed"_a, "threads"_a);
   module.def("search_vectors", &search_vectors, "rows"_a, "vectors"_a, "queries"_a, nb::kw_only(), "threads"_a);
   bind_item_ids(module);
@@ -230,7 +228,7 @@ NB_MODULE(_native, module) {
       .def_prop_ro("m", &Index::m)
       .def_prop_ro("bytes", &Index::bytes)
       .def("verify", &Index::verify, "vectors"_a.none(), nb::kw_only(), "threads"_a)
-      .def("calibrate", &Index::calibrate, "effort"_a)
+      .def("calibrate", &Index::calibrate, "ef"_a)
       .def_prop_ro("costs", &Index::costs)
       .def_prop_ro("leaves", &Index::leaves)
       .def("search", &Index::search, "vectors"_a, "queries"_a, nb::kw_only(), "threads"_a = 1, "no_scan"_a = false);

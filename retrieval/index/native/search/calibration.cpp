@@ -50,8 +50,8 @@ class Calibration {
   Calibration(const SearchContext& context, uint32_t ef, SearchScratch& scratch)
       : context_(context), view_(context.view), scratch_(scratch), vector_(context.view.dim),
         scanned_(std::min(context.count, kTimedScan)), costs_(context.planner.costs()) {
-    ask_.k = std::min({kTimedK, std::max(1u, ef), context.count});
-    ask_.effort = ef;
+    query_.k = std::min({kTimedK, std::max(1u, ef), context.count});
+    query_.ef = ef;
   }
 
   // Each kind of search by itself, one query after the other: in a service, too, one kind follows on itself. Scans come
@@ -77,20 +77,20 @@ class Calibration {
 
   void scan_part(uint32_t trial, const Eligible& eligible) {
     const uint32_t begin = static_cast<uint32_t>(uint64_t{context_.count - scanned_} * trial / kTrials) / 64 * 64;
-    TopList top = scratch_.top_rows.begin(ask_.k);
+    TopList top = scratch_.top_rows.begin(query_.k);
     const CodedRows rows{view_.level[0].codes, view_.leaves.blocks};
     context_.kernels.scan(rows, view_.stride, query_near_row(trial), eligible, begin, begin + scanned_, top);
   }
 
   void time_leaves() {
-    ask_.only = Plan::kLeaves;
-    const uint32_t ranked = context_.planner.leaves_to_rank(ask_);
+    query_.only = Plan::kLeaves;
+    const uint32_t ranked = context_.planner.leaves_to_rank(query_);
     const double ranking =
         timed([&](uint32_t trial) { rank_leaves(context_, query_near_row(trial), ranked, scratch_); });
     uint64_t rows = 0;
     const double whole = timed([&](uint32_t trial) {
       SearchProgress progress;
-      search_by_leaves(context_, {ask_, query_near_row(trial), Eligible{}, 0}, scratch_, progress);
+      search_by_leaves(context_, {query_, query_near_row(trial), Eligible{}, 0}, scratch_, progress);
       rows += progress.visits;
     });
     costs_.rank_leaf = ranking / view_.leaves.count;
@@ -101,7 +101,7 @@ class Calibration {
     double expanded = 0;
     const double walk = timed([&](uint32_t trial) {
       WalkOptions options;
-      options.ef = context_.planner.width(ask_);
+      options.ef = context_.planner.width(query_);
       WalkScratch memory = scratch_.walk.walk(options.ef);
       expanded += context_.kernels.walk(view_, query_near_row(trial), options, memory).expanded;
     });
@@ -124,7 +124,7 @@ class Calibration {
   std::vector<float> vector_;
   const uint32_t scanned_;
   Costs costs_;
-  Ask ask_;
+  Query query_;
 };
 
 }  // namespace

@@ -27,9 +27,9 @@ float largest_squares(const GraphView& view) {
 
 // An 8-bit score is off by what was rounded in the query and cut off in the row, each spread evenly over one step of a
 // coordinate. Every row whose score, off by so much, could be that of the last of the best k is a candidate.
-TopList begin_candidates(const SearchContext& context, const RunningQuery& query, SearchScratch& scratch) {
-  const float error = std::sqrt((query.code.squares + context.row_squares) / 12.0f);
-  const uint32_t k = std::min(query.ask.k, context.count);
+TopList begin_candidates(const SearchContext& context, const RunningQuery& running, SearchScratch& scratch) {
+  const float error = std::sqrt((running.code.squares + context.row_squares) / 12.0f);
+  const uint32_t k = std::min(running.query.k, context.count);
   const uint64_t most = std::min<uint64_t>(uint64_t{kMaxRescoredPerHit} * k + 64, context.count);
   return scratch.top_rows.begin(k, static_cast<int32_t>(kErrors * error), static_cast<uint32_t>(most));
 }
@@ -39,20 +39,19 @@ void take_candidates(const SearchContext& context, TopList& top, SearchScratch& 
   scratch.candidates.assign(top.rows, top.rows + top.size);
 }
 
-void rescore_candidates(const SearchContext& context, const RunningQuery& query, SearchScratch& scratch,
-                        Answer& answer) {
+void rescore_candidates(const SearchContext& context, const RunningQuery& running, SearchScratch& scratch, Hits& hits) {
   const uint32_t n = static_cast<uint32_t>(scratch.candidates.size());
   scratch.scores.resize(n);
-  context.kernels.rescore(context.view, query.code, scratch.candidates.data(), n, scratch.scores.data());
+  context.kernels.rescore(context.view, running.code, scratch.candidates.data(), n, scratch.scores.data());
   scratch.rescored.resize(n);
   for (uint32_t j = 0; j < n; j++) scratch.rescored[j] = {scratch.scores[j], scratch.candidates[j]};
-  const uint32_t k = std::min(query.ask.k, n);
+  const uint32_t k = std::min(running.query.k, n);
   scratch.bucket_sort.sort(scratch.rescored, k);
-  answer.rows.resize(k);
-  answer.scores.resize(k);
+  hits.rows.resize(k);
+  hits.scores.resize(k);
   for (uint32_t j = 0; j < k; j++) {
-    answer.rows[j] = scratch.rescored[j].row;
-    answer.scores[j] = scratch.rescored[j].score;
+    hits.rows[j] = scratch.rescored[j].row;
+    hits.scores[j] = scratch.rescored[j].score;
   }
 }
 

@@ -11,13 +11,12 @@ namespace retrieval {
 float largest_squares(const GraphView& view);
 
 // An empty list for the rows that may be among the best k of a scan or of leaves.
-TopList begin_candidates(const SearchContext& context, const RunningQuery& query, SearchScratch& scratch);
+TopList begin_candidates(const SearchContext& context, const RunningQuery& running, SearchScratch& scratch);
 
 // Trims the list and makes its rows the search's candidates.
 void take_candidates(const SearchContext& context, TopList& top, SearchScratch& scratch);
 
-// Scores the candidates with 16 bits a coordinate and writes the best k to the answer.
-void rescore_candidates(const SearchContext& context, const RunningQuery& query, SearchScratch& scratch,
-                        Answer& answer);
+// Scores the candidates with 16 bits a coordinate and writes the best k to the hits.
+void rescore_candidates(const SearchContext& context, const RunningQuery& running, SearchScratch& scratch, Hits& hits);
 
 }  // namespace retrieval

@@ -46,11 +46,11 @@ class TopHeap {
     for (; i < n; i++) offer(scores[i], first + i);
   }
 
-  void move_to(Answer& answer) {
+  void move_to(Hits& hits) {
     std::sort_heap(heap_.begin(), heap_.end(), ranks_before);
     for (const ScoredRow& one : heap_) {
-      answer.scores.push_back(one.score);
-      answer.rows.push_back(one.row);
+      hits.scores.push_back(one.score);
+      hits.rows.push_back(one.row);
     }
   }
 
@@ -69,19 +69,19 @@ struct Vectors {
 // One query of a piece of work: its best rows among the blocks that it was compared with.
 class QuerySearch {
  public:
-  QuerySearch(const Vectors& vectors, const Ask& ask, const Kernels& kernels)
-      : vectors_(vectors), ask_(ask), kernels_(kernels), best_(std::min(ask.k, vectors.count)),
-        sparse_(ask.allowed != nullptr && ask.allowed_count < vectors.count / 4) {
-    if (ask.excluded_count > 0) excluded_.resize((size_t{vectors.count} + 63) / 64);
-    for (uint32_t j = 0; j < ask.excluded_count; j++) {
-      excluded_[ask.excluded[j] >> 6] |= uint64_t{1} << (ask.excluded[j] & 63);
+  QuerySearch(const Vectors& vectors, const Query& query, const Kernels& kernels)
+      : vectors_(vectors), query_(query), kernels_(kernels), best_(std::min(query.k, vectors.count)),
+        sparse_(query.allowed != nullptr && query.allowed_count < vectors.count / 4) {
+    if (query.excluded_count > 0) excluded_.resize((size_t{vectors.count} + 63) / 64);
+    for (uint32_t j = 0; j < query.excluded_count; j++) {
+      excluded_[query.excluded[j] >> 6] |= uint64_t{1} << (query.excluded[j] & 63);
     }
-    eligible_ = {ask.allowed, excluded_.empty() ? nullptr : excluded_.data()};
+    eligible_ = {query.allowed, excluded_.empty() ? nullptr : excluded_.data()};
   }
 
   // Rows [begin, end), whose scores `scores` has room for, unless a budget is spent.
   void compare(uint32_t begin, uint32_t end, int64_t started, std::vector<float>& scores) {
-    if (ask_.k == 0 || truncated_) return;
+    if (query_.k == 0 || truncated_) return;
     if (limited()) {
       const uint32_t rows = count_eligible(eligible_, begin, end);
       if (rows == 0) return;
@@ -92,24 +92,24 @@ class QuerySearch {
     offer(begin, end, scores);
   }
 
-  void answer(Answer& answer) {
-    answer = Answer{};
-    answer.plan = Plan::kScan;
-    answer.truncated = truncated_;
-    answer.visits = limited() ? visits_ : ask_.allowed != nullptr ? ask_.allowed_count : vectors_.count;
-    best_.move_to(answer);
+  void write(Hits& hits) {
+    hits = Hits{};
+    hits.plan = Plan::kScan;
+    hits.truncated = truncated_;
+    hits.visits = limited() ? visits_ : query_.allowed != nullptr ? query_.allowed_count : vectors_.count;
+    best_.move_to(hits);
   }
 
  private:
-  bool limited() const { return ask_.visits > 0 || ask_.time_ns > 0; }
+  bool limited() const { return query_.visit_budget > 0 || query_.time_budget_us > 0; }
 
   bool budget_spent(int64_t started) const {
-    if (ask_.visits > 0 && visits_ >= ask_.visits) return true;
-    return ask_.time_ns > 0 && visits_ > 0 && now_ns() - started >= ask_.time_ns;
+    if (query_.visit_budget > 0 && visits_ >= query_.visit_budget) return true;
+    return query_.time_budget_us > 0 && visits_ > 0 && now_ns() - started >= int64_t{1000} * query_.time_budget_us;
   }
 
   void offer(uint32_t begin, uint32_t end, std::vector<float>& scores) {
-    if (!sparse_) kernels_.dots(ask_.query, vectors_.row(begin), end - begin, vectors_.dim, scores.data());
+    if (!sparse_) kernels_.dots(query_.vector, vectors_.row(begin), end - begin, vectors_.dim, scores.data());
     if (!eligible_.any()) {
       best_.offer_all(scores.data(), end - begin, begin);
       return;
@@ -117,13 +117,13 @@ class QuerySearch {
     for (uint32_t word = begin / 64; word < (end + 63) / 64; word++) {
       for (uint64_t bits = eligible_.word(word, begin, end); bits != 0; bits &= bits - 1) {
         const uint32_t row = word * 64 + static_cast<uint32_t>(__builtin_ctzll(bits));
-        best_.offer(sparse_ ? kernels_.dot(ask_.query, vectors_.row(row), vectors_.dim) : scores[row - begin], row);
+        best_.offer(sparse_ ? kernels_.dot(query_.vector, vectors_.row(row), vectors_.dim) : scores[row - begin], row);
       }
     }
   }
 
   const Vectors& vectors_;
-  const Ask& ask_;
+  const Query& query_;
   const Kernels& kernels_;
   TopHeap best_;
   const bool sparse_;  // the filter allows so few rows that only these are compared
@@ -133,31 +133,31 @@ class QuerySearch {
   uint64_t visits_ = 0;
 };
 
-void search_some(const Vectors& vectors, const Ask* asks, size_t n, Answer* answers, const Kernels& kernels) {
+void search_some(const Vectors& vectors, const Query* queries, size_t n, Hits* hits, const Kernels& kernels) {
   const int64_t started = now_ns();
-  const bool counted = std::any_of(asks, asks + n, [](const Ask& ask) { return ask.visits > 0; });
+  const bool counted = std::any_of(queries, queries + n, [](const Query& query) { return query.visit_budget > 0; });
   // A multiple of 64, so that blocks begin at words of the bit sets
   const uint32_t step = counted ? 64 : std::max<uint32_t>(64, kBlockBytes / (vectors.dim * sizeof(float)) / 64 * 64);
   std::vector<float> scores(step);
   std::vector<QuerySearch> searches;
   searches.reserve(n);
-  for (size_t i = 0; i < n; i++) searches.emplace_back(vectors, asks[i], kernels);
+  for (size_t i = 0; i < n; i++) searches.emplace_back(vectors, queries[i], kernels);
   for (uint32_t begin = 0; begin < vectors.count; begin += std::min(step, vectors.count - begin)) {
     const uint32_t end = begin + std::min(step, vectors.count - begin);
     for (QuerySearch& search : searches) search.compare(begin, end, started, scores);
   }
-  for (size_t i = 0; i < n; i++) searches[i].answer(answers[i]);
+  for (size_t i = 0; i < n; i++) searches[i].write(hits[i]);
 }
 
 }  // namespace
 
-void search_exactly(const float* vectors, uint32_t count, uint32_t dim, const Ask* asks, size_t n, Answer* answers,
+void search_exactly(const float* vectors, uint32_t count, uint32_t dim, const Query* queries, size_t n, Hits* hits,
                     unsigned threads, const Kernels& kernels) {
   const Vectors all{vectors, count, dim};
   const size_t each = std::max<size_t>(1, std::min(kQueriesAtOnce, (n + threads - 1) / std::max(1u, threads)));
   ThreadPool::shared().run((n + each - 1) / each, threads, [&](size_t piece) {
     const size_t first = piece * each;
-    search_some(all, asks + first, std::min(each, n - first), answers + first, kernels);
+    search_some(all, queries + first, std::min(each, n - first), hits + first, kernels);
   });
 }
 

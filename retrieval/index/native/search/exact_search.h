@@ -9,8 +9,8 @@
 
 namespace retrieval {
 
-// Answers [n] over vectors [count * dim].
-void search_exactly(const float* vectors, uint32_t count, uint32_t dim, const Ask* asks, size_t n, Answer* answers,
+// Hits [n] over vectors [count * dim].
+void search_exactly(const float* vectors, uint32_t count, uint32_t dim, const Query* queries, size_t n, Hits* hits,
                     unsigned threads, const Kernels& kernels);
 
 }  // namespace retrieval

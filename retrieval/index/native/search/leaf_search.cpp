@@ -14,10 +14,10 @@ constexpr size_t kFetchedAhead = 8192;  // bytes of the next leaf; the processor
 // The leaves of a query one after the other, nearest first, but for those without rows that may be answered.
 class NearLeaves {
  public:
-  NearLeaves(const SearchContext& context, const RunningQuery& query, SearchScratch& scratch)
-      : context_(context), leaves_(context.view.leaves), query_(query), scratch_(scratch),
-        ranked_(context.planner.leaves_to_rank(query.ask)) {
-    rank_leaves(context_, query_.code, ranked_, scratch_);
+  NearLeaves(const SearchContext& context, const RunningQuery& running, SearchScratch& scratch)
+      : context_(context), leaves_(context.view.leaves), running_(running), scratch_(scratch),
+        ranked_(context.planner.leaves_to_rank(running.query)) {
+    rank_leaves(context_, running_.code, ranked_, scratch_);
     find();
   }
 
@@ -48,7 +48,7 @@ class NearLeaves {
       while (none() && ranked_ < leaves_.count) rank_more();
       if (none()) return;
       passed_ += end() - begin();
-      eligible_ = count_eligible(query_.eligible, begin(), end());
+      eligible_ = count_eligible(running_.eligible, begin(), end());
       if (eligible_ > 0) return;
     }
   }
@@ -58,14 +58,14 @@ class NearLeaves {
     seen_.resize(leaves_.count, false);
     for (const ScoredRow& one : scratch_.leaves) seen_[one.row] = true;
     ranked_ = std::min(leaves_.count, ranked_ * kRankedMore);
-    rank_leaves(context_, query_.code, ranked_, scratch_);
+    rank_leaves(context_, running_.code, ranked_, scratch_);
     std::erase_if(scratch_.leaves, [this](const ScoredRow& one) { return seen_[one.row]; });
     at_ = 0;
   }
 
   const SearchContext& context_;
   const Leaves& leaves_;
-  const RunningQuery& query_;
+  const RunningQuery& running_;
   SearchScratch& scratch_;
   uint32_t ranked_, eligible_ = 0;
   size_t at_ = 0;
@@ -73,16 +73,16 @@ class NearLeaves {
   std::vector<bool> seen_;
 };
 
-bool budget_spent(const RunningQuery& query, uint64_t visits) {
-  return (query.ask.visits > 0 && visits >= query.ask.visits) || query.out_of_time();
+bool budget_spent(const RunningQuery& running, uint64_t visits) {
+  return (running.query.visit_budget > 0 && visits >= running.query.visit_budget) || running.out_of_time();
 }
 
 }  // namespace
 
-void rank_leaves(const SearchContext& context, const QueryCode& query, uint32_t n, SearchScratch& scratch) {
+void rank_leaves(const SearchContext& context, const QueryCode& code, uint32_t n, SearchScratch& scratch) {
   const Leaves& leaves = context.view.leaves;
   TopList top = scratch.top_leaves.begin(n);
-  context.kernels.scan({nullptr, leaves.centres}, context.view.stride, query, Eligible{}, 0, leaves.count, top);
+  context.kernels.scan({nullptr, leaves.centres}, context.view.stride, code, Eligible{}, 0, leaves.count, top);
   context.kernels.trim(top);
   scratch.leaves.clear();
   for (uint32_t i = 0; i < top.size; i++) {
@@ -91,20 +91,20 @@ void rank_leaves(const SearchContext& context, const QueryCode& query, uint32_t 
   scratch.bucket_sort.sort(scratch.leaves, scratch.leaves.size());
 }
 
-void search_by_leaves(const SearchContext& context, const RunningQuery& query, SearchScratch& scratch,
+void search_by_leaves(const SearchContext& context, const RunningQuery& running, SearchScratch& scratch,
                       SearchProgress& progress) {
   const GraphView& view = context.view;
   const Planner& planner = context.planner;
-  const uint64_t needed = planner.leaf_rows_needed(query.ask);
+  const uint64_t needed = planner.leaf_rows_needed(running.query);
   // Where few rows of a block may be answered, these are fetched one by one
-  const bool dense = uint64_t{planner.allowed(query.ask)} * kBlockRows >= context.count;
+  const bool dense = uint64_t{planner.allowed(running.query)} * kBlockRows >= context.count;
   const CodedRows rows{dense ? nullptr : view.level[0].codes, view.leaves.blocks};
-  TopList top = begin_candidates(context, query, scratch);
+  TopList top = begin_candidates(context, running, scratch);
   LeafProgress seen;
-  NearLeaves near(context, query, scratch);
+  NearLeaves near(context, running, scratch);
   if (dense && !near.none()) near.prefetch();
   while (!near.none() && seen.eligible < needed) {
-    if (seen.opened > 0 && budget_spent(query, progress.visits)) {
+    if (seen.opened > 0 && budget_spent(running, progress.visits)) {
       progress.truncated = true;
       break;
     }
@@ -115,16 +115,16 @@ void search_by_leaves(const SearchContext& context, const RunningQuery& query, S
     progress.visits = seen.eligible;
     near.next();
     if (dense && !near.none()) near.prefetch();
-    context.kernels.scan(rows, view.stride, query.code, query.eligible, begin, end, top);
-    if (planner.filter_in_the_way(query.ask, seen) &&
-        planner.scan_fits(query.ask, progress.visits, query.time_left_ns())) {
+    context.kernels.scan(rows, view.stride, running.code, running.eligible, begin, end, top);
+    if (planner.filter_in_the_way(running.query, seen) &&
+        planner.scan_fits(running.query, progress.visits, running.time_left_ns())) {
       progress.scan_instead = true;
       return;
     }
   }
   take_candidates(context, top, scratch);
-  if (top.size < query.ask.k && !progress.truncated && query.ask.only == Plan::kNothing) {
-    fall_back_to_scan(context, query, progress);
+  if (top.size < running.query.k && !progress.truncated && running.query.only == Plan::kNothing) {
+    fall_back_to_scan(context, running, progress);
   }
 }
 

@@ -12,8 +12,8 @@ namespace retrieval {
 // What a plan depends on of an index.
 struct IndexFacts {
   uint32_t rows = 0;
-  uint32_t leaves = 0;           // 0: the index has links instead
-  uint32_t rows_per_effort = 0;  // rows of leaves that are compared for one more of ef
+  uint32_t leaves = 0;       // 0: the index has links instead
+  uint32_t rows_per_ef = 0;  // rows of leaves that are compared for one more of ef
 };
 
 IndexFacts facts_of(const GraphView& view);
@@ -42,32 +42,32 @@ class Planner {
   const Costs& costs() const { return costs_; }
 
   // The cheapest plan that finds what a search with this ef has to find.
-  Plan plan(const Ask& ask) const;
+  Plan plan(const Query& query) const;
 
   // How many of the best rows a search weighs: ef, but at least k, and no more than there are.
-  uint32_t width(const Ask& ask) const;
+  uint32_t width(const Query& query) const;
   // How many rows the filter allows, excluded ones among them.
-  uint32_t allowed(const Ask& ask) const;
+  uint32_t allowed(const Query& query) const;
   // How many rows of any kind a walk's candidate list holds, so that enough of them may be answered.
-  uint32_t walk_capacity(const Ask& ask) const;
+  uint32_t walk_capacity(const Query& query) const;
 
   // How many eligible rows of leaves have to be compared.
-  uint64_t leaf_rows_needed(const Ask& ask) const;
+  uint64_t leaf_rows_needed(const Query& query) const;
   // How many leaves to rank in the first place, to have that many rows.
-  uint32_t leaves_to_rank(const Ask& ask) const;
+  uint32_t leaves_to_rank(const Query& query) const;
   // Whether a scan is the better way from here: it is cheaper, or the filter keeps away from the query, where many
   // leaves score alike and nearness of centres says little of their rows.
-  bool filter_in_the_way(const Ask& ask, const LeafProgress& progress) const;
+  bool filter_in_the_way(const Query& query, const LeafProgress& progress) const;
 
   // Whether budgets leave enough for a whole scan after so many visits; half of one is worth less than what there is.
-  bool scan_fits(const Ask& ask, uint64_t visits, int64_t time_left_ns) const;
+  bool scan_fits(const Query& query, uint64_t visits, int64_t time_left_ns) const;
 
-  double scan_cost(const Ask& ask) const;
-  double walk_cost(const Ask& ask) const;
-  double leaves_cost(const Ask& ask) const;
+  double scan_cost(const Query& query) const;
+  double walk_cost(const Query& query) const;
+  double leaves_cost(const Query& query) const;
 
  private:
-  double expansions(const Ask& ask) const;
+  double expansions(const Query& query) const;
   uint32_t leaves_holding(uint64_t rows) const;
 
   IndexFacts index_;

@@ -11,29 +11,29 @@ constexpr uint32_t kRowsPerClock = 1 << 15;  // rows between two looks at the cl
 
 }  // namespace
 
-void search_by_scan(const SearchContext& context, const RunningQuery& query, SearchScratch& scratch,
+void search_by_scan(const SearchContext& context, const RunningQuery& running, SearchScratch& scratch,
                     SearchProgress& progress) {
   const GraphView& view = context.view;
   const CodedRows rows{view.level[0].codes, view.leaves.blocks};
-  const uint64_t max_visits = query.ask.visits;
-  TopList top = begin_candidates(context, query, scratch);
-  if (max_visits == 0 && query.deadline_ns == 0) {
-    context.kernels.scan(rows, view.stride, query.code, query.eligible, 0, context.count, top);
-    progress.visits += context.planner.allowed(query.ask);
+  const uint64_t max_visits = running.query.visit_budget;
+  TopList top = begin_candidates(context, running, scratch);
+  if (max_visits == 0 && running.deadline_ns == 0) {
+    context.kernels.scan(rows, view.stride, running.code, running.eligible, 0, context.count, top);
+    progress.visits += context.planner.allowed(running.query);
     take_candidates(context, top, scratch);
     return;
   }
   const uint32_t step = max_visits > 0 ? 64 : kRowsPerClock;
   for (uint32_t begin = 0; begin < context.count; begin += std::min(step, context.count - begin)) {
     const uint32_t end = begin + std::min(step, context.count - begin);
-    const uint32_t compared = count_eligible(query.eligible, begin, end);
+    const uint32_t compared = count_eligible(running.eligible, begin, end);
     if (compared == 0) continue;
-    const bool late = top.size > 0 && query.out_of_time();
+    const bool late = top.size > 0 && running.out_of_time();
     if (late || (max_visits > 0 && progress.visits >= max_visits)) {
       progress.truncated = true;
       break;
     }
-    context.kernels.scan(rows, view.stride, query.code, query.eligible, begin, end, top);
+    context.kernels.scan(rows, view.stride, running.code, running.eligible, begin, end, top);
     progress.visits += compared;
   }
   take_candidates(context, top, scratch);

@@ -7,7 +7,7 @@
 namespace retrieval {
 
 // Leaves the rows that may be among the best k in scratch.candidates. Budgets of visits count what was compared before.
-void search_by_scan(const SearchContext& context, const RunningQuery& query, SearchScratch& scratch,
+void search_by_scan(const SearchContext& context, const RunningQuery& running, SearchScratch& scratch,
                     SearchProgress& progress);
 
 }  // namespace retrieval

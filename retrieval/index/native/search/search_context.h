@@ -22,7 +22,7 @@ struct SearchContext {
 };
 
 struct RunningQuery {
-  const Ask& ask;
+  const Query& query;
   QueryCode code;
   Eligible eligible;
   int64_t deadline_ns;  // on the steady clock; 0: none
@@ -40,8 +40,8 @@ struct SearchProgress {
 };
 
 // Where a search found too little: a scan, if what is left of the budgets is enough for one.
-inline void fall_back_to_scan(const SearchContext& context, const RunningQuery& query, SearchProgress& progress) {
-  progress.scan_instead = context.planner.scan_fits(query.ask, progress.visits, query.time_left_ns());
+inline void fall_back_to_scan(const SearchContext& context, const RunningQuery& running, SearchProgress& progress) {
+  progress.scan_instead = context.planner.scan_fits(running.query, progress.visits, running.time_left_ns());
   progress.truncated = !progress.scan_instead;
 }
 

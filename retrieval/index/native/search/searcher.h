@@ -19,8 +19,8 @@ class Searcher {
   // The view must outlive it. `kernels`: as chosen for this processor.
   Searcher(const GraphView& view, const Kernels& kernels);
 
-  // Answers [n]; the same whatever the number of threads, and whatever else is in the batch.
-  void search(const Ask* asks, size_t n, Answer* answers, unsigned threads);
+  // Hits [n]; the same whatever the number of threads, and whatever else is in the batch.
+  void search(const Query* queries, size_t n, Hits* hits, unsigned threads);
 
   // Times a few searches with this ef and plans by that from now on. Not while others search.
   void calibrate(uint32_t ef);
@@ -28,7 +28,7 @@ class Searcher {
 
  private:
   SearchContext context() const { return {view_, kernels_, planner_, facts_.rows, row_squares_}; }
-  void answer(const Ask& ask, Answer& answer, SearchScratch& scratch) const;
+  void search_one(const Query& query, Hits& hits, SearchScratch& scratch) const;
 
   const GraphView& view_;
   const Kernels& kernels_;

@@ -7,7 +7,7 @@
 namespace retrieval {
 
 // Leaves the rows that the walk found in scratch.candidates.
-void search_by_walk(const SearchContext& context, const RunningQuery& query, SearchScratch& scratch,
+void search_by_walk(const SearchContext& context, const RunningQuery& running, SearchScratch& scratch,
                     SearchProgress& progress);
 
 }  // namespace retrieval

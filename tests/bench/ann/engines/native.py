@@ -17,7 +17,7 @@ from tests.bench.ann.engines.engine import BUILD_THREADS, Engine
 _FILE = "graph.native"
 # A shard's rows stand in this order from the start; here the engines share vectors in another
 _ORDER = "order.npy"
-_SEARCH_EFFORT = 200
+_EF_SEARCH = 200
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,13 @@ class Native(Engine):
             str(folder / _FILE),
             str(folder / "graph.hnsw"),
             m=self.M,
-            effort=self.ef_construction,
+            ef_construction=self.ef_construction,
             alpha=self.alpha,
             seed=1,
             threads=BUILD_THREADS,
             starts=starts,
             centres=centres,
-            search_effort=_SEARCH_EFFORT,
+            ef_search=_EF_SEARCH,
         )
         return folder
 
@@ -68,7 +68,7 @@ class Native(Engine):
         from retrieval.index import _native
 
         index = _native.Index(str(folder / _FILE))
-        index.calibrate(_SEARCH_EFFORT)
+        index.calibrate(_EF_SEARCH)
         # mapped, but plain: numpy's own class for mapped arrays takes microseconds for every search
         return _Opened(index, np.asarray(np.load(folder / _ORDER, mmap_mode="r")))
 
