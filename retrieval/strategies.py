@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
@@ -61,9 +61,9 @@ class Strategies:
     section: str = ""
     """Where the keys of `Strategy.settings` lie, if not beside the setting."""
 
-    def check(self, choice: str) -> str:
+    def check(self, choice: object) -> str:
         """The choice itself, if it is one of the names or has the form of an import path. For pydantic."""
-        if self.allows(choice):
+        if isinstance(choice, str) and self.allows(choice):
             return choice
         raise PydanticCustomError("strategy", "Input should be {allowed}", {"allowed": self.allowed()})
 
@@ -82,7 +82,7 @@ class Strategies:
 
     def allows(self, choice: str) -> bool:
         """Whether it is one of the names, or has the form of an import path."""
-        return choice in self.named or IMPORT_PATH.fullmatch(choice) is not None
+        return choice in self.named or is_import_path(choice)
 
     def is_listed(self, choice: str) -> bool:
         """Whether it is one of the names, not an import path."""
@@ -98,7 +98,7 @@ class Strategies:
         """Import the strategy. Raises ConfigError where there is none of that name, or nothing at that path."""
         if choice in self.named:
             return _imported(self.named[choice].where)
-        if not IMPORT_PATH.fullmatch(choice):
+        if not is_import_path(choice):
             raise ConfigError(f"{self.setting} = {json.dumps(choice)}: expected {self.allowed()}")
         try:
             return _imported(choice)
@@ -131,8 +131,8 @@ class Strategies:
         return ConfigError(f"{self.setting} = {json.dumps(choice)}: expected {self.expects}; {found}")
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Of the annotated type, then checked."""
-        return core_schema.no_info_after_validator_function(self.check, handler(source))
+        """Checked, and of the annotated type."""
+        return core_schema.no_info_before_validator_function(self.check, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """One of the names, or text that may be an import path."""
@@ -144,13 +144,13 @@ def own_choices(section: BaseModel, key: str) -> Iterator[tuple[str, Strategies,
     """What a section of settings (named `key`) and those within it choose by import path: key, strategies, path."""
     for name, field_info in type(section).model_fields.items():
         value, within = getattr(section, name), f"{key}.{name}"
-        for strategies in (one for one in field_info.metadata if isinstance(one, Strategies)):
-            if not strategies.is_listed(value):
-                yield within, strategies, value
-        rows = value if isinstance(value, tuple) else (value,)
-        for place, one in enumerate(rows):
+        items = [one for argument in get_args(field_info.annotation) for one in getattr(argument, "__metadata__", ())]
+        choosing = [one for one in (*field_info.metadata, *items) if isinstance(one, Strategies)]
+        for place, one in enumerate(value if isinstance(value, tuple) else (value,)):
+            where = f"{within}[{place}]" if isinstance(value, tuple) else within
             if isinstance(one, BaseModel):
-                yield from own_choices(one, f"{within}[{place}]" if isinstance(value, tuple) else within)
+                yield from own_choices(one, where)
+            yield from ((where, strategies, one) for strategies in choosing if not strategies.is_listed(one))
 
 
 class _NothingThereError(Exception):
@@ -179,11 +179,20 @@ def _shown(arguments: Sequence[Any], options: Mapping[str, Any]) -> str:
     return f"({', '.join(given)})"
 
 
+def is_import_path(value: object) -> bool:
+    """Whether it has the form of an import path."""
+    return isinstance(value, str) and IMPORT_PATH.fullmatch(value) is not None
+
+
 def source_hash(path: str) -> str:
     """SHA-256 (hex) of the source that an import path leads into: all of its package, or the one module outside any.
 
-    The whole package, since what is named may use any part of it.
+    The whole package, since what is named may use any part of it. Raises ConfigError where it leads nowhere.
     """
+    try:
+        _imported(path)
+    except _NothingThereError as error:
+        raise ConfigError(f"{path}: {error}") from error.__cause__
     files = list(_source_files(path.partition(":")[0]))
     digest = hashlib.sha256()
     for name, file in sorted(files):

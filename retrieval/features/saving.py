@@ -20,7 +20,7 @@ from retrieval.features.kinds.transform import State, Transform
 from retrieval.features.spec import FeatureSpec
 from retrieval.features.vocabulary import Vocabulary
 from retrieval.storage.arrow import read_arrow, write_arrow
-from retrieval.strategies import IMPORT_PATH
+from retrieval.strategies import is_import_path
 
 FORMAT = 1
 FILE = "features.json"
@@ -76,7 +76,7 @@ def load(folder: Path) -> Features:
 def _import_own_kinds(spec: dict[str, Any]) -> None:
     """A kind that is missing here is no damage of the file, and said as what it is: ConfigError."""
     for kind in {feature["kind"] for side in SIDES for feature in spec[side]}:
-        if IMPORT_PATH.fullmatch(kind):
+        if is_import_path(kind):
             declaration_class(kind)
 
 

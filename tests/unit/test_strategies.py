@@ -9,10 +9,11 @@ import pytest
 from pydantic import ValidationError
 
 from retrieval.errors import ConfigError
+from retrieval.evaluation import EvaluationConfig
 from retrieval.features.kinds import KINDS, declaration_class
 from retrieval.index.backends import BACKENDS
 from retrieval.index.config import IndexConfig
-from retrieval.strategies import Strategies, Strategy, source_hash
+from retrieval.strategies import Strategies, Strategy, own_choices, source_hash
 from retrieval.towers.config import TowerConfig
 from retrieval.towers.encoders import ENCODERS
 from retrieval.training.config import MoreNegatives, NegativesConfig, TrainingConfig
@@ -87,6 +88,19 @@ def test_every_source_that_is_listed_has_a_number_of_its_own() -> None:
     assert set(SOURCES.named) <= set(NegativesConfig.model_fields)
 
 
+def test_own_choices_are_found_wherever_settings_make_one() -> None:
+    negatives = NegativesConfig(
+        more=(MoreNegatives(source="a.b:C", number=1), MoreNegatives(source="memory", number=1))
+    )
+    found = own_choices(TrainingConfig(loss="d:E", negatives=negatives), "training")
+    assert [(key, path) for key, _, path in found] == [
+        ("training.loss", "d:E"),
+        ("training.negatives.more[0].source", "a.b:C"),
+    ]
+    measured = own_choices(EvaluationConfig(baselines=("popularity", "f.g:h")), "evaluation")
+    assert [(key, path) for key, _, path in measured] == [("evaluation.baselines[1]", "f.g:h")]
+
+
 # -- import paths
 
 SHAPES = Strategies(
@@ -116,7 +130,7 @@ def shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     inner.mkdir(parents=True)
     for folder in (inner.parent, inner):
         (folder / "__init__.py").touch()
-    (inner / "square.py").write_text("from shapes.sides import SIDES\nclass Square: pass\n")
+    (inner / "square.py").write_text("from shapes.sides import SIDES\nclass Square: pass\nclass Other: pass\n")
     (inner.parent / "sides.py").write_text("SIDES = 4\n")
     return tmp_path
 
@@ -155,3 +169,8 @@ def test_the_hash_of_a_source_sees_all_of_its_package_and_nothing_else(shapes: P
     assert source_hash("shapes_of_tests:Square") == alone
     (shapes / "shapes_of_tests.py").write_text(SQUARE + "\n")
     assert source_hash("shapes_of_tests:Square") != alone
+
+
+def test_the_hash_of_what_is_not_there_is_refused(shapes: Path) -> None:
+    with pytest.raises(ConfigError, match="not_there:Square: can't import not_there"):
+        source_hash("not_there:Square")

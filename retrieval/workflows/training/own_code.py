@@ -22,6 +22,13 @@ class OwnCode(TypedDict):
     sha256: str
 
 
+def check_own_code(settings: Settings) -> None:
+    """Import what training and evaluation are told by import path. Raises ConfigError for what isn't there."""
+    for section in (*_SECTIONS, "evaluation"):
+        for _, strategies, path in own_choices(getattr(settings, section), section):
+            strategies.load(path)
+
+
 def own_code(settings: Settings) -> Mapping[str, OwnCode]:
     """By setting, the strategies that a training with these settings imports from elsewhere; empty without any.
 

@@ -37,7 +37,7 @@ from retrieval.training.loop import HOW_IT_IS_RUN, TrainResult, Validate, train
 from retrieval.training.vectors import PairVectors
 from retrieval.types import ModelVersion
 from retrieval.workflows.evaluation.user_inputs import inputs_at
-from retrieval.workflows.training.own_code import own_code
+from retrieval.workflows.training.own_code import check_own_code, own_code
 from retrieval.workflows.workspace import Settings, Workspace
 
 Watch = Callable[[Mapping[str, float]], None]
@@ -72,7 +72,7 @@ def train_version(
     looking at them. Raises DataError, ConfigError, ConflictError, ArtifactError.
     """
     settings, store = workspace.settings, workspace.store()
-    own_code(settings)  # what can't be imported is said before anything is read
+    check_own_code(settings)
     dataset = open_dataset(settings.data, workspace.root, show=show)
     split = make_split(settings.data, dataset.histories)
     address = version_inputs_hash(settings, dataset, split)

@@ -26,6 +26,7 @@ from retrieval.data import Dataset, Split, make_split, open_dataset
 from retrieval.errors import ConfigError, DataError, RetrievalError
 from retrieval.features import Features, fit_features
 from retrieval.storage.locks import locked
+from retrieval.strategies import is_import_path, source_hash
 from retrieval.training.journal import METRICS, read_journal
 from retrieval.workflows.training.train import Training, version_inputs_hash
 from retrieval.workflows.tuning.search_space import Base, Tried, check_tries, points_of
@@ -127,6 +128,7 @@ def _address(start: Settings, plan: TunePlan, tried: tuple[Tried, ...], dataset:
         "inputs": version_inputs_hash(start, dataset, split),
         "evaluation": start.evaluation.model_dump(mode="json"),
         "tried": [repr(one) for one in tried],
+        "tried_code": [source_hash(path) for one in tried for path in one.ends if is_import_path(path)],
         "plan": [plan.sampler, plan.seeds, plan.prune],
     }
     return hashlib.sha256(json.dumps(settled, sort_keys=True).encode()).hexdigest()
