@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from retrieval.workflows.data.checking import DataDescription
     from retrieval.workflows.workspace import Workspace
 
+WriteSettingsOption = Annotated[
+    bool, typer.Option("--write-settings", help=f"Put the suggested settings into {FILE_NAME}.")
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add this noun's commands to the command line."""
@@ -83,9 +87,7 @@ def import_(
     delimiter: Annotated[str, typer.Option("--delimiter", help="csv: what separates fields; \\t is a tab.")] = ",",
     encoding: Annotated[str, typer.Option("--encoding", help="csv: the file's encoding.")] = "utf-8",
     replace: Annotated[bool, typer.Option("--replace", help="Put the new data in the place of what is there.")] = False,
-    write_settings: Annotated[
-        bool, typer.Option("--write-settings", help=f"Put the suggested settings into {FILE_NAME}.")
-    ] = False,
+    write_settings: WriteSettingsOption = False,
     keep_features: Annotated[
         bool,
         typer.Option("--keep-features", help="With --write-settings: [data] only; features stay those of a recipe."),
@@ -182,9 +184,7 @@ def synth(
     seed: Annotated[int, typer.Option(help="The same seed makes the same world.")] = 1,
     int_ids: Annotated[bool, typer.Option("--int-ids", help="Integer ids instead of text.")] = False,
     max_events: Annotated[int | None, typer.Option(help="Stop after this many events.")] = None,
-    write_settings: Annotated[
-        bool, typer.Option("--write-settings", help=f"Put the suggested settings into {FILE_NAME}.")
-    ] = False,
+    write_settings: WriteSettingsOption = False,
     workspace: WorkspaceOption = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,

@@ -22,7 +22,6 @@ from retrieval.training.popularity.base import State
 
 # odd multipliers for multiply-shift hashing; fixed, so that a resumed run hashes as it did before
 _MULTIPLIERS = np.random.default_rng(0x5EED).integers(2**62, size=16, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-MOST_HASHES = len(_MULTIPLIERS)
 
 
 def streaming(counts: Ints, *, alpha: float, buckets: int, hashes: int) -> Streaming:

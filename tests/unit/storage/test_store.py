@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from retrieval.errors import ArtifactError, ConfigError, ConflictError, NotFound
 from retrieval.storage import MANIFEST, ArtifactStore, StoreConfig, write_manifest
 
 KEY = "models/feed/1"
-Stage = Callable[..., Path]
 
 
 @pytest.fixture(params=["local", "subtree", "mock"])
