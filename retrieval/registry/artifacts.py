@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import insert, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, insert, select, update
 
 from retrieval.errors import ConflictError, NotFoundError
 from retrieval.registry.change import Change, as_row, as_values, lock_model, next_number, use_number
 from retrieval.registry.queries import select_from
 from retrieval.registry.rows import BuildRow, VersionRow
-from retrieval.registry.tables import BuildTable, VersionTable
+from retrieval.registry.tables import BUILDS, VERSIONS
 from retrieval.types import BuildId, ModelVersion
 
 RowT = TypeVar("RowT", VersionRow, BuildRow)
@@ -26,7 +25,7 @@ def reserve_version(change: Change, model: str, inputs_hash: str) -> VersionRow:
     """Take the next version number of a model."""
     lock_model(change, model)
     row = VersionRow(model=model, version=next_number(change, model, "next_version"), inputs_hash=inputs_hash)
-    change.session.execute(insert(VersionTable).values(as_values(row)))
+    change.connection.execute(insert(VERSIONS).values(as_values(row)))
     change.record("version.reserve", row.id, {"inputs_hash": inputs_hash})
     return row
 
@@ -34,7 +33,7 @@ def reserve_version(change: Change, model: str, inputs_hash: str) -> VersionRow:
 def add_version(change: Change, row: VersionRow) -> VersionRow:
     """Make a reserved (or new) version ready. The same artifact added twice is one addition."""
     lock_model(change, row.model)
-    found = find_version(change.session, row.id)
+    found = find_version(change.connection, row.id)
     if found is not None and found.state == "ready" and (found.digest, found.space_id) == (row.digest, row.space_id):
         return found
     if found is not None and found.state != "reserved":
@@ -42,61 +41,62 @@ def add_version(change: Change, row: VersionRow) -> VersionRow:
     values = as_values(row) | {"state": "ready"}
     if found is None:
         use_number(change, row.model, "next_version", row.version)
-        change.session.execute(insert(VersionTable).values(values))
+        change.connection.execute(insert(VERSIONS).values(values))
     else:
-        change.session.execute(_version_at(update(VersionTable), row.id).values(values))
+        change.connection.execute(_version_at(update(VERSIONS), row.id).values(values))
     details = {"space_id": row.space_id, "key": row.key, "digest": row.digest, "inputs_hash": row.inputs_hash}
     change.record("version.ready", row.id, details)
-    return get_version(change.session, row.id)
+    return get_version(change.connection, row.id)
 
 
 def move_version(change: Change, of: ModelVersion, state: str, reason: str) -> VersionRow:
     """Take a version to another state. Raises ConflictError where no move leads to that state."""
     lock_model(change, of.model)
-    found = get_version(change.session, of)
+    found = get_version(change.connection, of)
     _check_move(_VERSION_MOVES, of, found.state, state)
-    needed_by = [row.id for row in builds(change.session, of.model, ["building", "ready"]) if row.version == of.version]
+    needed_by = [
+        row.id for row in builds(change.connection, of.model, ["building", "ready"]) if row.version == of.version
+    ]
     if needed_by:
         raise ConflictError(f"{of} is needed by {', '.join(map(str, needed_by))}; it can't become {state}")
     if found.state != state:
-        change.session.execute(_version_at(update(VersionTable), of).values(state=state))
+        change.connection.execute(_version_at(update(VERSIONS), of).values(state=state))
         change.record(f"version.{state}", of, {"reason": reason} if reason else {})
-    return get_version(change.session, of)
+    return get_version(change.connection, of)
 
 
-def find_version(session: Session, of: ModelVersion) -> VersionRow | None:
+def find_version(connection: Connection, of: ModelVersion) -> VersionRow | None:
     """One version, or None."""
-    found = session.execute(_version_at(select(VersionTable), of)).scalar_one_or_none()
+    found = connection.execute(_version_at(select(VERSIONS), of)).one_or_none()
     return None if found is None else as_row(VersionRow, found)
 
 
-def get_version(session: Session, of: ModelVersion) -> VersionRow:
+def get_version(connection: Connection, of: ModelVersion) -> VersionRow:
     """One version. Raises NotFoundError."""
-    session.expire_all()
-    found = find_version(session, of)
+    found = find_version(connection, of)
     if found is None:
         raise NotFoundError(f"{of}: no such version in the registry; `retrieval list versions` shows what there is")
     return found
 
 
-def versions(session: Session, model: str | None, states: Sequence[str]) -> list[VersionRow]:
+def versions(connection: Connection, model: str | None, states: Sequence[str]) -> list[VersionRow]:
     """Versions, oldest first."""
-    query = select_from(VersionTable, model, states).order_by(VersionTable.model, VersionTable.version)
-    return [as_row(VersionRow, found) for found in session.execute(query).scalars()]
+    query = select_from(VERSIONS, model, states).order_by(VERSIONS.c.model, VERSIONS.c.version)
+    return [as_row(VersionRow, found) for found in connection.execute(query)]
 
 
-def version_by_inputs(session: Session, model: str, inputs_hash: str, state: str) -> VersionRow | None:
+def version_by_inputs(connection: Connection, model: str, inputs_hash: str, state: str) -> VersionRow | None:
     """The newest version of these inputs in that state, or None."""
-    return _newest(versions(session, model, [state]), inputs_hash)
+    return _newest(versions(connection, model, [state]), inputs_hash)
 
 
 def reserve_build(change: Change, of: ModelVersion, inputs_hash: str) -> BuildRow:
     """Take the next build number of a model, for a build of the ready version `of`."""
     lock_model(change, of.model)
-    _get_ready_version(change.session, of)
+    _get_ready_version(change.connection, of)
     number = next_number(change, of.model, "next_build")
     row = BuildRow(model=of.model, number=number, version=of.version, inputs_hash=inputs_hash)
-    change.session.execute(insert(BuildTable).values(as_values(row)))
+    change.connection.execute(insert(BUILDS).values(as_values(row)))
     change.record("build.reserve", row.id, {"version": str(of), "inputs_hash": inputs_hash})
     return row
 
@@ -104,10 +104,10 @@ def reserve_build(change: Change, of: ModelVersion, inputs_hash: str) -> BuildRo
 def add_build(change: Change, row: BuildRow) -> BuildRow:
     """Make a reserved (or new) build ready. The same artifact added twice is one addition."""
     lock_model(change, row.model)
-    owner = _get_ready_version(change.session, row.model_version)
+    owner = _get_ready_version(change.connection, row.model_version)
     if row.space_id != owner.space_id:
         raise ConflictError(f"{row.id}: space {row.space_id}, but {owner.id} is of space {owner.space_id}")
-    found = find_build(change.session, row.id)
+    found = find_build(change.connection, row.id)
     if found is not None and found.state == "ready" and (found.digest, found.space_id) == (row.digest, row.space_id):
         return found
     if found is not None and (found.state != "building" or found.version != row.version):
@@ -115,54 +115,53 @@ def add_build(change: Change, row: BuildRow) -> BuildRow:
     values = as_values(row) | {"state": "ready"}
     if found is None:
         use_number(change, row.model, "next_build", row.number)
-        change.session.execute(insert(BuildTable).values(values))
+        change.connection.execute(insert(BUILDS).values(values))
     else:
-        change.session.execute(_build_at(update(BuildTable), row.id).values(values))
+        change.connection.execute(_build_at(update(BUILDS), row.id).values(values))
     details: dict[str, Any] = {"version": str(row.model_version), "space_id": row.space_id, "key": row.key}
     details |= {"digest": row.digest, "shards": row.shards, "items": row.items, "recall": row.recall}
     change.record("build.ready", row.id, details)
-    return get_build(change.session, row.id)
+    return get_build(change.connection, row.id)
 
 
 def move_build(change: Change, of: BuildId, state: str, reason: str) -> BuildRow:
     """Take a build to another state. Raises ConflictError where no move leads to that state."""
     lock_model(change, of.model)
-    found = get_build(change.session, of)
+    found = get_build(change.connection, of)
     _check_move(_BUILD_MOVES, of, found.state, state)
     if found.state != state:
-        change.session.execute(_build_at(update(BuildTable), of).values(state=state))
+        change.connection.execute(_build_at(update(BUILDS), of).values(state=state))
         change.record(f"build.{state}", of, {"reason": reason} if reason else {})
-    return get_build(change.session, of)
+    return get_build(change.connection, of)
 
 
-def find_build(session: Session, of: BuildId) -> BuildRow | None:
+def find_build(connection: Connection, of: BuildId) -> BuildRow | None:
     """One build, or None."""
-    found = session.execute(_build_at(select(BuildTable), of)).scalar_one_or_none()
+    found = connection.execute(_build_at(select(BUILDS), of)).one_or_none()
     return None if found is None else as_row(BuildRow, found)
 
 
-def get_build(session: Session, of: BuildId) -> BuildRow:
+def get_build(connection: Connection, of: BuildId) -> BuildRow:
     """One build. Raises NotFoundError."""
-    session.expire_all()
-    found = find_build(session, of)
+    found = find_build(connection, of)
     if found is None:
         raise NotFoundError(f"{of}: no such build in the registry; `retrieval list builds` shows what there is")
     return found
 
 
-def builds(session: Session, model: str | None, states: Sequence[str]) -> list[BuildRow]:
+def builds(connection: Connection, model: str | None, states: Sequence[str]) -> list[BuildRow]:
     """Builds, oldest first."""
-    query = select_from(BuildTable, model, states).order_by(BuildTable.model, BuildTable.number)
-    return [as_row(BuildRow, found) for found in session.execute(query).scalars()]
+    query = select_from(BUILDS, model, states).order_by(BUILDS.c.model, BUILDS.c.number)
+    return [as_row(BuildRow, found) for found in connection.execute(query)]
 
 
-def build_by_inputs(session: Session, model: str, inputs_hash: str, state: str) -> BuildRow | None:
+def build_by_inputs(connection: Connection, model: str, inputs_hash: str, state: str) -> BuildRow | None:
     """The newest build of these inputs in that state, or None."""
-    return _newest(builds(session, model, [state]), inputs_hash)
+    return _newest(builds(connection, model, [state]), inputs_hash)
 
 
-def _get_ready_version(session: Session, of: ModelVersion) -> VersionRow:
-    found = get_version(session, of)
+def _get_ready_version(connection: Connection, of: ModelVersion) -> VersionRow:
+    found = get_version(connection, of)
     if found.state != "ready":
         raise ConflictError(f"{of} is {found.state}; only a ready version can be indexed")
     return found
@@ -178,8 +177,8 @@ def _newest(rows: Sequence[RowT], inputs_hash: str) -> RowT | None:
 
 
 def _version_at(statement: Any, of: ModelVersion) -> Any:
-    return statement.where(VersionTable.model == of.model, VersionTable.version == of.version)
+    return statement.where(VERSIONS.c.model == of.model, VERSIONS.c.version == of.version)
 
 
 def _build_at(statement: Any, of: BuildId) -> Any:
-    return statement.where(BuildTable.model == of.model, BuildTable.number == of.number)
+    return statement.where(BUILDS.c.model == of.model, BUILDS.c.number == of.number)

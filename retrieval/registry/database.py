@@ -16,7 +16,6 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 from retrieval.errors import ArtifactError, ConfigError, ConflictError, UnavailableError
@@ -31,7 +30,7 @@ _MIGRATION_LOCK = 0x7265747269  # any number that every process agrees on
 
 
 class Database:
-    """One database: `read()` and `write()` give a session in a transaction; `write()` serialises writers."""
+    """One database: `read()` and `write()` give a connection in a transaction; `write()` serialises writers."""
 
     def __init__(self, engine: Engine, masked_url: str) -> None:
         self._engine = engine
@@ -56,16 +55,16 @@ class Database:
         return database
 
     @contextmanager
-    def read(self) -> Iterator[Session]:
-        """A session that sees one state of the database."""
-        with self._errors(), Session(self._engine) as session:
-            yield session
+    def read(self) -> Iterator[Connection]:
+        """A connection that sees one state of the database."""
+        with self._errors(), self._engine.connect() as connection:
+            yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Session]:
-        """A session whose changes are committed together when the block ends, or not at all."""
-        with self._errors(), Session(self._writing) as session, session.begin():
-            yield session
+    def write(self) -> Iterator[Connection]:
+        """A connection whose changes are committed together when the block ends, or not at all."""
+        with self._errors(), self._writing.begin() as connection:
+            yield connection
 
     def close(self) -> None:
         """Let go of every connection."""

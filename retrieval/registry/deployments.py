@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import insert, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, insert, select, update
 
 from retrieval.errors import ConflictError, NotFoundError
 from retrieval.registry import artifacts
 from retrieval.registry.change import Change, as_row, lock_model
 from retrieval.registry.queries import select_from
 from retrieval.registry.rows import BuildRow, DeploymentRow, utc_now
-from retrieval.registry.tables import DeploymentTable
+from retrieval.registry.tables import DEPLOYMENTS
 from retrieval.types import BuildId
 
 
 def start(change: Change, target: BuildId, kind: str, *, supersede: bool, note: str) -> DeploymentRow:
     """Begin a deployment. Raises ConflictError if the build isn't ready, or one is running and not to be superseded."""
     lock_model(change, target.model)
-    build = artifacts.get_build(change.session, target)
+    build = artifacts.get_build(change.connection, target)
     if build.state != "ready":
         raise ConflictError(f"{target} is {build.state}; only a ready build can be deployed")
-    other = running(change.session, target.model)
+    other = running(change.connection, target.model)
     if other is not None and not supersede:
         raise ConflictError(
             f"{other.kind} {other.id} of {other.build_id} is running, started by {other.who} at "
@@ -30,7 +29,7 @@ def start(change: Change, target: BuildId, kind: str, *, supersede: bool, note: 
         )
     if other is not None:
         _end(change, other, "superseded", f"superseded by {kind} of {target}")
-    previous = active(change.session, target.model)
+    previous = active(change.connection, target.model)
     values = {
         "model": target.model,
         "build": target.number,
@@ -42,66 +41,69 @@ def start(change: Change, target: BuildId, kind: str, *, supersede: bool, note: 
         "finished_at": None,
         "note": note,
     }
-    number = change.session.execute(insert(DeploymentTable).values(values).returning(DeploymentTable.id)).scalar_one()
+    number = change.connection.execute(insert(DEPLOYMENTS).values(values).returning(DEPLOYMENTS.c.id)).scalar_one()
     details = {"deployment": number, "previous": str(previous.id) if previous else None}
     change.record(f"{kind}.start", target, details)
-    return get(change.session, number)
+    return get(change.connection, number)
 
 
 def finish(change: Change, number: int, state: str, note: str) -> DeploymentRow:
     """End a running deployment. Raises ConflictError if it had ended before, as when another superseded it."""
-    model = get(change.session, number).model
+    model = get(change.connection, number).model
     lock_model(change, model)
-    found = get(change.session, number)
+    found = get(change.connection, number)
     if found.state != "running":
         raise ConflictError(f"{found.kind} {number} of {found.build_id} is {found.state} already: {found.note}")
     _end(change, found, state, note)
-    return get(change.session, number)
+    return get(change.connection, number)
 
 
 def forbid_in_use(change: Change, build: BuildId, state: str) -> None:
     """Raise ConflictError if the build would leave "ready" while hosts shall serve it."""
     lock_model(change, build.model)
-    used = {row.number for row in (active(change.session, build.model), target(change.session, build.model)) if row}
+    used = {
+        row.number for row in (active(change.connection, build.model), target(change.connection, build.model)) if row
+    }
     if build.number in used and state != "ready":
         raise ConflictError(f"{build} is deployed; deploy another build before it becomes {state}")
 
 
-def get(session: Session, number: int) -> DeploymentRow:
+def get(connection: Connection, number: int) -> DeploymentRow:
     """One deployment. Raises NotFoundError."""
-    session.expire_all()
-    found = session.get(DeploymentTable, number)
+    found = connection.execute(select(DEPLOYMENTS).where(DEPLOYMENTS.c.id == number)).one_or_none()
     if found is None:
         raise NotFoundError(f"deployment {number}: not in the registry; `retrieval list deployments` shows them")
     return as_row(DeploymentRow, found)
 
 
-def list_all(session: Session, model: str | None, states: Sequence[str], limit: int | None) -> list[DeploymentRow]:
+def list_all(
+    connection: Connection, model: str | None, states: Sequence[str], limit: int | None
+) -> list[DeploymentRow]:
     """Deployments, newest first."""
-    query = select_from(DeploymentTable, model, states).order_by(DeploymentTable.id.desc()).limit(limit)
-    return [as_row(DeploymentRow, found) for found in session.execute(query).scalars()]
+    query = select_from(DEPLOYMENTS, model, states).order_by(DEPLOYMENTS.c.id.desc()).limit(limit)
+    return [as_row(DeploymentRow, found) for found in connection.execute(query)]
 
 
-def running(session: Session, model: str) -> DeploymentRow | None:
+def running(connection: Connection, model: str) -> DeploymentRow | None:
     """The deployment that is running, or None."""
-    found = list_all(session, model, ["running"], 1)
+    found = list_all(connection, model, ["running"], 1)
     return found[0] if found else None
 
 
-def active(session: Session, model: str) -> BuildRow | None:
+def active(connection: Connection, model: str) -> BuildRow | None:
     """The build that the newest done deployment brought, or None."""
-    return _newest(session, model, ["done"])
+    return _newest(connection, model, ["done"])
 
 
-def target(session: Session, model: str) -> BuildRow | None:
+def target(connection: Connection, model: str) -> BuildRow | None:
     """The build that hosts shall serve: that of the running deployment, or the active one."""
-    return _newest(session, model, ["running", "done"])
+    return _newest(connection, model, ["running", "done"])
 
 
-def lineage(session: Session, model: str) -> list[int]:
+def lineage(connection: Connection, model: str) -> list[int]:
     """Builds that were active, oldest first, as a stack: deploying puts one on, rolling back takes off down to it."""
     stack: list[int] = []
-    for row in reversed(list_all(session, model, ["done"], None)):
+    for row in reversed(list_all(connection, model, ["done"], None)):
         while row.kind == "rollback" and row.build in stack and stack[-1] != row.build:
             stack.pop()
         if not stack or stack[-1] != row.build:
@@ -109,25 +111,25 @@ def lineage(session: Session, model: str) -> list[int]:
     return stack
 
 
-def previous(session: Session, model: str) -> BuildRow | None:
+def previous(connection: Connection, model: str) -> BuildRow | None:
     """The build that a roll-back goes to: while a deployment runs, the active one; else the ready one before it."""
-    now = active(session, model)
-    current = running(session, model)
+    now = active(connection, model)
+    current = running(connection, model)
     if current is not None and now is not None and current.build != now.number:
         return now
-    for number in reversed(lineage(session, model)):
-        row = artifacts.get_build(session, BuildId(model, number))
+    for number in reversed(lineage(connection, model)):
+        row = artifacts.get_build(connection, BuildId(model, number))
         if row.state == "ready" and now is not None and number != now.number:
             return row
     return None
 
 
-def _newest(session: Session, model: str, states: Sequence[str]) -> BuildRow | None:
-    found = list_all(session, model, states, 1)
-    return artifacts.get_build(session, found[0].build_id) if found else None
+def _newest(connection: Connection, model: str, states: Sequence[str]) -> BuildRow | None:
+    found = list_all(connection, model, states, 1)
+    return artifacts.get_build(connection, found[0].build_id) if found else None
 
 
 def _end(change: Change, row: DeploymentRow, state: str, note: str) -> None:
-    ended = update(DeploymentTable).where(DeploymentTable.id == row.id)
-    change.session.execute(ended.values(state=state, finished_at=utc_now(), note=note))
+    ended = update(DEPLOYMENTS).where(DEPLOYMENTS.c.id == row.id)
+    change.connection.execute(ended.values(state=state, finished_at=utc_now(), note=note))
     change.record(f"{row.kind}.{state}", row.build_id, {"deployment": row.id, "note": note})

@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select
-
-from retrieval.registry.tables import BuildTable, DeploymentTable, VersionTable
-
-Table = type[VersionTable] | type[BuildTable] | type[DeploymentTable]
+from sqlalchemy import Table, select
 
 
 def select_from(table: Table, model: str | None, states: Sequence[str]) -> Any:
     """Rows of one model (None: of all) in one of the states (none given: in any)."""
     query = select(table)
     if model is not None:
-        query = query.where(table.model == model)
+        query = query.where(table.c.model == model)
     if states:
-        query = query.where(table.state.in_(states))
+        query = query.where(table.c.state.in_(states))
     return query

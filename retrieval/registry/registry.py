@@ -23,7 +23,7 @@ from retrieval.registry.rows import (
     VersionRow,
     VersionState,
 )
-from retrieval.registry.tables import AuditTable
+from retrieval.registry.tables import AUDIT
 from retrieval.types import BuildId, ModelVersion
 
 
@@ -83,20 +83,20 @@ class Registry:
 
     def get_version(self, version: ModelVersion) -> VersionRow:
         """One version. Raises NotFoundError."""
-        with self._database.read() as session:
-            return artifacts.get_version(session, version)
+        with self._database.read() as connection:
+            return artifacts.get_version(connection, version)
 
     def list_versions(self, model: str | None = None, *, states: Sequence[VersionState] = ()) -> list[VersionRow]:
         """Versions of a model (or of all), oldest first, in these states (or any)."""
-        with self._database.read() as session:
-            return artifacts.versions(session, model, states)
+        with self._database.read() as connection:
+            return artifacts.versions(connection, model, states)
 
     def find_version_by_inputs(
         self, model: str, inputs_hash: str, *, state: VersionState = "ready"
     ) -> VersionRow | None:
         """The newest version made of exactly these inputs, or None; with state "reserved", one that was interrupted."""
-        with self._database.read() as session:
-            return artifacts.version_by_inputs(session, model, inputs_hash, state)
+        with self._database.read() as connection:
+            return artifacts.version_by_inputs(connection, model, inputs_hash, state)
 
     # -- builds
 
@@ -118,18 +118,18 @@ class Registry:
 
     def get_build(self, build: BuildId) -> BuildRow:
         """One build. Raises NotFoundError."""
-        with self._database.read() as session:
-            return artifacts.get_build(session, build)
+        with self._database.read() as connection:
+            return artifacts.get_build(connection, build)
 
     def list_builds(self, model: str | None = None, *, states: Sequence[BuildState] = ()) -> list[BuildRow]:
         """Builds of a model (or of all), oldest first, in these states (or any)."""
-        with self._database.read() as session:
-            return artifacts.builds(session, model, states)
+        with self._database.read() as connection:
+            return artifacts.builds(connection, model, states)
 
     def find_build_by_inputs(self, model: str, inputs_hash: str, *, state: BuildState = "ready") -> BuildRow | None:
         """The newest build made of exactly these inputs, or None; with state "building", one that was interrupted."""
-        with self._database.read() as session:
-            return artifacts.build_by_inputs(session, model, inputs_hash, state)
+        with self._database.read() as connection:
+            return artifacts.build_by_inputs(connection, model, inputs_hash, state)
 
     # -- deployments
 
@@ -151,33 +151,33 @@ class Registry:
 
     def get_deployment(self, number: int) -> DeploymentRow:
         """One deployment. Raises NotFoundError."""
-        with self._database.read() as session:
-            return deployments.get(session, number)
+        with self._database.read() as connection:
+            return deployments.get(connection, number)
 
     def list_deployments(self, model: str | None = None, *, limit: int | None = None) -> list[DeploymentRow]:
         """Deployments, newest first."""
-        with self._database.read() as session:
-            return deployments.list_all(session, model, (), limit)
+        with self._database.read() as connection:
+            return deployments.list_all(connection, model, (), limit)
 
     def running_deployment(self, model: str) -> DeploymentRow | None:
         """The deployment that is running (or was interrupted), or None."""
-        with self._database.read() as session:
-            return deployments.running(session, model)
+        with self._database.read() as connection:
+            return deployments.running(connection, model)
 
     def active_build(self, model: str) -> BuildRow | None:
         """The build of the newest done deployment, or None."""
-        with self._database.read() as session:
-            return deployments.active(session, model)
+        with self._database.read() as connection:
+            return deployments.active(connection, model)
 
     def target_build(self, model: str) -> BuildRow | None:
         """The build that hosts shall serve: of the running deployment if there is one, else the active one."""
-        with self._database.read() as session:
-            return deployments.target(session, model)
+        with self._database.read() as connection:
+            return deployments.target(connection, model)
 
     def previous_build(self, model: str) -> BuildRow | None:
         """The build that a roll-back goes to, or None: while a deployment runs the active one, else the one before."""
-        with self._database.read() as session:
-            return deployments.previous(session, model)
+        with self._database.read() as connection:
+            return deployments.previous(connection, model)
 
     # -- hosts
 
@@ -188,15 +188,15 @@ class Registry:
 
     def get_host(self, host_id: str) -> HostRow:
         """One host. Raises NotFoundError."""
-        with self._database.read() as session:
-            return hosts.get(session, host_id)
+        with self._database.read() as connection:
+            return hosts.get(connection, host_id)
 
     def hosts(
         self, model: str | None = None, *, role: HostRole | None = None, alive_within_s: float | None = None
     ) -> list[HostRow]:
         """Hosts by role, shard and id; with `alive_within_s`, those seen so recently and not retired."""
-        with self._database.read() as session:
-            return hosts.list_all(session, model, role, alive_within_s)
+        with self._database.read() as connection:
+            return hosts.list_all(connection, model, role, alive_within_s)
 
     def retire_host(self, host_id: str) -> HostRow:
         """Mark a host as gone for good; a heartbeat brings it back. Raises NotFoundError."""
@@ -212,13 +212,13 @@ class Registry:
 
     def audit(self, *, subject: str | None = None, limit: int = 100) -> list[AuditRow]:
         """What was done, newest first."""
-        query = select(AuditTable).order_by(AuditTable.id.desc()).limit(limit)
+        query = select(AUDIT).order_by(AUDIT.c.id.desc()).limit(limit)
         if subject is not None:
-            query = query.where(AuditTable.subject == subject)
-        with self._database.read() as session:
-            return [as_row(AuditRow, found) for found in session.execute(query).scalars()]
+            query = query.where(AUDIT.c.subject == subject)
+        with self._database.read() as connection:
+            return [as_row(AuditRow, found) for found in connection.execute(query)]
 
     @contextmanager
     def _change(self) -> Iterator[Change]:
-        with self._database.write() as session:
-            yield Change(session, self._who)
+        with self._database.write() as connection:
+            yield Change(connection, self._who)

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from functools import cache
 
 from sqlalchemy import (
     JSON,
     CheckConstraint,
+    Column,
     DateTime,
     Dialect,
     Double,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
+    Integer,
     MetaData,
+    String,
+    Table,
     TypeDecorator,
     text,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 _NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -46,135 +49,124 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-class Base(DeclarativeBase):
-    """Base of the tables."""
-
-    metadata = MetaData(naming_convention=_NAMES)
+METADATA = MetaData(naming_convention=_NAMES)
 
 
 def _one_of(column: str, *words: str) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({', '.join(repr(word) for word in words)})", name=column)
 
 
-class ModelTable(Base):
-    """A model by name, and the next numbers to give out; its row is locked while its state changes."""
+MODELS = Table(
+    "models",
+    METADATA,
+    Column("name", String, primary_key=True),
+    Column("next_version", Integer, nullable=False),
+    Column("next_build", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+"""A model by name, and the next numbers to give out; its row is locked while its state changes."""
 
-    __tablename__ = "models"
+VERSIONS = Table(
+    "versions",
+    METADATA,
+    Column("model", String, ForeignKey("models.name"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("space_id", String, nullable=False),
+    Column("key", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("metrics", JSON, nullable=False),
+    Column("inputs_hash", String, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("digest", String, nullable=False),
+    _one_of("state", "reserved", "ready", "retired", "failed"),
+    Index(None, "model", "inputs_hash"),
+)
+"""Model versions."""
 
-    name: Mapped[str] = mapped_column(primary_key=True)
-    next_version: Mapped[int]
-    next_build: Mapped[int]
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+BUILDS = Table(
+    "builds",
+    METADATA,
+    Column("model", String, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("space_id", String, nullable=False),
+    Column("key", String, nullable=False),
+    Column("shards", Integer, nullable=False),
+    Column("items", Integer, nullable=False),
+    Column("recall", Double),
+    Column("state", String, nullable=False),
+    Column("inputs_hash", String, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("digest", String, nullable=False),
+    ForeignKeyConstraint(["model", "version"], ["versions.model", "versions.version"]),
+    _one_of("state", "building", "ready", "retired", "failed"),
+    Index(None, "model", "version"),
+)
+"""Index builds."""
+
+DEPLOYMENTS = Table(
+    "deployments",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("model", String, nullable=False),
+    Column("build", Integer, nullable=False),
+    Column("previous_build", Integer),
+    Column("kind", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("who", String, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime),
+    Column("note", String, nullable=False),
+    ForeignKeyConstraint(["model", "build"], ["builds.model", "builds.number"]),
+    ForeignKeyConstraint(["model", "previous_build"], ["builds.model", "builds.number"]),
+    _one_of("state", "running", "done", "failed", "superseded"),
+    _one_of("kind", "deploy", "rollback"),
+)
+"""Deployments; `one_running_deployment` allows one running per model."""
+
+HOSTS = Table(
+    "hosts",
+    METADATA,
+    Column("host_id", String, primary_key=True),
+    Column("role", String, nullable=False),
+    Column("address", String, nullable=False),
+    Column("model", String, nullable=False),
+    Column("shard", Integer),
+    Column("shards", Integer),
+    Column("build", Integer),
+    Column("version", Integer),
+    Column("space_id", String, nullable=False),
+    Column("towers", JSON, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
+    Column("state", String, nullable=False),
+    _one_of("role", "ann", "candidates"),
+    _one_of("state", "starting", "serving", "stopping", "retired"),
+    Index(None, "model", "seen_at"),
+)
+"""Hosts, one row each, overwritten by every heartbeat."""
+
+AUDIT = Table(
+    "audit",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("who", String, nullable=False),
+    Column("action", String, nullable=False),
+    Column("subject", String, index=True, nullable=False),
+    Column("details", JSON, nullable=False),
+)
+"""What was done, by whom and when; only ever appended to."""
 
 
-class VersionTable(Base):
-    """Model versions."""
+@cache
+def one_running_deployment() -> Index:
+    """The partial unique index of deployments, put into METADATA for whoever makes or compares tables.
 
-    __tablename__ = "versions"
-    __table_args__ = (
-        _one_of("state", "reserved", "ready", "retired", "failed"),
-        Index(None, "model", "inputs_hash"),
+    Not declared with its table: naming a dialect in an index loads that dialect, and every command would pay for it.
+    """
+    running = text("state = 'running'")
+    return Index(
+        "uq_deployments_running", DEPLOYMENTS.c.model, unique=True, sqlite_where=running, postgresql_where=running
     )
-
-    model: Mapped[str] = mapped_column(ForeignKey("models.name"), primary_key=True)
-    version: Mapped[int] = mapped_column(primary_key=True)
-    space_id: Mapped[str]
-    key: Mapped[str]
-    state: Mapped[str]
-    metrics: Mapped[dict[str, Any]] = mapped_column(JSON)
-    inputs_hash: Mapped[str]
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    digest: Mapped[str]
-
-
-class BuildTable(Base):
-    """Index builds."""
-
-    __tablename__ = "builds"
-    __table_args__ = (
-        ForeignKeyConstraint(["model", "version"], ["versions.model", "versions.version"]),
-        _one_of("state", "building", "ready", "retired", "failed"),
-        Index(None, "model", "version"),
-    )
-
-    model: Mapped[str] = mapped_column(primary_key=True)
-    number: Mapped[int] = mapped_column(primary_key=True)
-    version: Mapped[int]
-    space_id: Mapped[str]
-    key: Mapped[str]
-    shards: Mapped[int]
-    items: Mapped[int]
-    recall: Mapped[float | None] = mapped_column(Double)
-    state: Mapped[str]
-    inputs_hash: Mapped[str]
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    digest: Mapped[str]
-
-
-class DeploymentTable(Base):
-    """Deployments; the partial unique index allows one running per model."""
-
-    __tablename__ = "deployments"
-    __table_args__ = (
-        ForeignKeyConstraint(["model", "build"], ["builds.model", "builds.number"]),
-        ForeignKeyConstraint(["model", "previous_build"], ["builds.model", "builds.number"]),
-        _one_of("state", "running", "done", "failed", "superseded"),
-        _one_of("kind", "deploy", "rollback"),
-        Index(
-            "uq_deployments_running",
-            "model",
-            unique=True,
-            sqlite_where=text("state = 'running'"),
-            postgresql_where=text("state = 'running'"),
-        ),
-    )
-
-    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
-    model: Mapped[str]
-    build: Mapped[int]
-    previous_build: Mapped[int | None]
-    kind: Mapped[str]
-    state: Mapped[str]
-    who: Mapped[str]
-    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    note: Mapped[str]
-
-
-class HostTable(Base):
-    """Hosts, one row each, overwritten by every heartbeat."""
-
-    __tablename__ = "hosts"
-    __table_args__ = (
-        _one_of("role", "ann", "candidates"),
-        _one_of("state", "starting", "serving", "stopping", "retired"),
-        Index(None, "model", "seen_at"),
-    )
-
-    host_id: Mapped[str] = mapped_column(primary_key=True)
-    role: Mapped[str]
-    address: Mapped[str]
-    model: Mapped[str]
-    shard: Mapped[int | None]
-    shards: Mapped[int | None]
-    build: Mapped[int | None]
-    version: Mapped[int | None]
-    space_id: Mapped[str]
-    towers: Mapped[list[int]] = mapped_column(JSON)
-    pid: Mapped[int]
-    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    state: Mapped[str]
-
-
-class AuditTable(Base):
-    """What was done, by whom and when; only ever appended to."""
-
-    __tablename__ = "audit"
-
-    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
-    at: Mapped[datetime] = mapped_column(UtcDateTime)
-    who: Mapped[str]
-    action: Mapped[str]
-    subject: Mapped[str] = mapped_column(index=True)
-    details: Mapped[dict[str, Any]] = mapped_column(JSON)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from alembic import context
 
-from retrieval.registry.tables import Base
+from retrieval.registry.tables import METADATA, one_running_deployment
 
+one_running_deployment()
 connection = context.config.attributes["connection"]
 # SQLite's DDL is transactional too when the driver is told when to begin; a migration happens whole or not at all
-context.configure(connection=connection, target_metadata=Base.metadata, transactional_ddl=True, render_as_batch=True)
+context.configure(connection=connection, target_metadata=METADATA, transactional_ddl=True, render_as_batch=True)
 with context.begin_transaction():
     context.run_migrations()

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from retrieval.config import find_workspace
-from retrieval.workflows.workspace.recipes import load_recipe
 from retrieval.workflows.workspace.workspace import Workspace
 
 WORKSPACE_VARIABLE = "RETRIEVAL_WORKSPACE"
@@ -23,4 +22,8 @@ def open_workspace(
     """
     named = os.environ.get(WORKSPACE_VARIABLE)
     root = folder or (Path(named) if named else find_workspace(Path.cwd()))
-    return Workspace.open(root, overrides or (), recipe=load_recipe(recipe).settings if recipe else None)
+    if recipe is None:
+        return Workspace.open(root, overrides or ())
+    from retrieval.workflows.workspace.recipes import load_recipe
+
+    return Workspace.open(root, overrides or (), recipe=load_recipe(recipe).settings)

@@ -67,12 +67,13 @@ def test_the_tables_are_what_the_migrations_make(url: str) -> None:
     from alembic.migration import MigrationContext
     from alembic.script import ScriptDirectory
 
-    from retrieval.registry.tables import Base
+    from retrieval.registry.tables import METADATA, one_running_deployment
 
+    one_running_deployment()
     upgrade_database(url)
     database = Database.open(url)
     with database._engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
     database.close()
     migrations = Path(__file__).parents[3] / "retrieval" / "registry" / "migrations"
     scripts = ScriptDirectory(str(migrations))

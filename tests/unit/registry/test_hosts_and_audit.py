@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import update
 
 from retrieval.registry import HostRow, Registry, utc_now
-from retrieval.registry.tables import HostTable
+from retrieval.registry.tables import HOSTS
 
 HOST = HostRow(host_id="ann-0-a", role="ann", address="127.0.0.1:7001", model="feed", shard=0, shards=2, pid=11)
 
@@ -15,7 +15,7 @@ HOST = HostRow(host_id="ann-0-a", role="ann", address="127.0.0.1:7001", model="f
 def age(registry: Registry, host_id: str, seconds: float) -> None:
     with registry._database.write() as session:
         long_ago = utc_now() - timedelta(seconds=seconds)
-        session.execute(update(HostTable).where(HostTable.host_id == host_id).values(seen_at=long_ago))
+        session.execute(update(HOSTS).where(HOSTS.c.host_id == host_id).values(seen_at=long_ago))
 
 
 def test_a_heartbeat_overwrites_one_row(registry: Registry) -> None:

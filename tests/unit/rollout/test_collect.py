@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from retrieval.errors import ConflictError
 from retrieval.registry import BuildRow, HostRow, Registry, VersionRow, utc_now
-from retrieval.registry.tables import HostTable
+from retrieval.registry.tables import HOSTS
 from retrieval.rollout.collect import Inventory, collect, decide_retention
 from retrieval.storage import ArtifactStore
 from retrieval.types import BuildId, ModelVersion
@@ -129,7 +129,7 @@ class TestCollect:
             registry.heartbeat(HostRow(host_id=host_id, role="ann", address="x:1", model="feed"))
         with registry._database.write() as session:
             long_ago = utc_now() - timedelta(days=30)
-            session.execute(update(HostTable).where(HostTable.host_id == "old").values(seen_at=long_ago))
+            session.execute(update(HOSTS).where(HOSTS.c.host_id == "old").values(seen_at=long_ago))
         assert collect(registry, store, "feed", keep_builds=1, keep_versions=1, dry_run=True).forgotten == ()
         assert collect(registry, store, "feed", keep_builds=1, keep_versions=1).forgotten == ("old",)
         assert [row.host_id for row in registry.hosts()] == ["new"]

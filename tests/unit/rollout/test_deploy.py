@@ -17,7 +17,7 @@ from retrieval.errors import (
     UnavailableError,
 )
 from retrieval.registry import HostRow, Registry, utc_now
-from retrieval.registry.tables import DeploymentTable, HostTable
+from retrieval.registry.tables import DEPLOYMENTS, HOSTS
 from retrieval.rollout.config import RolloutConfig
 from retrieval.rollout.controller import controller_mark
 from retrieval.rollout.deploy import deploy
@@ -303,7 +303,7 @@ def test_hosts_silent_for_long_are_not_waited_for(bring: Any, full_fleet: Any, r
     full_fleet.add("ann-0-old", 0, build=1).up = False
     long_ago = utc_now() - timedelta(seconds=7200)
     with registry._database.write() as session:
-        session.execute(update(HostTable).where(HostTable.host_id == "ann-0-old").values(seen_at=long_ago))
+        session.execute(update(HOSTS).where(HOSTS.c.host_id == "ann-0-old").values(seen_at=long_ago))
     assert {host.host_id for host in bring(2).hosts} == set(ALL)
 
 
@@ -316,7 +316,7 @@ def test_a_deployment_without_a_mark_is_not_taken_for_interrupted(registry: Regi
     reused = controller_mark().rpartition(" ")[0] + " 12345"  # the pid is in use, by a process that is younger
     assert was_interrupted(replace(started, note=reused))
     with registry._database.write() as session:
-        session.execute(update(DeploymentTable).values(note=reused))
+        session.execute(update(DEPLOYMENTS).values(note=reused))
     running = registry.running_deployment("feed")
     assert running is not None
     assert was_interrupted(running)

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import update
 
 from retrieval.registry import Registry, utc_now
-from retrieval.registry.tables import HostTable
+from retrieval.registry.tables import HOSTS
 from retrieval.rollout.overview import overview
 from retrieval.types import BuildId
 
@@ -15,7 +15,7 @@ from retrieval.types import BuildId
 def age(registry: Registry, host_id: str, seconds: float) -> None:
     with registry._database.write() as session:
         seen = utc_now() - timedelta(seconds=seconds)
-        session.execute(update(HostTable).where(HostTable.host_id == host_id).values(seen_at=seen))
+        session.execute(update(HOSTS).where(HOSTS.c.host_id == host_id).values(seen_at=seen))
 
 
 @pytest.mark.usefixtures("full_fleet")
