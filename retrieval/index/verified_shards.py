@@ -77,7 +77,7 @@ class VerifiedShards:
         path = self._path(shard)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            write_bytes(path, _record(shard, state))
+            write_bytes(path, _record(shard, state), durable=False)
             self._forget_what_is_gone()
         except OSError as error:
             _log.warning("can't remember in %s that %s was verified: %s", path, shard, error)

@@ -194,7 +194,7 @@ def _write_day(
                 continue
             table = _events_table(events, size, ids, start_us)
             if writer is None:
-                staged = open_files.enter_context(staged_file(path))
+                staged = open_files.enter_context(staged_file(path, durable=False))
                 writer = open_files.enter_context(pq.ParquetWriter(staged, table.schema, compression="zstd"))
             writer.write_table(table)
     return count
@@ -223,7 +223,7 @@ def _date(config: SynthConfig, day: int) -> str:
 
 
 def _write_table(path: Path, table: pa.Table) -> None:
-    with staged_file(path) as staged:
+    with staged_file(path, durable=False) as staged:
         pq.write_table(table, staged, compression="zstd")
 
 

@@ -1,7 +1,9 @@
 """Files and folders that are replaced as a whole: whoever reads them finds the old one or the new one, never a part.
 
 Each is written beside its target under a name of its own, flushed to disk, and renamed; that holds for a process that
-is killed, a full disk and a power cut alike. What killed processes left is removed by the next one that writes there.
+is killed, a full disk and a power cut alike. A file that is worth nothing after a power cut need not be `durable`: it
+is not flushed, which takes milliseconds, and may then be torn by one.
+What killed processes left is removed by the next one that writes there.
 """
 
 from __future__ import annotations
@@ -24,19 +26,19 @@ _PREFIX = ".staged-"
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
-def write_bytes(target: Path, content: bytes) -> None:
+def write_bytes(target: Path, content: bytes, *, durable: bool = True) -> None:
     """Put `content` in place of `target`. Raises OSError, having changed nothing."""
-    with staged_file(target) as staged:
+    with staged_file(target, durable=durable) as staged:
         staged.write_bytes(content)
 
 
-def write_text(target: Path, content: str) -> None:
+def write_text(target: Path, content: str, *, durable: bool = True) -> None:
     """Put `content`, as UTF-8, in place of `target`. Raises OSError, having changed nothing."""
-    write_bytes(target, content.encode("utf-8"))
+    write_bytes(target, content.encode("utf-8"), durable=durable)
 
 
 @contextmanager
-def staged_file(target: Path) -> Iterator[Path]:
+def staged_file(target: Path, *, durable: bool = True) -> Iterator[Path]:
     """A path to write a file to; it takes the place of `target` when the block ends, and is removed when it raises.
 
     The folder of `target` must be there. Raises OSError.
@@ -45,11 +47,13 @@ def staged_file(target: Path) -> Iterator[Path]:
     staged = target.parent / staged_name()
     try:
         yield staged
-        flush(staged)
+        if durable:
+            flush(staged)
         staged.replace(target)
     finally:
         staged.unlink(missing_ok=True)
-    flush(target.parent)
+    if durable:
+        flush(target.parent)
 
 
 @contextmanager

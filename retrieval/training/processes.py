@@ -123,7 +123,7 @@ def _leave(handed: _Handed, number: int, error: BaseException) -> NoReturn:
     """Say why, then go at once: nobody is left to take leave of, and the others notice the closed connection."""
     said = str(error) if isinstance(error, RetrievalError) else "".join(traceback.format_exception(error))
     with suppress(OSError):
-        write_text(handed.folder / f"error-{number}", said)
+        write_text(handed.folder / f"error-{number}", said, durable=False)
     os._exit(1)
 
 

@@ -36,7 +36,7 @@ class FleetState:
 
 def write_fleet(run_folder: Path, state: FleetState) -> None:
     """Replace the file as a whole."""
-    write_text(run_folder / FILE, json.dumps(asdict(state), indent=1))
+    write_text(run_folder / FILE, json.dumps(asdict(state), indent=1), durable=False)
 
 
 def read_fleet(run_folder: Path) -> FleetState | None:

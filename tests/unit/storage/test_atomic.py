@@ -45,6 +45,15 @@ def test_a_file_is_made_and_replaced(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_only_what_is_durable_is_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed = list[str]()
+    monkeypatch.setattr(atomic, "flush", lambda path: flushed.append("folder" if path.is_dir() else "file"))
+    write_text(tmp_path / "file", "x", durable=False)
+    assert flushed == []
+    write_text(tmp_path / "file", "x")
+    assert flushed == ["file", "folder"]
+
+
 def test_a_writer_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     target = tmp_path / "file"
     write_text(target, "old")
