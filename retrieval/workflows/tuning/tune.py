@@ -136,8 +136,9 @@ def _address(start: Settings, plan: TunePlan, tried: tuple[Tried, ...], dataset:
 
 @contextmanager
 def _held(folder: Path, *, fresh: bool) -> Iterator[None]:
-    """Hold the study, emptied where it shall be `fresh`: two searches at once would take each other's running trials
-    for interrupted ones.
+    """Hold the study, emptied where it shall be `fresh`.
+
+    Two searches of it at once would take each other's running trials for interrupted ones.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder.with_name(f"{folder.name}.lock"), f"{folder}: the same search is running"):

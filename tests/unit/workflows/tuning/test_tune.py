@@ -205,6 +205,22 @@ def test_a_study_is_searched_by_one_at_a_time(
     assert len(tune(Workspace.open(root), plan(trials=1), show=False).trials) == 1
 
 
+def test_a_fresh_search_leaves_the_one_that_runs_alone(
+    root: Path, scored: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = Training.train
+
+    def meanwhile(self: Training, *rest: Any, **more: Any) -> TrainResult:
+        result = train(self, *rest, **more)
+        with pytest.raises(ConflictError, match="the same search is running"):
+            tune(Workspace.open(root), plan(trials=1), fresh=True, show=False)
+        assert rest[0].is_dir()
+        return result
+
+    monkeypatch.setattr(Training, "train", meanwhile)
+    assert len(tune(Workspace.open(root), plan(trials=1), show=False).trials) == 1
+
+
 def test_really_trained_and_the_test_is_never_looked_at(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[set[int]] = []
     measure = __import__("retrieval.workflows.training.train", fromlist=["x"]).hit_rate_and_ndcg
