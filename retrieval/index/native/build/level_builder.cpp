@@ -160,7 +160,7 @@ void LevelBuilder::walk_for_candidates(const GraphView& now, uint32_t node, Scra
   const WalkResult found = kernels_.walk(now, query, options, memory);
   scratch.candidates.clear();
   for (uint32_t j = 0; j < found.found; j++) {
-    const uint32_t other = pool_row(memory.pool[j]);
+    const uint32_t other = candidate_row(memory.candidates[j]);
     scratch.candidates.push_back({similarity(vector(node), vector(other)), other});
   }
   std::sort(scratch.candidates.begin(), scratch.candidates.end(), ranks_before);

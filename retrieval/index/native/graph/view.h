@@ -7,7 +7,7 @@
 namespace retrieval {
 
 constexpr uint32_t kNone = 0xffffffffu;  // ends a list of links
-constexpr uint32_t kMaxRows = 1u << 30;  // a pool entry packs a row into 30 bits
+constexpr uint32_t kMaxRows = 1u << 30;  // an entry of a walk's candidate list has 30 bits for the row
 constexpr uint32_t kMaxLevels = 32;
 constexpr uint32_t kBlockRows = 16;
 

@@ -14,7 +14,7 @@ namespace retrieval {
 
 struct Kernels {
   const char* name;
-  // Best-first walk from the graph's entry; leaves its candidate list in scratch.pool
+  // Best-first walk from the graph's entry; leaves its candidate list in scratch.candidates
   WalkResult (*walk)(const GraphView&, const QueryCode&, const WalkOptions&, WalkScratch&);
   // Quantised scan: compares the eligible ones of the rows [begin, end) and appends the best to the list
   void (*scan)(const CodedRows&, uint32_t stride, const QueryCode&, const Eligible&, uint32_t begin, uint32_t end,

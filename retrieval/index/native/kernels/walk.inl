@@ -5,18 +5,18 @@ constexpr uint32_t kDepth = 3;        // expansions under way at a time: the mem
 constexpr uint32_t kWidest = 512;     // links of a node at most; what one expansion can bring
 constexpr uint32_t kClockEvery = 32;  // expansions between two looks at the clock
 
-// The first place in the descending pool[0, size) whose entry is smaller, found without a branch that the processor
+// The first place in the descending entries[0, size) whose entry is smaller, found without a branch that the processor
 // could mispredict.
-inline uint32_t place_of(const uint64_t* pool, uint32_t size, uint64_t entry) {
+inline uint32_t place_of(const uint64_t* entries, uint32_t size, uint64_t entry) {
   if (size == 0) return 0;
-  const uint64_t* at = pool;
+  const uint64_t* at = entries;
   size_t left = size;
   while (left > 1) {
     const size_t half = left >> 1;
     at += half & (size_t{0} - static_cast<size_t>(at[half - 1] > entry));
     left -= half;
   }
-  return static_cast<uint32_t>(at - pool) + (*at > entry ? 1 : 0);
+  return static_cast<uint32_t>(at - entries) + (*at > entry ? 1 : 0);
 }
 
 // The ordinal one level down of the best node that greedy steps reach in an upper level.
@@ -52,21 +52,22 @@ template <bool kFiltered>
 class CandidateList {
  public:
   CandidateList(const Level& base, const WalkOptions& options, WalkScratch& scratch)
-      : base_(base), options_(options), pool_(scratch.pool), capacity_(kFiltered ? options.capacity : options.ef) {}
+      : base_(base), options_(options), entries_(scratch.candidates),
+        capacity_(kFiltered ? options.capacity : options.ef) {}
 
   // The best row whose links were not followed yet; false where all were.
   bool pop(uint32_t& row) {
-    while (at_ < size_ && !(pool_[at_] & kUnexpanded)) at_++;
+    while (at_ < size_ && !(entries_[at_] & kUnexpanded)) at_++;
     if (at_ >= size_) return false;
-    pool_[at_] &= ~kUnexpanded;
-    row = pool_row(pool_[at_++]);
+    entries_[at_] &= ~kUnexpanded;
+    row = candidate_row(entries_[at_++]);
     return true;
   }
 
   void offer(const int32_t* scores, const uint32_t* rows, uint32_t n) {
     uint32_t near = (1u << n) - 1;
     if (full()) {
-      const int32_t worst = pool_score(pool_[size_ - 1]);
+      const int32_t worst = candidate_score(entries_[size_ - 1]);
       for (uint32_t x = 0; x < 4; x++) near &= ~(static_cast<uint32_t>(scores[x] < worst) << x);
     }
     for (; near != 0; near &= near - 1) {
@@ -82,34 +83,34 @@ class CandidateList {
   bool full() const { return size_ == capacity_ || (kFiltered && eligible_ == options_.ef); }
 
   void put(int32_t score, uint32_t row) {
-    uint64_t made = pool_entry(score, row, false);
-    if (full() && made < pool_[size_ - 1]) return;
+    uint64_t made = candidate_entry(score, row, false);
+    if (full() && made < entries_[size_ - 1]) return;
     const bool may = kFiltered ? options_.eligible(row) : true;
     made |= may ? kEligible : 0;
     const char* links = reinterpret_cast<const char*>(base_.links + size_t{base_.degree} * row);
     prefetch(links);
     prefetch(links + 64);
-    const uint32_t place = place_of(pool_, size_, made);
+    const uint32_t place = place_of(entries_, size_, made);
     if (size_ == capacity_) drop_last();
-    __builtin_memmove(pool_ + place + 1, pool_ + place, (size_ - place) * sizeof(uint64_t));
-    pool_[place] = made;
+    __builtin_memmove(entries_ + place + 1, entries_ + place, (size_ - place) * sizeof(uint64_t));
+    entries_[place] = made;
     size_++;
     if (place < at_) at_ = place;
     if (!kFiltered) return;
     eligible_ += may;
     // what comes after the last eligible row is of no use
-    while (eligible_ > options_.ef || (eligible_ == options_.ef && !(pool_[size_ - 1] & kEligible))) drop_last();
+    while (eligible_ > options_.ef || (eligible_ == options_.ef && !(entries_[size_ - 1] & kEligible))) drop_last();
     if (at_ > size_) at_ = size_;
   }
 
   void drop_last() {
-    if (kFiltered) eligible_ -= (pool_[size_ - 1] & kEligible) != 0;
+    if (kFiltered) eligible_ -= (entries_[size_ - 1] & kEligible) != 0;
     size_--;
   }
 
   const Level& base_;
   const WalkOptions& options_;
-  uint64_t* const pool_;
+  uint64_t* const entries_;
   const uint32_t capacity_;
   uint32_t size_ = 0, eligible_ = 0, at_ = 0;
 };
@@ -156,9 +157,9 @@ class Expansions {
     return n;
   }
 
-  // Compares the rows of the oldest expansion with the query and offers them to the pool.
+  // Compares the rows of the oldest expansion with the query and offers them to the candidates.
   template <bool kFiltered>
-  void compare(CandidateList<kFiltered>& pool) {
+  void compare(CandidateList<kFiltered>& candidates) {
     uint32_t* const rows = rows_[head_];
     const uint32_t n = n_[head_];
     head_ = (head_ + 1) % kDepth;
@@ -167,7 +168,7 @@ class Expansions {
     for (uint32_t j = 0; j < n; j += 4) {
       int32_t scores[4];
       Isa::score4(base_.codes, stride_, rows + j, query_, scores);
-      pool.offer(scores, rows + j, n - j < 4 ? n - j : 4);
+      candidates.offer(scores, rows + j, n - j < 4 ? n - j : 4);
     }
   }
 
@@ -211,12 +212,12 @@ WalkResult walk_from(const GraphView& graph, const QueryCode& query, const WalkO
   for (uint32_t l = graph.levels - 1; l > 0; l--) {
     row = descend(graph.level[l], row, graph.stride, query.code, out.visits);
   }
-  CandidateList<kFiltered> pool(graph.level[0], options, scratch);
+  CandidateList<kFiltered> candidates(graph.level[0], options, scratch);
   Expansions expansions(graph, query, scratch);
   expansions.enter(row);
   while (!expansions.none()) {
-    expansions.compare(pool);
-    while (!expansions.all() && !out.truncated && pool.pop(row)) {
+    expansions.compare(candidates);
+    while (!expansions.all() && !out.truncated && candidates.pop(row)) {
       out.truncated = spent(options, out);
       if (out.truncated) break;
       out.visits += expansions.follow(row);
@@ -224,8 +225,8 @@ WalkResult walk_from(const GraphView& graph, const QueryCode& query, const WalkO
     }
   }
   expansions.clear_visited();
-  out.found = pool.size();
-  out.eligible = pool.eligible();
+  out.found = candidates.size();
+  out.eligible = candidates.eligible();
   return out;
 }
 

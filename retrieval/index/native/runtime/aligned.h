@@ -1,4 +1,5 @@
-// Arrays that begin at a cache line, so that a row of codes or links never straddles one more line than it must.
+// Arrays that begin at a page, as sections of a mapped file do: so no row of codes or links lies on more cache lines
+// than it has to.
 #pragma once
 
 #include <cstddef>

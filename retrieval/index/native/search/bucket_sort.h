@@ -1,4 +1,4 @@
-// The end of a search: the best k of a few hundred scored rows, in order.
+// Sorting scored rows, of which the best k are needed in order.
 #pragma once
 
 #include <algorithm>
@@ -16,12 +16,12 @@ inline bool ranks_before(const ScoredRow& a, const ScoredRow& b) {
   return a.score != b.score ? a.score > b.score : a.row < b.row;
 }
 
-// Orders rows by descending score, equal ones by row. Scores go to buckets of equal width first, about one row to each;
-// what is left to do in a bucket is little, and no comparison has to be guessed.
+// Sorts a few hundred rows by descending score, equal ones by row. They go to buckets of equal width first, about one
+// row to each, so that little is left to sort in a bucket, with few branches that the processor could mispredict.
 class BucketSort {
  public:
-  // `rows` [n] in, the same rows out, the first `wanted` of them in order. No score may be NaN.
-  void sort(std::vector<ScoredRow>& rows, size_t wanted) {
+  // `rows` [n] in, the same rows out, the first `k` of them in order. No score may be NaN.
+  void sort(std::vector<ScoredRow>& rows, size_t k) {
     const size_t n = rows.size();
     if (n < 2) return;
     float least = rows[0].score, most = rows[0].score;
@@ -40,8 +40,8 @@ class BucketSort {
     for (uint32_t b = 0; b < buckets; b++) ends_[b + 1] += ends_[b];
     sorted_.resize(n);
     for (const ScoredRow& one : rows) sorted_[ends_[bucket_of(one.score)]++] = one;
-    // now ends_[b] is where bucket b ends
-    for (uint32_t b = 0, start = 0; b < buckets && start < wanted; start = ends_[b++]) sort_few(start, ends_[b]);
+    // By now ends_[b] is where bucket b ends
+    for (uint32_t b = 0, start = 0; b < buckets && start < k; start = ends_[b++]) sort_few(start, ends_[b]);
     rows.swap(sorted_);
   }
 

@@ -15,12 +15,12 @@ class WalkMemory {
 
   // For a walk whose candidate list holds `capacity` rows.
   WalkScratch walk(uint32_t capacity) {
-    if (pool_.size() <= capacity) pool_.resize(size_t{capacity} + 1);
-    return {visited_.data(), touched_.data(), static_cast<uint32_t>(touched_.size()), pool_.data()};
+    if (candidates_.size() <= capacity) candidates_.resize(size_t{capacity} + 1);
+    return {visited_.data(), touched_.data(), static_cast<uint32_t>(touched_.size()), candidates_.data()};
   }
 
  private:
-  std::vector<uint64_t> visited_, pool_;
+  std::vector<uint64_t> visited_, candidates_;
   std::vector<uint32_t> touched_;
 };
 

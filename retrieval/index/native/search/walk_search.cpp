@@ -20,7 +20,7 @@ void search_by_walk(const SearchContext& context, const RunningQuery& running, S
   }
   scratch.candidates.clear();
   for (uint32_t j = 0; j < found.found; j++) {
-    if (memory.pool[j] & kEligible) scratch.candidates.push_back(pool_row(memory.pool[j]));
+    if (memory.candidates[j] & kEligible) scratch.candidates.push_back(candidate_row(memory.candidates[j]));
   }
 }
 
