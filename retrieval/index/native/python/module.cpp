@@ -16,6 +16,7 @@
 #include "build/leaf_tuning.h"
 #include "file/hnsw_file.h"
 #include "file/index_file.h"
+#include "file/write_index.h"
 #include "graph/graph.h"
 #include "kernels/kernels.h"
 #include "runtime/errors.h"
