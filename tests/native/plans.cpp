@@ -1,5 +1,5 @@
-// Plans by numbers alone: which way each query goes, when leaves have been looked into far enough, and when a scan takes
-// over.
+// Plans by numbers alone: which way each query goes, when leaves have been looked into far enough, and when a scan
+// takes over.
 //
 //   plans
 #include <cstdint>

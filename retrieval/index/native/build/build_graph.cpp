@@ -19,13 +19,13 @@ constexpr uint32_t kEncodedAtOnce = 4096;
 // Codes of level 0, and which of them are equal.
 void encode_all(const float* vectors, Graph& graph, unsigned threads) {
   graph.scales = scales_of(vectors, graph.count, graph.dim, threads);
-  graph.rest.resize(size_t{graph.stride} * graph.count);
+  graph.low_bytes.resize(size_t{graph.stride} * graph.count);
   AlignedVector<uint8_t>& codes = graph.levels.emplace_back().codes;
   codes.resize(size_t{graph.stride} * graph.count);
   ThreadPool::shared().run((graph.count + kEncodedAtOnce - 1) / kEncodedAtOnce, threads, [&](size_t block) {
     const uint32_t first = static_cast<uint32_t>(block) * kEncodedAtOnce;
     encode(vectors, first, std::min(graph.count, first + kEncodedAtOnce), graph.dim, graph.scales.data(), codes.data(),
-           graph.rest.data());
+           graph.low_bytes.data());
   });
   graph.first_equal = first_equal_rows(codes.data(), graph.count, graph.stride);
 }

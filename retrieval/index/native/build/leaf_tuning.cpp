@@ -66,7 +66,7 @@ uint32_t tuned(const Graph& graph, const float* vectors, uint32_t ef, uint64_t s
   for (const uint32_t* tried = std::begin(kTried); tried + 2 < std::end(kTried); tried++) {
     view.leaves.rows_per_ef = *tried;
     Searcher(view, kernels()).search(queries.data(), queries.size(), found.data(), threads);
-    // a quarter to a half more than that: queries of users are not those tried here
+    // A quarter to a half more than that, since queries of users are not those tried here
     if (recall(found, exact) >= walked) return tried[2];
   }
   return 0;

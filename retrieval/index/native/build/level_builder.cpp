@@ -68,7 +68,7 @@ void LevelBuilder::reach_all() {
   }
 }
 
-// Marks what links lead to from `start`.
+// Marks every node that links lead to from `start`.
 void LevelBuilder::follow(uint32_t start, std::vector<bool>& reached) {
   std::vector<uint32_t> open{start};
   reached[start] = true;
@@ -83,7 +83,8 @@ void LevelBuilder::follow(uint32_t start, std::vector<bool>& reached) {
   }
 }
 
-// Links `from` to `to`; what stood in its last place, kNone where there was room or the link already.
+// Links `from` to `to`, in its last place if all are taken. Returns the link that stood there, kNone where there was
+// room or the link already.
 uint32_t LevelBuilder::replace_last(uint32_t from, uint32_t to) {
   uint32_t* const links = links_of(from);
   uint32_t* const last = links + level_.degree - 1;
@@ -93,8 +94,8 @@ uint32_t LevelBuilder::replace_last(uint32_t from, uint32_t to) {
   return before == to ? kNone : before;
 }
 
-// Nodes of this level whose highest level is `highest`, without duplicates, shuffled: rows often
-// come sorted by something that makes neighbours alike, and a graph that grew one region at a time finds less.
+// Nodes of this level whose highest level is `highest`, without duplicates, shuffled: rows often come sorted by
+// something that makes neighbours alike, and a graph that grew one region at a time finds less.
 std::vector<uint32_t> LevelBuilder::nodes_of(uint32_t highest) const {
   const std::vector<uint32_t>& rows = graph_.levels[highest].rows;
   std::vector<uint32_t> nodes;
@@ -108,7 +109,8 @@ std::vector<uint32_t> LevelBuilder::nodes_of(uint32_t highest) const {
   return nodes;
 }
 
-// What nodes whose highest level is `highest` see: the finished levels above that, and from there straight down.
+// The graph that nodes whose highest level is `highest` are linked in: the finished levels above that, and from there
+// straight down.
 GraphView LevelBuilder::view(uint32_t highest) {
   GraphView whole = graph_.view();
   GraphView part = whole;
@@ -126,7 +128,7 @@ GraphView LevelBuilder::view(uint32_t highest) {
   return part;
 }
 
-// Links `n` nodes; by walks none of them finds another of the batch.
+// Links `n` nodes, which do not find each other by walks.
 void LevelBuilder::link(const GraphView& now, const uint32_t* nodes, uint32_t n, LeafNeighbours* leaves) {
   std::vector<std::vector<uint32_t>> chosen(n);
   const size_t pieces = (size_t{n} + kNodesAtOnce - 1) / kNodesAtOnce;
@@ -151,7 +153,7 @@ void LevelBuilder::link(const GraphView& now, const uint32_t* nodes, uint32_t n,
   link_back(nodes, chosen);
 }
 
-// Candidates best first.
+// Candidates by a walk, best first.
 void LevelBuilder::walk_for_candidates(const GraphView& now, uint32_t node, Scratch& scratch) {
   const QueryCode query = scratch.encoder.encode(vector(node), graph_.dim, graph_.scales.data());
   WalkOptions options;
@@ -166,7 +168,7 @@ void LevelBuilder::walk_for_candidates(const GraphView& now, uint32_t node, Scra
   std::sort(scratch.candidates.begin(), scratch.candidates.end(), ranks_before);
 }
 
-// Those that have linked back to the node already are candidates, too.
+// Candidates by leaves, best first. Nodes that have linked back to this one already are candidates, too.
 void LevelBuilder::leaf_candidates(LeafNeighbours& leaves, uint32_t node, Scratch& scratch) {
   leaves.find(vector(node), node, scratch.candidates);
   const size_t found = scratch.candidates.size();
@@ -199,7 +201,7 @@ void LevelBuilder::select(const std::vector<ScoredRow>& candidates, std::vector<
   }
 }
 
-// Every chosen node links back; where its list is full, the best of old and new stay.
+// Every selected neighbour links back to the node; where its list is full, the best of old and new links stay.
 void LevelBuilder::link_back(const uint32_t* nodes, const std::vector<std::vector<uint32_t>>& chosen) {
   Back back;
   for (uint32_t i = 0; i < chosen.size(); i++) {

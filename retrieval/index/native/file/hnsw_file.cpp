@@ -22,7 +22,7 @@ static_assert(sizeof(Header) == 96);
 
 constexpr size_t kBuffered = 8 << 20;
 
-// Gathers small pieces into large ones.
+// Gathers small writes into large ones.
 class Buffered {
  public:
   explicit Buffered(NewFile& file) : file_(file) { bytes_.reserve(kBuffered + (1 << 20)); }

@@ -64,7 +64,7 @@ IndexFile::IndexFile(const std::string& path) : path_(path), file_(path) {
   view_.stride = stride_of(header.dim);
   view_.leaves = {data + at.leaf_centres, reinterpret_cast<const uint32_t*>(data + at.leaf_starts),
                   header.leaves > 0 ? data + at.leaf_blocks : nullptr, header.leaves, header.rows_per_ef};
-  view_.rest = data + at.rest;
+  view_.low_bytes = data + at.low_bytes;
   view_.scales = reinterpret_cast<const float*>(data + at.scales);
   for (uint32_t l = 0; l < header.levels; l++) {
     view_.level[l].codes = data + at.codes[l];

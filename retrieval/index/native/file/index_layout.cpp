@@ -40,7 +40,7 @@ IndexSections sections_of(const IndexHeader& header) {
   found.leaf_centres = next(block_bytes(header.leaves, stride_of(header.dim)));
   found.leaf_starts = next((size_t{header.leaves} + 1) * sizeof(uint32_t));
   found.leaf_blocks = next(header.leaves > 0 ? block_bytes(header.count, stride_of(header.dim)) : 0);
-  found.rest = next(header.count * stride);
+  found.low_bytes = next(header.count * stride);
   found.end = at;
   return found;
 }

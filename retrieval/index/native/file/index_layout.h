@@ -2,9 +2,9 @@
 //
 //   header       4096 bytes: magic, version, count, dim, m, levels, entry, nodes of each level, leaves, checksums
 //   scales       float32 [stride]
-//   per level    codes uint8 [n * stride]; links uint32 [n * degree]; above level 0, below uint32 [n]
+//   per level    codes (high bytes) uint8 [n * stride]; links uint32 [n * degree]; above level 0, below uint32 [n]
 //   leaves       centres uint8, in blocks; starts uint32 [leaves + 1]; codes of level 0 once more, in blocks
-//   rest         uint8 [count * stride]
+//   low bytes    uint8 [count * stride], of level 0
 //
 // A file with leaves has one level, whose nodes have no links.
 // Where a section begins follows from the numbers in the header, so no offset in the file can lead astray.
@@ -34,7 +34,7 @@ static_assert(sizeof(IndexHeader) <= kPage);
 
 // Where the sections begin, and the file ends, in bytes.
 struct IndexSections {
-  size_t scales, leaf_centres, leaf_starts, leaf_blocks, rest, end;
+  size_t scales, leaf_centres, leaf_starts, leaf_blocks, low_bytes, end;
   size_t codes[kMaxLevels], links[kMaxLevels], below[kMaxLevels];
 };
 

@@ -11,7 +11,7 @@ namespace {
 constexpr size_t kAtOnce = 32;        // ids looked up side by side, so that their cache misses overlap
 constexpr uint32_t kFirstStep = 256;  // entries; about the error of a guessed position among a million
 
-// Hashes are spread evenly, so that a hash tells about where it stands
+// Hashes are spread evenly, so that a hash says about where in the lookup it stands
 uint32_t guess(uint64_t hash, uint32_t count) {
   return static_cast<uint32_t>(static_cast<unsigned __int128>(hash) * count >> 64);
 }

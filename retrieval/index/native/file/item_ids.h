@@ -1,4 +1,5 @@
-// The item ids of a shard, both ways, over arrays that are mapped from its files: nothing of them is copied.
+// The item ids of a shard, from rows to ids and from ids to rows, over arrays that are mapped from its files, not
+// copied.
 #pragma once
 
 #include <cstddef>
@@ -36,8 +37,8 @@ class ItemIds {
 
   const Texts& texts() const { return texts_; }
 
-  // Appends the rows of those ids that are here, in the order of the ids. An id is found by its hash and told from
-  // others of the same hash by its bytes; what a damaged lookup says can at most hide an id.
+  // Appends the rows of those ids that the shard has, in the order of the ids. An id is found by its hash, and its
+  // bytes tell it from others of the same hash; a damaged lookup can at most hide an id.
   void find(const std::string_view* ids, size_t n, std::vector<uint32_t>& found) const;
 
   // Checks that every text lies within the bytes, that the lookup is sorted by hash, then row, that every row stands

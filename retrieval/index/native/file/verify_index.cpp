@@ -74,7 +74,7 @@ void check_codes(const std::string& path, const GraphView& view, const float* ve
     const uint32_t first = static_cast<uint32_t>(block) * kCheckedAtOnce;
     const uint32_t n = std::min(count, first + kCheckedAtOnce) - first;
     const uint8_t* high = view.level[0].codes + size_t{stride} * first;
-    const uint8_t* low = view.rest + size_t{stride} * first;
+    const uint8_t* low = view.low_bytes + size_t{stride} * first;
     bool right = true;
     if (vectors != nullptr) {
       std::vector<uint8_t> planes(2 * size_t{stride} * n);

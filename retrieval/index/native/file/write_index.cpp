@@ -49,8 +49,8 @@ void write_sections(NewFile& out, const IndexHeader& header, const Graph& graph)
   out.write(graph.leaf_starts.data(), graph.leaf_starts.size() * sizeof(uint32_t));
   out.pad_to(at.leaf_blocks);
   out.write(graph.leaf_blocks.data(), graph.leaf_blocks.size());
-  out.pad_to(at.rest);
-  out.write(graph.rest.data(), graph.rest.size());
+  out.pad_to(at.low_bytes);
+  out.write(graph.low_bytes.data(), graph.low_bytes.size());
   out.pad_to(at.end);
 }
 

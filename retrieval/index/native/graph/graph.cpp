@@ -18,7 +18,7 @@ GraphView Graph::view() const {
   seen.entry = entry;
   seen.dim = dim;
   seen.stride = stride;
-  seen.rest = rest.data();
+  seen.low_bytes = low_bytes.data();
   seen.scales = scales.data();
   seen.leaves = {leaf_centres.data(), leaf_starts.data(), leaf_blocks.data(), leaves(), rows_per_ef};
   return seen;

@@ -26,7 +26,7 @@ struct GraphLevel {
 struct Graph {
   uint32_t count = 0, dim = 0, stride = 0, m = 0;
   std::vector<float> scales;            // [stride]
-  AlignedVector<uint8_t> rest;          // low bytes of level 0
+  AlignedVector<uint8_t> low_bytes;     // low bytes of level 0
   std::vector<GraphLevel> levels;       // 0 holds every row
   std::vector<uint32_t> first_equal;    // for each row the first one with the same code, itself where it is the first
   uint32_t entry = 0;                   // ordinal in the highest level

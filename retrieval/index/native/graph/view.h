@@ -22,14 +22,14 @@ struct Level {
 };
 
 // Codes of consecutive rows. In blocks, one instruction multiplies and adds for sixteen rows: of every four coordinates
-// in turn, those of all sixteen stand together: coordinate d of a row is byte 4 * (16 * (d / 4) + row % 16) + d % 4 of
+// in turn, those of all sixteen stand together. Coordinate d of a row is byte 4 * (16 * (d / 4) + row % 16) + d % 4 of
 // block row / 16.
 struct CodedRows {
   const uint8_t* codes = nullptr;   // [count * stride], or nullptr: in blocks only
   const uint8_t* blocks = nullptr;  // [block_bytes(count, stride)], or nullptr: row by row only
 };
 
-// Rows that lie near each other stand in a row, leaf after leaf; each leaf has a code for its centre. An index has
+// Leaves: parts of the rows that lie near each other and stand together, each with a code for its centre. An index has
 // these in place of links wherever they find as much.
 struct Leaves {
   const uint8_t* centres = nullptr;  // in blocks
@@ -44,17 +44,17 @@ struct GraphView {
   uint32_t levels = 0;      // how many of them there are; 0 in an empty graph
   uint32_t entry = 0;       // ordinal in the highest
   uint32_t dim = 0;
-  uint32_t stride = 0;            // dim rounded up to a multiple of 64
-  const uint8_t* rest = nullptr;  // [count * stride] low bytes of level 0
-  const float* scales = nullptr;  // [stride], 0 beyond dim
+  uint32_t stride = 0;                 // dim rounded up to a multiple of 64
+  const uint8_t* low_bytes = nullptr;  // [count * stride] low bytes of level 0
+  const float* scales = nullptr;       // [stride], 0 beyond dim
   Leaves leaves;
 };
 
-// A query in the terms of the codes: `scaled`[stride] is query * scales, `code`[stride] that in 8 bits, rounded.
+// A query for comparisons with codes: `scaled` [stride] is query * scales, `code` [stride] is that rounded to 8 bits.
 struct QueryCode {
   const int8_t* code = nullptr;
   const float* scaled = nullptr;
-  float squares = 0.0f;  // of `code`, summed up
+  float squares = 0.0f;  // of the coordinates of `code`, summed up
 };
 
 static inline uint32_t stride_of(uint32_t dim) { return (dim + 63) / 64 * 64; }

@@ -30,7 +30,7 @@ struct Isa {
   }
 
   static void score_block(const uint8_t* block, uint32_t stride, const int8_t* query, int32_t* out) {
-    // four rows each, two sums of two coordinates for each
+    // Four rows in each, with two sums of two coordinates for each row
     __m256i sums[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256()};
     for (uint32_t d = 0; d < stride; d += 4) {
       int32_t part;

@@ -17,7 +17,7 @@ struct Isa {
   }
 
   static void score_block(const uint8_t* block, uint32_t stride, const int8_t* query, int32_t* out) {
-    // a stride that the compiler knows makes straight code
+    // With a stride that the compiler knows, the loop is unrolled
     _mm512_store_si512(out, stride == 64 ? sixteen(block, 64, query) : sixteen(block, stride, query));
   }
 
@@ -41,7 +41,7 @@ struct Isa {
 
   static void pack(const int32_t* scores, const uint32_t* rows, uint32_t bits, int32_t* to_scores, uint32_t* to_rows) {
     const __mmask16 mask = static_cast<__mmask16>(bits);
-    // not straight to memory, which some processors are slow at
+    // By way of registers, since some processors are slow at compressing straight to memory
     _mm512_storeu_si512(to_scores, _mm512_maskz_compress_epi32(mask, _mm512_loadu_si512(scores)));
     _mm512_storeu_si512(to_rows, _mm512_maskz_compress_epi32(mask, _mm512_loadu_si512(rows)));
   }

@@ -21,12 +21,12 @@ void rescore(const GraphView& graph, const QueryCode& query, const uint32_t* row
   for (uint32_t j = 0; j < n; j++) {
     for (uint32_t b = 0; b < graph.stride; b += 64) {
       prefetch(high + size_t{graph.stride} * rows[j] + b);
-      prefetch(graph.rest + size_t{graph.stride} * rows[j] + b);
+      prefetch(graph.low_bytes + size_t{graph.stride} * rows[j] + b);
     }
   }
   for (uint32_t j = 0; j < n; j++) {
     const size_t at = size_t{graph.stride} * rows[j];
-    scores[j] = Isa::rescore(high + at, graph.rest + at, query.scaled, graph.stride);
+    scores[j] = Isa::rescore(high + at, graph.low_bytes + at, query.scaled, graph.stride);
   }
 }
 

@@ -24,7 +24,7 @@ class GatheredRows {
   static constexpr uint32_t kAhead = 48;
   static constexpr uint32_t kMaxRowsHeld = 64;
 
-  // The first `n` of them.
+  // Compares the first `n` of them.
   void compare(uint32_t n) {
     if (top_.capacity - top_.size < kMaxRowsHeld) trim(top_);
     for (uint32_t j = 0; j < n; j += 4) offer4(rows_ + j, n - j < 4 ? n - j : 4);
@@ -57,7 +57,7 @@ inline void scan_block(const uint8_t* block, uint32_t stride, const int8_t* quer
                        TopList& top) {
   alignas(64) int32_t scores[kBlockRows];
   alignas(64) uint32_t rows[kBlockRows];
-  // first, since it raises the threshold that is used below
+  // First, since it raises the threshold that is used below
   if (top.capacity - top.size < kBlockRows) trim(top);
   Isa::score_block(block, stride, query, scores);
   const uint32_t near = Isa::at_least(scores, top.threshold) & eligible;

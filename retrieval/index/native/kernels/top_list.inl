@@ -100,7 +100,7 @@ inline int32_t find_threshold(const int32_t* scores, uint32_t n, uint32_t k, uin
 }
 
 void trim(TopList& top) {
-  const uint32_t spare = top.k / 8 + 4;  // more are worth less than another count
+  const uint32_t spare = top.k / 8 + 4;  // dropping these, too, would cost more than it saves
   if (top.size <= top.k + spare) return;
   const int64_t reached = find_threshold(top.scores, top.size, top.k, spare);
   drop_below(top, static_cast<int32_t>(reached - top.margin > INT32_MIN ? reached - top.margin : INT32_MIN));

@@ -55,7 +55,7 @@ class CandidateList {
       : base_(base), options_(options), entries_(scratch.candidates),
         capacity_(kFiltered ? options.capacity : options.ef) {}
 
-  // The best row whose links were not followed yet; false where all were.
+  // Gives the best row whose links were not followed yet; false where all were.
   bool pop(uint32_t& row) {
     while (at_ < size_ && !(entries_[at_] & kUnexpanded)) at_++;
     if (at_ >= size_) return false;
@@ -98,7 +98,7 @@ class CandidateList {
     if (place < at_) at_ = place;
     if (!kFiltered) return;
     eligible_ += may;
-    // what comes after the last eligible row is of no use
+    // What comes after the last eligible row is of no use
     while (eligible_ > options_.ef || (eligible_ == options_.ef && !(entries_[size_ - 1] & kEligible))) drop_last();
     if (at_ > size_) at_ = size_;
   }
@@ -115,7 +115,7 @@ class CandidateList {
   uint32_t size_ = 0, eligible_ = 0, at_ = 0;
 };
 
-// Expansions under way: rows that were linked to and not seen before, whose codes are on their way.
+// Expansions under way: rows that were linked to and not seen before, whose codes are being fetched.
 class Expansions {
  public:
   Expansions(const GraphView& graph, const QueryCode& query, WalkScratch& scratch)
@@ -125,7 +125,7 @@ class Expansions {
   bool none() const { return waiting_ == 0; }
   bool all() const { return waiting_ == kDepth; }
 
-  // The first row arrives as if another had linked to it.
+  // Begins with a row as if another had linked to it.
   void enter(uint32_t row) {
     scratch_.visited[row >> 6] |= uint64_t{1} << (row & 63);
     rows_[0][0] = row;

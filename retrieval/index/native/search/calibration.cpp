@@ -113,7 +113,7 @@ class Calibration {
     const uint32_t row = static_cast<uint32_t>(context_.count * (uint64_t{2} * trial + 1) / (uint64_t{2} * kTrials));
     for (uint32_t d = 0; d < view_.dim; d++) {
       const size_t at = size_t{view_.stride} * row + d;
-      vector_[d] = view_.scales[d] * static_cast<float>((view_.level[0].codes[at] - 128) * 256 + view_.rest[at]);
+      vector_[d] = view_.scales[d] * static_cast<float>((view_.level[0].codes[at] - 128) * 256 + view_.low_bytes[at]);
     }
     return scratch_.encoder.encode(vector_.data(), view_.dim, view_.scales);
   }
