@@ -103,11 +103,15 @@ class BestScores:
 
     def _take(self, scores: Scores, own: int) -> None:
         shown = np.flatnonzero(np.isfinite(scores))
-        kept = scores[shown]
-        logits = kept.astype(np.float64) / self.temperature
+        finite = scores[shown]
+        logits = finite.astype(np.float64) / self.temperature
         total = np.logaddexp.reduce(logits) if len(logits) else 0.0
-        best = np.argpartition(-kept, self.depth - 1)[: self.depth] if len(kept) > self.depth else np.arange(len(kept))
-        self._scores.append(kept[best])
+        best = (
+            np.argpartition(-finite, self.depth - 1)[: self.depth]
+            if len(finite) > self.depth
+            else np.arange(len(finite))
+        )
+        self._scores.append(finite[best])
         self._probabilities.append(np.exp(logits[best] - total).astype(np.float32))
         self._hits.append(shown[best] == own)
 
@@ -139,14 +143,14 @@ def _likelihood(task: Task, scorer: Scorer, inverse: float) -> tuple[float, floa
         columns = task.column_of[task.histories.items[task.targets[part]]]
         for line in np.flatnonzero(columns >= 0):
             own = float(scores[line, columns[line]])
-            kept = scores[line][np.isfinite(scores[line])].astype(np.float64)
+            finite = scores[line][np.isfinite(scores[line])].astype(np.float64)
             if not np.isfinite(own):
                 continue
-            weights = np.exp((kept - kept.max()) * inverse)
+            weights = np.exp((finite - finite.max()) * inverse)
             weights /= weights.sum()
-            mean = float(weights @ kept)
+            mean = float(weights @ finite)
             slope += own - mean
-            curvature += float(weights @ (kept - mean) ** 2)
+            curvature += float(weights @ (finite - mean) ** 2)
             targets += 1
     return slope, curvature, targets
 

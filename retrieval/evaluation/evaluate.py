@@ -66,7 +66,7 @@ def evaluate_vectors(
     started = time.monotonic()
     chosen = _spaced(targets, config.max_targets)
     if callable(item_vectors):
-        chosen = chosen[by_time(histories, targets[chosen])]
+        chosen = chosen[in_time_order(histories, targets[chosen])]
     vectors = user_vectors
     if not callable(vectors):
         if len(vectors) != len(targets):
@@ -148,7 +148,7 @@ def hit_rate_and_ndcg(
     `only_known`: candidates of a target are those with an event before its time.
     """
     if callable(item_vectors):
-        order = by_time(histories, targets)
+        order = in_time_order(histories, targets)
         targets, user_vectors = targets[order], user_vectors if callable(user_vectors) else user_vectors[order]
     task = make_task(histories, targets, candidates, filter_seen=filter_seen, only_known=only_known)
     ranking = rank_targets(task, inner_products(task, user_vectors, item_vectors, reindex_minutes))
@@ -173,7 +173,7 @@ def _task(histories: Histories, targets: Ints, candidates: npt.NDArray[np.bool_]
     )
 
 
-def by_time(histories: Histories, targets: Ints) -> Ints:
+def in_time_order(histories: Histories, targets: Ints) -> Ints:
     """The order in which each of the indexes that are rebuilt is needed for a while, and then no more."""
     return np.argsort(histories.timestamps[targets], kind="stable")
 
@@ -272,8 +272,8 @@ def _all_scores(rankings: Mapping[str, Ranking], counts: Ints, config: Evaluatio
 def _evidence(task: Task, counts: Ints, rankings: Mapping[str, Ranking], slices: tuple[Slice, ...]) -> Evidence:
     users = np.asarray(task.histories.users_of(task.targets), np.int64)
     columns = task.column_of[task.histories.items[task.targets]]
-    wanted = np.bincount(columns[columns >= 0], minlength=len(task.columns))
-    return Evidence(task.targets, users, task.columns, counts, wanted, rankings, slices)
+    target_counts = np.bincount(columns[columns >= 0], minlength=len(task.columns))
+    return Evidence(task.targets, users, task.columns, counts, target_counts, rankings, slices)
 
 
 def _slice_scores(slices: Iterable[Slice], ranks: Ints, config: EvaluationConfig) -> Iterable[SliceScores]:

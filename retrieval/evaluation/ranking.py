@@ -139,8 +139,8 @@ def _mask(task: Task, part: slice, scores: Scores) -> None:
         lengths = rows - starts
         lines = np.repeat(np.arange(len(rows)), lengths)
         columns = task.column_of[task.histories.items[concat_ranges(starts, lengths)]]
-        kept = columns >= 0
-        scores[lines[kept], columns[kept]] = -np.inf
+        candidate = columns >= 0
+        scores[lines[candidate], columns[candidate]] = -np.inf
     if task.known_from is not None:
         scores[task.known_from[None, :] >= task.histories.timestamps[rows][:, None]] = -np.inf
 

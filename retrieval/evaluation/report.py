@@ -46,7 +46,7 @@ class Evidence:
     """int64 [C]: catalog rows of the candidates."""
     counts: Ints
     """int64 [C]: their training events."""
-    wanted: Ints
+    target_counts: Ints
     """int64 [C]: how many targets each of them is."""
     rankings: Mapping[str, Ranking]
     """By the name of the model or baseline."""

@@ -117,7 +117,7 @@ class Chunks:
         }
         at = (self.row, self._column())
         placed["items"][at] = inputs.chunk
-        placed["times"][at] = placed["asked"][at] = self.times
+        placed["times"][at] = placed["query_times"][at] = self.times
         return placed, lengths
 
     def _column(self) -> Codes:

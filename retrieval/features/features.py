@@ -102,9 +102,9 @@ class Features:
             return EncodedHistories(newest)
         return EncodedHistories(newest, _events(items[:-length], codes[:-length], times[:-length]))
 
-    def lay_out(self, histories: EncodedHistories, asked_us: Codes) -> HistoryTokens:
-        """Tokens of n histories, each asked for what comes next at `asked_us`, int64 µs [n] (see `history.lay_out`)."""
-        return lay_out(histories, asked_us, self._history_inputs, self.gap_codes)
+    def lay_out(self, histories: EncodedHistories, query_us: Codes) -> HistoryTokens:
+        """Tokens of n histories, each queried at `query_us`, int64 µs [n] (see `history.lay_out`)."""
+        return lay_out(histories, query_us, self._history_inputs, self.gap_codes)
 
     @cached_property
     def _history_inputs(self) -> HistoryInputs:

@@ -20,8 +20,8 @@ from retrieval.arrays import Codes
 from retrieval.features.chunks import Chunks, make_chunks
 from retrieval.features.inputs import EncodedHistories, Events, HistoryInputs
 
-CODES_AND_TIMES = ("items", "actions", "gaps", "times", "asked")
-"""The inputs [n, L] of a served tower, in their order."""
+CODES_AND_TIMES = {"items": "items", "actions": "actions", "gaps": "gaps", "times": "times", "query_times": "asked"}
+"""What is [n, L] of history tokens, and its name among the inputs of an exported tower, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +30,16 @@ class HistoryTokens:
 
     items, actions: int64 [n, L] codes. gaps: int64 [n, L], the bucket of the time between an event and the one before
     it; 0 where there is none (BOS, the first event that is a token) or features.history.time is off. times: int64 µs
-    [n, L], when each token happened; of BOS that of the event after it, or of the request where there is none. asked:
-    int64 µs [n, L], when what the token predicts happened: the next event's time, of the last token the request's.
-    lengths: int64 [n], tokens that are no padding. Padding is `pad`, and 0 elsewhere.
+    [n, L], when each token happened; of BOS that of the event after it, or of the request where there is none.
+    query_times: int64 µs [n, L], when what the token predicts happened: the next event's time, of the last token the
+    request's. lengths: int64 [n], tokens that are no padding. Padding is `pad`, and 0 elsewhere.
     """
 
     items: Codes
     actions: Codes
     gaps: Codes
     times: Codes
-    asked: Codes
+    query_times: Codes
     lengths: Codes
     chunks: Chunks | None = None
     """What the tokens before BOS are chunks of; None where the features have none."""
@@ -57,21 +57,21 @@ class HistoryTokens:
             actions=self.actions[rows],
             gaps=self.gaps[rows],
             times=self.times[rows],
-            asked=self.asked[rows],
+            query_times=self.query_times[rows],
             lengths=self.lengths[rows],
             chunks=None if self.chunks is None else self.chunks.part(number, count),
         )
 
     def tower_inputs(self, pad: int) -> dict[str, npt.NDArray[Any]]:
         """All of it under the names of an exported tower's inputs; `pad` fills up the blocks of chunked items."""
-        inputs = {name: getattr(self, name) for name in (*CODES_AND_TIMES, "lengths")}
+        inputs = {key: getattr(self, name) for name, key in CODES_AND_TIMES.items()} | {"lengths": self.lengths}
         return inputs if self.chunks is None else {**inputs, **self.chunks.served(self.items.shape[1], pad)}
 
 
 def lay_out(
-    histories: EncodedHistories, asked_us: Codes, inputs: HistoryInputs, gap_codes: Callable[[Codes], Codes]
+    histories: EncodedHistories, query_us: Codes, inputs: HistoryInputs, gap_codes: Callable[[Codes], Codes]
 ) -> HistoryTokens:
-    """Tokens of n histories, each asked for what comes next at `asked_us` (int64 µs [n]).
+    """Tokens of n histories, each queried for what comes next at `query_us` (int64 µs [n]).
 
     `gap_codes` gives the codes of times between events, µs of any shape.
     """
@@ -82,23 +82,23 @@ def lay_out(
     event[:, 0] = False
     places = event.reshape(-1).nonzero()[0]  # of events among all tokens
     laid = np.zeros((5, rows * width), np.int64)
-    items, actions, gaps, times, asked = laid
+    items, actions, gaps, times, query_times = laid
     items.fill(inputs.pad)
     items[::width] = inputs.bos
     items[places], actions[places], times[places] = newest.items, newest.actions, newest.times
     gaps[places[1:]] = gap_codes(newest.times[1:] - newest.times[:-1])
     gaps[1::width] = 0  # nothing is before a history's first event
-    # each token asks when the next one happened, the last when the request is made
-    asked[places - 1] = newest.times
-    asked[np.arange(0, rows * width, width) + counts] = asked_us
-    times[::width] = asked[::width]
+    # each token's query is when the next one happened, the last one's when the request is made
+    query_times[places - 1] = newest.times
+    query_times[np.arange(0, rows * width, width) + counts] = query_us
+    times[::width] = query_times[::width]
     shape = (rows, width)
     tokens = HistoryTokens(
         items=items.reshape(shape),
         actions=actions.reshape(shape),
         gaps=gaps.reshape(shape),
         times=times.reshape(shape),
-        asked=asked.reshape(shape),
+        query_times=query_times.reshape(shape),
         lengths=counts + 1,
     )
     return tokens if histories.chunked is None else _with_chunks(tokens, histories.chunked, inputs, gap_codes)

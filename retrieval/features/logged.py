@@ -25,21 +25,21 @@ class LoggedHistories:
         self._item_codes, self._action_codes = features.history_codes(histories)
         self._chunked = features.spec.history.older
 
-    def read(self, users: Rows, start: Rows, asked: Rows) -> HistoryTokens:
-        """Tokens of the events start[i] … asked[i] − 1 of users[i], who is asked for what happens at event asked[i].
+    def read(self, users: Rows, start: Rows, target: Rows) -> HistoryTokens:
+        """Tokens of the events start[i] … target[i] − 1 of users[i], queried at the time of event target[i].
 
         Events before `start` are in chunks, where the features have any. All int64 [n].
         """
-        newest = self._events(start, asked - start)
+        newest = self._events(start, target - start)
         chunked = None
         if self._chunked:
             first = self._first_in_chunks(users, start)
             chunked = self._events(first, start - first)
-        return self._features.lay_out(EncodedHistories(newest, chunked), self._times[asked])
+        return self._features.lay_out(EncodedHistories(newest, chunked), self._times[target])
 
-    def lengths(self, users: Rows, start: Rows, asked: Rows) -> Ints:
+    def lengths(self, users: Rows, start: Rows, target: Rows) -> Ints:
         """How many tokens `read` makes of each: int64 [n]."""
-        tokens = asked - start + 1
+        tokens = target - start + 1
         return tokens + chunk_counts(start - self._first_in_chunks(users, start)) if self._chunked else tokens
 
     def _first_in_chunks(self, users: Rows, start: Rows) -> Rows:

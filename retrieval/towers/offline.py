@@ -124,27 +124,27 @@ class SideInputs:
         self._features = features
         self._profile_columns = features.columns("user")
         self._context_columns = features.columns("context")
-        wanted = [name for name in self._profile_columns if name in dataset.users.column_names]
-        self._users: pa.Table = dataset.users.select(wanted).combine_chunks()
+        columns = [name for name in self._profile_columns if name in dataset.users.column_names]
+        self._users: pa.Table = dataset.users.select(columns).combine_chunks()
         self._profile_inputs = features.inputs("user")
         self._context_inputs = features.inputs("context")
         self._unknown = tensors(features.encode("user", {}, 1, np.zeros(1, np.int64))) if self._profile_inputs else {}
 
-    def read(self, users: Ints, row: Ints, target: Ints, previous: Ints) -> dict[str, Tensor]:
+    def read(self, users: Ints, row: Ints, next_event: Ints, previous: Ints) -> dict[str, Tensor]:
         """Inputs by `input_key` for P positions: `users` [B] of a batch, and of each position its row in the batch,
-        its target's event row and the row of the event before it (-1: none), int64 [P].
+        the rows of the next event and of the one before it (-1: none), int64 [P].
         """
         side: dict[str, Tensor] = {}
-        at = np.asarray(self._histories.timestamps[target])
+        at = np.asarray(self._histories.timestamps[next_event])
         if self._profile_inputs:
-            # as of the last target of each user in the batch: profiles change slowly, and are encoded once a user
+            # as of the last position of each user in the batch: profiles change slowly, and are encoded once a user
             seen = np.zeros(len(users), np.int64)
             np.maximum.at(seen, row, at)
             profile = self.profile(users, seen)
             rows = torch.from_numpy(row)
             side.update({name: values[rows] for name, values in profile.items()})
         if self._context_inputs:
-            side.update(self._context(target, previous, at))
+            side.update(self._context(next_event, previous, at))
         return side
 
     def profile(self, users: Ints, at: Ints) -> dict[str, Tensor]:
@@ -164,16 +164,16 @@ class SideInputs:
             shown[name] = torch.where(mask, blank[name].to(values.device), values) if name in blank else values
         return shown
 
-    def _context(self, target: Ints, previous: Ints, at: Ints) -> dict[str, Tensor]:
+    def _context(self, next_event: Ints, previous: Ints, at: Ints) -> dict[str, Tensor]:
         columns = {
-            name: self._histories.context[name].take(target)
+            name: self._histories.context[name].take(next_event)
             for name in self._context_columns
             if name in self._histories.context
         }
         if LAST_EVENT in self._context_columns:
             times = self._histories.timestamps[np.maximum(previous, 0)]
             columns[LAST_EVENT] = pa.array(np.asarray(times), mask=previous < 0)
-        return _keyed(self._context_inputs, tensors(self._features.encode("context", columns, len(target), at)))
+        return _keyed(self._context_inputs, tensors(self._features.encode("context", columns, len(next_event), at)))
 
 
 def tensors(encoded: Mapping[str, np.ndarray]) -> dict[str, Tensor]:

@@ -67,9 +67,9 @@ class UserNetwork(nn.Module):
         flat = tokens.reshape(-1, tokens.shape[-1])
         return flat.index_put((given["older_at"],), means.to(flat.dtype), accumulate=True).view(tokens.shape)
 
-    def states(self, tokens: Tensor, times: Tensor, asked: Tensor) -> Tensor:
+    def states(self, tokens: Tensor, times: Tensor, query_times: Tensor) -> Tensor:
         """Tokens [B, L, D], and int64 µs [B, L] of each and of what it predicts -> states [B, L, D]."""
-        return self.encoder(tokens, times, asked)
+        return self.encoder(tokens, times, query_times)
 
     def embed(self, states: Tensor, side: Mapping[str, Tensor]) -> Tensor:
         """States [P, D] and encoded profile and context by `input_key`, P rows each -> unit vectors [P, D].
@@ -82,13 +82,13 @@ class UserNetwork(nn.Module):
         return unit(states[:, None] + self.head(known).unflatten(-1, (self.interests, -1)))
 
     def forward(
-        self, tokens: Tensor, lengths: Tensor, times: Tensor, asked: Tensor, side: Mapping[str, Tensor]
+        self, tokens: Tensor, lengths: Tensor, times: Tensor, query_times: Tensor, side: Mapping[str, Tensor]
     ) -> Tensor:
         """What is served: tokens [B, L, D], lengths int64 [B], encoded profile and context -> as `embed` gives them.
 
-        times, asked: int64 µs [B, L], when each token happened and when the next one did, or the request is made.
+        times, query_times: int64 µs [B, L], when each token happened and when the next one did, or the request is made.
         """
-        return self.embed(self.encoder.last(tokens, lengths, times, asked), side)
+        return self.embed(self.encoder.last(tokens, lengths, times, query_times), side)
 
 
 def _head(width: int, dim: int, interests: int) -> nn.Sequential:

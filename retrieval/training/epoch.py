@@ -33,8 +33,8 @@ def plan_epoch(run: Run, epoch: int) -> tuple[Windows, list[list[Ints]]]:
     lengths = run.reader.tokens(windows)
     fewest = int(lengths.sum()) // (config.min_batches * config.accumulate)
     tokens = max(min(config.batch_tokens, fewest), _SMALLEST_BATCH)
-    by_time = windows.period is not None
-    batches = order_periods(windows, lengths, tokens, rng) if by_time else order_batches(lengths, tokens, rng)
+    periods = windows.period is not None
+    batches = order_periods(windows, lengths, tokens, rng) if periods else order_batches(lengths, tokens, rng)
     return windows, [batches[at : at + config.accumulate] for at in range(0, len(batches), config.accumulate)]
 
 

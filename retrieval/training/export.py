@@ -128,7 +128,7 @@ class ServedUserTower(nn.Module):
         actions: Tensor,
         gaps: Tensor,
         times: Tensor,
-        asked: Tensor,
+        query_times: Tensor,
         lengths: Tensor,
         *rest: Tensor,
     ) -> Tensor:
@@ -141,13 +141,13 @@ class ServedUserTower(nn.Module):
         if "older_items" in given:
             parts = (given[name] for name in ("older_items", "older_chunk", "older_sizes"))
             tokens = self.user.with_chunks(tokens, block_means(self.table, *parts), given)  # type: ignore[arg-type]
-        vectors: Tensor = self.user(tokens, lengths, times, asked, given)
+        vectors: Tensor = self.user(tokens, lengths, times, query_times, given)
         return vectors
 
 
 def _to_onnx(served: ServedUserTower, examples: Sequence[Tensor], path: Path) -> None:
     history = [torch.zeros(_BATCH, _LENGTH, dtype=torch.int64) for _ in CODES_AND_TIMES]
-    names = [*CODES_AND_TIMES, "lengths", *served.names]
+    names = [*CODES_AND_TIMES.values(), "lengths", *served.names]
     free = {name: _free_axes(name) for name in names}
     # without gradients: attention has a path of its own for training, which writes in place and can't be traced
     with _quiet(), torch.no_grad():
@@ -165,7 +165,7 @@ def _to_onnx(served: ServedUserTower, examples: Sequence[Tensor], path: Path) ->
 
 
 def _free_axes(name: str) -> dict[int, str]:
-    if name in CODES_AND_TIMES:
+    if name in CODES_AND_TIMES.values():
         return {0: "batch", 1: "length"}
     if name in {"older_items", "older_chunk"}:
         return {0: "blocks"}

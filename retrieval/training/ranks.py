@@ -64,13 +64,13 @@ class Ranks:
             weight.grad = gradient.view_as(weight) if there else None
         return loss[0]
 
-    def said_by_first(self, value: float) -> float:
+    def broadcast_first(self, value: float) -> float:
         """The first process's value, in all of them."""
         if self.count == 1:
             return value
-        told = torch.tensor([value if self.first else 0.0], dtype=torch.float64, device=self.device)
-        self._exchange(told, dist.ReduceOp.SUM)
-        return float(told[0])
+        sent = torch.tensor([value if self.first else 0.0], dtype=torch.float64, device=self.device)
+        self._exchange(sent, dist.ReduceOp.SUM)
+        return float(sent[0])
 
     def check_equal(self, weights: Sequence[Tensor], steps: int) -> None:
         """Raises UnavailableError where a process has other weights, or stands at another step."""

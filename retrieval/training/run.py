@@ -95,8 +95,8 @@ def prepare_run(inputs: TrainingInputs, device: torch.device, ranks: Ranks | Non
     config, features = inputs.config, inputs.features
     _check_time_varying(config, features)
     histories = inputs.dataset.histories
-    wanted = target_actions(histories, inputs.positive_actions, config.action_weights)
-    counts = item_counts(histories, inputs.split.train_end, actions=wanted)
+    predicted = target_actions(histories, inputs.positive_actions, config.action_weights)
+    counts = item_counts(histories, inputs.split.train_end, actions=predicted)
     if np.count_nonzero(counts) < 2:
         raise DataError(
             f"training needs events of at least 2 different items, found {np.count_nonzero(counts)}; "
@@ -121,7 +121,7 @@ def prepare_run(inputs: TrainingInputs, device: torch.device, ranks: Ranks | Non
     objective = Objective(config, given, device)
     later = None
     if config.targets.method == "window":
-        later = WindowTargets(histories, histories.action_mask(wanted), inputs.split.train_end, config.targets)
+        later = WindowTargets(histories, histories.action_mask(predicted), inputs.split.train_end, config.targets)
     signature = _signature(inputs)
     inputs.run_dir.mkdir(parents=True, exist_ok=True)
     found = load_checkpoint(inputs.run_dir, pair, optimiser, signature, mean, objective=objective)
@@ -135,7 +135,7 @@ def prepare_run(inputs: TrainingInputs, device: torch.device, ranks: Ranks | Non
         histories=histories,
         newest=newest,
         window=features.spec.history.length + 1,
-        reader=SequenceReader(histories, features, wanted, later),
+        reader=SequenceReader(histories, features, predicted, later),
         objective=objective,
         pair=pair,
         optimiser=optimiser,

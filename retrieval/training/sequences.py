@@ -49,41 +49,41 @@ class Batch:
     """One step's sequences and its targets.
 
     history: tokens of the B windows, BOS standing for what is before the first target. users: int64 [B]. Of the P
-    positions that count: row and column in [B, L] (int64 [P]), and the event rows of target and of the event before it
-    (-1 where there is none).
-    wanted: event rows of what is to be predicted, int64 [Q]; wanted_position: from which of the P positions, int64 [Q]
-    (None: Q = P, one from each). at: the beginning of the windows' period in µs, None where they have none.
+    positions that count: row and column in [B, L] (int64 [P]), and the event rows of the next event, which its query
+    time is that of, and of the one before it (-1 where there is none).
+    target: event rows of what is to be predicted, int64 [Q]; target_position: from which of the P positions, int64 [Q]
+    (None: Q = P, the next event of each). at: the beginning of the windows' period in µs, None where they have none.
     """
 
     history: HistoryTokens
     users: Ints
     position_row: Ints
     position_column: Ints
-    target: Ints
+    next_event: Ints
     previous: Ints
-    wanted: Ints
-    wanted_position: Ints | None = None
+    target: Ints
+    target_position: Ints | None = None
     at: int | None = None
 
     @property
     def examples(self) -> int:
         """P, the targets in this batch."""
-        return len(self.target)
+        return len(self.next_event)
 
     def part(self, number: int, count: int) -> Batch:
         """Every `count`-th window from `number` on, with its positions: what one of several processes computes."""
         mine = self.position_row % count == number
-        wanted = mine if self.wanted_position is None else mine[self.wanted_position]
+        targets = mine if self.target_position is None else mine[self.target_position]
         renumbered = np.cumsum(mine) - 1
         return Batch(
             history=self.history.part(number, count),
             users=self.users[number::count],
             position_row=self.position_row[mine] // count,
             position_column=self.position_column[mine],
-            target=self.target[mine],
+            next_event=self.next_event[mine],
             previous=self.previous[mine],
-            wanted=self.wanted[wanted],
-            wanted_position=None if self.wanted_position is None else renumbered[self.wanted_position[wanted]],
+            target=self.target[targets],
+            target_position=None if self.target_position is None else renumbered[self.target_position[targets]],
             at=self.at,
         )
 
@@ -163,15 +163,15 @@ class SequenceReader:
         start, stop, user = windows.start[chosen], windows.stop[chosen], windows.user[chosen]
         history = self._logged.read(user, start, stop - 1)
         row, col = np.nonzero(self._counted(windows, chosen))
-        target = start[row] + col
+        next_event = start[row] + col
         batch = Batch(
             history=history,
             users=user,
             position_row=row,
             position_column=history.before_bos[row] + col,
-            target=target,
-            previous=np.where(col > 0, target - 1, -1),
-            wanted=target,
+            next_event=next_event,
+            previous=np.where(col > 0, next_event - 1, -1),
+            target=next_event,
             at=None if windows.period is None else int(windows.period[chosen].min()),
         )
         if self._later is None:
@@ -195,14 +195,14 @@ class SequenceReader:
 
 def _with_later(batch: Batch, later: WindowTargets, rng: np.random.Generator) -> Batch:
     """The batch with targets drawn from what follows; positions that nothing follows are left out."""
-    wanted, position = later.draw(batch.users[batch.position_row], batch.position_row, batch.target, rng)
-    kept = np.unique(position)
+    target, position = later.draw(batch.users[batch.position_row], batch.position_row, batch.next_event, rng)
+    used = np.unique(position)
     return replace(
         batch,
-        position_row=batch.position_row[kept],
-        position_column=batch.position_column[kept],
-        target=batch.target[kept],
-        previous=batch.previous[kept],
-        wanted=wanted,
-        wanted_position=np.searchsorted(kept, position),
+        position_row=batch.position_row[used],
+        position_column=batch.position_column[used],
+        next_event=batch.next_event[used],
+        previous=batch.previous[used],
+        target=target,
+        target_position=np.searchsorted(used, position),
     )

@@ -86,25 +86,25 @@ class Objective:
         and the sum of weights are those of the whole, so that losses and gradients of all parts add up to the step's.
         """
         labels = self._inputs.labels
-        rows = batch.wanted if whole is None else whole.wanted
+        rows = batch.target if whole is None else whole.target
         everyone = labels.items(rows)
         drawn = self.candidates(everyone, rng, batch.at)
-        if not len(batch.wanted):  # one of several processes, and fewer windows than processes
+        if not len(batch.target):  # one of several processes, and fewer windows than processes
             return torch.zeros((), device=self._device)
-        wanted = np.union1d(drawn.items, everyone)
+        items = np.union1d(drawn.items, everyone)
         with tower_precision(self._config, self._device):
-            vectors = pair.item(self._item_rows(pair, self._tensor(wanted), batch.at, rng)).float()  # [M, D]
+            vectors = pair.item(self._item_rows(pair, self._tensor(items), batch.at, rng)).float()  # [M, D]
             users = self._users(pair, batch, rng).float()
         negatives = (
-            vectors[self._tensor(np.searchsorted(wanted, drawn.items))] if len(wanted) > len(drawn.items) else vectors
+            vectors[self._tensor(np.searchsorted(items, drawn.items))] if len(items) > len(drawn.items) else vectors
         )
         users = users * torch.exp(-pair.log_temperature)  # [P, D], of several interests [P, E, D]
-        if batch.wanted_position is not None:  # several targets of one position, or none
-            at = self._tensor(batch.wanted_position)
+        if batch.target_position is not None:  # several targets of one position, or none
+            at = self._tensor(batch.target_position)
             users = torch.nn.functional.embedding(at, users.flatten(1)).view(-1, *users.shape[1:])
-        targets, weights = labels.items(batch.wanted), labels.weights(batch.wanted)
+        targets, weights = labels.items(batch.target), labels.weights(batch.target)
         total = weights.sum() if whole is None else labels.weights(rows).sum()
-        own = torch.nn.functional.embedding(self._tensor(np.searchsorted(wanted, targets)), vectors)
+        own = torch.nn.functional.embedding(self._tensor(np.searchsorted(items, targets)), vectors)
         return self._loss(
             Comparison(
                 users=users,
@@ -128,7 +128,7 @@ class Objective:
 
     def weight(self, batch: Batch) -> float:
         """Sum of the weights of a batch's targets: what its mean loss counts for beside other batches."""
-        return float(self._inputs.labels.weights(batch.wanted).sum())
+        return float(self._inputs.labels.weights(batch.target).sum())
 
     def state(self) -> dict[str, Tensor]:
         """What a checkpoint must hold so that a resumed run goes on exactly; empty for most settings."""
@@ -174,7 +174,7 @@ class Objective:
         tokens = pair.user.tokens(table, items, self._tensor(history.actions), self._tensor(history.gaps))
         if history.chunks is not None:
             tokens = with_chunks(pair.user, tokens, table, chunked, history.chunks)
-        states = pair.user.states(tokens, self._tensor(history.times), self._tensor(history.asked))  # [B, L, D]
+        states = pair.user.states(tokens, self._tensor(history.times), self._tensor(history.query_times))  # [B, L, D]
         L = states.shape[1]
         at = self._tensor(batch.position_row * L + batch.position_column)
         states = torch.nn.functional.embedding(at, states.reshape(-1, states.shape[-1]))  # [P, D]
@@ -196,7 +196,7 @@ class Objective:
         return table, self._tensor(rows), self._tensor(np.searchsorted(used, chunked))
 
     def _side(self, pair: TowerPair, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
-        side = self._inputs.sides.read(batch.users, batch.position_row, batch.target, batch.previous)
+        side = self._inputs.sides.read(batch.users, batch.position_row, batch.next_event, batch.previous)
         side = {name: values.to(self._device) for name, values in side.items()}
         if side and pair.config.profile_dropout:
             hidden = rng.random(len(batch.users)) < pair.config.profile_dropout

@@ -43,7 +43,7 @@ def end_epoch(run: Run, validate: Validate | None) -> None:
                 metrics = dict(validate(run.pair))
             run.write({**row, "kind": "validation", "metrics": metrics})
             _compare(run, metrics)
-    progress.finished = bool(run.ranks.said_by_first(last or progress.stale >= config.patience))
+    progress.finished = bool(run.ranks.broadcast_first(last or progress.stale >= config.patience))
 
 
 def _compare(run: Run, metrics: dict[str, float]) -> None:

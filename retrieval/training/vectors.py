@@ -72,7 +72,9 @@ class PairVectors:
         previous = np.where(rows > start, rows - 1, -1)
         side = self._sides.read(users, np.arange(len(rows)), rows, previous)
         moved = {name: values.to(table.device) for name, values in side.items()}
-        vectors = pair.user(tokens, *(tensor(part) for part in (history.lengths, history.times, history.asked)), moved)
+        vectors = pair.user(
+            tokens, *(tensor(part) for part in (history.lengths, history.times, history.query_times)), moved
+        )
         return np.asarray(vectors.float().cpu().numpy())
 
 

@@ -48,14 +48,14 @@ def check_profiles(table: pa.Table, path: Path, what: str, id_column: str, kind:
     not_id = np.zeros(len(text), np.bool_) if ids.not_id is None else ids.not_id
     usable = np.flatnonzero(~(empty | long | not_id))
     last = _last_of_each(text.take(pa.array(usable)))
-    kept = usable[last]
+    last_rows = usable[last]
     rejected = {
         f"{what}: id is empty": int(empty.sum()),
         f"{what}: id is not an id": int((not_id & ~empty).sum()),
         f"{what}: id is longer than {MAX_ID_BYTES} bytes": int(long.sum()),
-        f"{what}: a later row has the same id": len(usable) - len(kept),
+        f"{what}: a later row has the same id": len(usable) - len(last_rows),
     }
-    taken = pa.array(kept)
+    taken = pa.array(last_rows)
     return Profiles(
         id_column, ids.values.take(taken), table.take(taken), {reason: n for reason, n in rejected.items() if n}
     )

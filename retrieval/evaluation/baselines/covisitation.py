@@ -104,8 +104,8 @@ def _strongest(
     order = np.lexsort((follower, -weights, source))
     source, follower, weights = source[order], follower[order], weights[order]
     firsts = np.searchsorted(source, np.arange(count))
-    kept = np.arange(len(source)) - firsts[source] < _NEIGHBOURS
-    source, follower, weights = source[kept], follower[kept], weights[kept]
+    strongest = np.arange(len(source)) - firsts[source] < _NEIGHBOURS
+    source, follower, weights = source[strongest], follower[strongest], weights[strongest]
     lengths = np.bincount(source, minlength=count)
     return lengths, follower.astype(np.int32), (weights / totals[source]).astype(np.float32)
 
@@ -122,7 +122,7 @@ def _add_followers(task: Task, graph: _Followers, rows: Ints, out: Scores) -> No
         lengths = graph.offsets[recent + 1] - graph.offsets[recent]
         edges = concat_ranges(graph.offsets[recent], lengths)
         columns = task.column_of[graph.items[edges]]
-        kept = columns >= 0
-        flat = (np.repeat(lines, lengths) * width + columns)[kept]
+        candidate = columns >= 0
+        flat = (np.repeat(lines, lengths) * width + columns)[candidate]
         # one recent item gives each (line, candidate) at most once, so plain addition loses nothing
-        out.reshape(-1)[flat] += graph.weights[edges][kept] / np.float32(place)
+        out.reshape(-1)[flat] += graph.weights[edges][candidate] / np.float32(place)

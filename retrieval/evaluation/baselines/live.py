@@ -93,9 +93,9 @@ def _log(task: Task, since_us: int, until_us: int) -> _Log:
     times, columns = [], []
     for rows in event_blocks(histories):
         at = np.asarray(histories.timestamps[rows])
-        kept = np.flatnonzero((at >= since_us) & (at < until_us))
-        found = task.column_of[histories.items[rows][kept]]
-        times.append(at[kept][found >= 0])
+        inside = np.flatnonzero((at >= since_us) & (at < until_us))
+        found = task.column_of[histories.items[rows][inside]]
+        times.append(at[inside][found >= 0])
         columns.append(found[found >= 0])
     at, found = np.concatenate(times), np.concatenate(columns)
     order = np.argsort(at, kind="stable")
@@ -123,8 +123,8 @@ class _Pairs:
 
 
 def _pairs(task: Task, reach: int) -> _Pairs:
-    asked = np.asarray(task.histories.timestamps[task.targets])
-    since, until = int(asked.min()) - _PAIRS_FROM, int(asked.max())
+    query_times = np.asarray(task.histories.timestamps[task.targets])
+    since, until = int(query_times.min()) - _PAIRS_FROM, int(query_times.max())
     found = [
         _followers(task, rows, distance, since, until)
         for rows in event_blocks(task.histories)

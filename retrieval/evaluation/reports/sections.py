@@ -150,8 +150,10 @@ def _exposure(findings: Findings) -> list[Block]:
     deciles = popularity_deciles(evidence.counts)
     shown = {name: ranking.shown[k] for name, ranking in evidence.rankings.items()}
     shares = {name: decile_shares(amounts, deciles) for name, amounts in shown.items()}
-    wanted = decile_shares(findings.evidence.wanted, deciles)
-    png = plots.exposure_plot({name: lorenz_curve(amounts) for name, amounts in shown.items()}, shares, wanted, k)
+    target_shares = decile_shares(findings.evidence.target_counts, deciles)
+    png = plots.exposure_plot(
+        {name: lorenz_curve(amounts) for name, amounts in shown.items()}, shares, target_shares, k
+    )
     alt = f"Lorenz curves of exposure in lists of {k}, and shares of recommendations and targets by popularity decile"
     names = [f"{kind}@{each}" for kind in ("coverage", "gini", "popularity_bias") for each in findings.report.ks]
     spread = tuple((metric_name(name), *(figure(one.metrics[name]) for one in findings.scores)) for name in names)
@@ -160,7 +162,7 @@ def _exposure(findings: Findings) -> list[Block]:
         (
             str(place + 1),
             f"{held[place]:,}",
-            f"{wanted[place]:.1%}",
+            f"{target_shares[place]:.1%}",
             *(f"{share[place]:.1%}" for share in shares.values()),
         )
         for place in reversed(range(DECILES))

@@ -17,15 +17,15 @@ class HistoryEncoder(Protocol):
     Causal: the state at a position depends on that position and the ones before it only. Histories are padded on the
     right, so what stands in the padding never reaches a real position.
 
-    times, asked: int64 µs [B, L], when each token happened, and when what follows it did (of the last one: when the
-    request is made). Not looked at where the features leave time out.
+    times, query_times: int64 µs [B, L], when each token happened, and when what follows it did (of the last one: when
+    the request is made). Not looked at where the features leave time out.
     """
 
-    def __call__(self, tokens: Tensor, times: Tensor, asked: Tensor) -> Tensor:
+    def __call__(self, tokens: Tensor, times: Tensor, query_times: Tensor) -> Tensor:
         """tokens [B, L, D] -> the state at every position [B, L, D]. For training."""
 
-    def last(self, tokens: Tensor, lengths: Tensor, times: Tensor, asked: Tensor) -> Tensor:
+    def last(self, tokens: Tensor, lengths: Tensor, times: Tensor, query_times: Tensor) -> Tensor:
         """tokens [B, L, D], lengths int64 [B] (>= 1) -> the state at the last real position [B, D]. For serving.
 
-        Equals `self(tokens, times, asked)[b, lengths[b] - 1]`, computed without what only other positions need.
+        Equals `self(tokens, times, query_times)[b, lengths[b] - 1]`, computed without what only other positions need.
         """

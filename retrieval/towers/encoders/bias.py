@@ -50,8 +50,8 @@ def all_distances(length: int, clock: Clock | None, *, positions: bool, device: 
     by_position = position_buckets(torch.arange(length, device=device)).int()[back.clamp(min=0)][None]
     index = by_position if positions else torch.zeros_like(by_position)
     if clock is not None:
-        times, asked = clock
-        index = index * _TIME_BUCKETS + time_buckets(asked[:, :, None] - times[:, None, :])
+        times, query_times = clock
+        index = index * _TIME_BUCKETS + time_buckets(query_times[:, :, None] - times[:, None, :])
     return index.masked_fill(back < 0, _entries(clock, positions=positions))
 
 
@@ -62,8 +62,8 @@ def last_distances(lengths: Tensor, length: int, clock: Clock | None, *, positio
     by_position = position_buckets(back.clamp(min=0)).int()
     index = by_position if positions else torch.zeros_like(by_position)
     if clock is not None:
-        times, asked = clock
-        index = index * _TIME_BUCKETS + time_buckets(asked.gather(1, at) - times)
+        times, query_times = clock
+        index = index * _TIME_BUCKETS + time_buckets(query_times.gather(1, at) - times)
     return index.masked_fill(back < 0, _entries(clock, positions=positions))
 
 

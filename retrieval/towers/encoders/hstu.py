@@ -30,24 +30,24 @@ class HstuEncoder(nn.Module):
         )
         self.norm = nn.LayerNorm(config.dim)
 
-    def forward(self, tokens: Tensor, times: Tensor, asked: Tensor) -> Tensor:
-        """tokens [B, L, D], times and asked int64 [B, L] -> states [B, L, D]."""
-        x = self._through(self.blocks, self.drop(tokens), times, asked)
+    def forward(self, tokens: Tensor, times: Tensor, query_times: Tensor) -> Tensor:
+        """tokens [B, L, D], times and query_times int64 [B, L] -> states [B, L, D]."""
+        x = self._through(self.blocks, self.drop(tokens), times, query_times)
         states: Tensor = self.norm(x)
         return states
 
-    def last(self, tokens: Tensor, lengths: Tensor, times: Tensor, asked: Tensor) -> Tensor:
+    def last(self, tokens: Tensor, lengths: Tensor, times: Tensor, query_times: Tensor) -> Tensor:
         """tokens [B, L, D], lengths int64 [B] -> states [B, D]; the last block runs for one query only."""
-        x = self._through(self.blocks[:-1], tokens, times, asked)
-        clock = (times, asked) if self.time_bias else None
+        x = self._through(self.blocks[:-1], tokens, times, query_times)
+        clock = (times, query_times) if self.time_bias else None
         distances = last_distances(lengths, tokens.shape[1], clock, positions=True)
         state: Tensor = self.norm(self.blocks[-1].last(x, lengths, distances))  # type: ignore[operator]
         return state
 
-    def _through(self, blocks: nn.ModuleList, x: Tensor, times: Tensor, asked: Tensor) -> Tensor:
+    def _through(self, blocks: nn.ModuleList, x: Tensor, times: Tensor, query_times: Tensor) -> Tensor:
         if not len(blocks):
             return x
-        clock = (times, asked) if self.time_bias else None
+        clock = (times, query_times) if self.time_bias else None
         distances = all_distances(x.shape[1], clock, positions=True, device=x.device)
         for block in blocks:
             x = block(x, distances)

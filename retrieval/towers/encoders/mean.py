@@ -22,12 +22,12 @@ class MeanEncoder(nn.Module):
         self.drop = Dropout(config.dropout)
         self.mlp = nn.Sequential(nn.Linear(dim, wide), nn.GELU(), nn.Linear(wide, dim))
 
-    def forward(self, tokens: Tensor, times: Tensor, asked: Tensor) -> Tensor:  # noqa: ARG002  # blind to time
+    def forward(self, tokens: Tensor, times: Tensor, query_times: Tensor) -> Tensor:  # noqa: ARG002  # blind to time
         """tokens [B, L, D] -> states [B, L, D]: the running mean, through the MLP."""
         counts = torch.arange(1, tokens.shape[1] + 1, device=tokens.device, dtype=tokens.dtype)
         return self._out(self.drop(tokens).cumsum(1) / counts[:, None])
 
-    def last(self, tokens: Tensor, lengths: Tensor, times: Tensor, asked: Tensor) -> Tensor:  # noqa: ARG002
+    def last(self, tokens: Tensor, lengths: Tensor, times: Tensor, query_times: Tensor) -> Tensor:  # noqa: ARG002
         """tokens [B, L, D], lengths int64 [B] -> states [B, D]: the mean over the real positions, through the MLP."""
         real = torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]
         weights = real.to(tokens.dtype) / lengths[:, None].to(tokens.dtype)

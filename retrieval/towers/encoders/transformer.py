@@ -42,17 +42,17 @@ class TransformerEncoder(nn.Module):
         self.blocks = nn.ModuleList(Block(config, time_bias=time_bias, gated=gated) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(config.dim)
 
-    def forward(self, tokens: Tensor, times: Tensor, asked: Tensor) -> Tensor:
-        """tokens [B, L, D], times and asked int64 [B, L] -> states [B, L, D]."""
+    def forward(self, tokens: Tensor, times: Tensor, query_times: Tensor) -> Tensor:
+        """tokens [B, L, D], times and query_times int64 [B, L] -> states [B, L, D]."""
         x = self.drop(tokens)
-        states: Tensor = self.norm(self._through(self.blocks, x, self._rotary(tokens), times, asked))
+        states: Tensor = self.norm(self._through(self.blocks, x, self._rotary(tokens), times, query_times))
         return states
 
-    def last(self, tokens: Tensor, lengths: Tensor, times: Tensor, asked: Tensor) -> Tensor:
+    def last(self, tokens: Tensor, lengths: Tensor, times: Tensor, query_times: Tensor) -> Tensor:
         """tokens [B, L, D], lengths int64 [B] -> states [B, D]; the last block runs for one query only."""
         rotary = self._rotary(tokens)
-        x = self._through(self.blocks[:-1], tokens, rotary, times, asked)
-        clock = (times, asked)
+        x = self._through(self.blocks[:-1], tokens, rotary, times, query_times)
+        clock = (times, query_times)
         distances = last_distances(lengths, tokens.shape[1], clock, positions=False) if self.time_bias else None
         state: Tensor = self.norm(self.blocks[-1].last(x, lengths, rotary, distances))  # type: ignore[operator]
         return state
@@ -60,10 +60,10 @@ class TransformerEncoder(nn.Module):
     def _rotary(self, tokens: Tensor) -> Rotary:
         return rotary_table(tokens.shape[1], self.head_dim, tokens)
 
-    def _through(self, blocks: nn.ModuleList, x: Tensor, rotary: Rotary, times: Tensor, asked: Tensor) -> Tensor:
+    def _through(self, blocks: nn.ModuleList, x: Tensor, rotary: Rotary, times: Tensor, query_times: Tensor) -> Tensor:
         distances = None
         if self.time_bias and len(blocks):
-            distances = all_distances(x.shape[1], (times, asked), positions=False, device=x.device)
+            distances = all_distances(x.shape[1], (times, query_times), positions=False, device=x.device)
         for block in blocks:
             x = block(x, rotary, distances)
         return x

@@ -13,7 +13,7 @@ from retrieval.errors import ConfigError, DataError
 from retrieval.evaluation import EvaluationReport, candidate_items
 from retrieval.evaluation.calibration import BestScores, Calibration, fit_temperature
 from retrieval.evaluation.certainty import Comparison, compare, hit_curves, model_intervals, slice_intervals
-from retrieval.evaluation.evaluate import ItemVectors, by_time, inner_products
+from retrieval.evaluation.evaluate import ItemVectors, in_time_order, inner_products
 from retrieval.evaluation.neighbours import Neighbourhood, example_items, neighbourhoods
 from retrieval.evaluation.ranking import make_task
 from retrieval.evaluation.report import Evidence, ModelScores
@@ -64,7 +64,7 @@ def examine_version(
     if theirs is not None and not other_data:
         check_same_data(ours, theirs)
     setup = EvaluationSetup.open(workspace, targets=targets, slices=slices, show=show)
-    asked = _asked(setup, neighbours_of)
+    examples = _named_examples(setup, neighbours_of)
     tower, items = setup.towers(version)
     temperature = _temperature(setup, ours, tower, items) if whole else None
     watch = None if temperature is None or temperature.value is None else BestScores(temperature.value)
@@ -79,10 +79,10 @@ def examine_version(
     if not whole:
         return found
     calibration = None if watch is None else watch.calibration()
-    return _completed(found, setup, items, calibration=calibration, temperature=temperature, asked=asked)
+    return _completed(found, setup, items, calibration=calibration, temperature=temperature, examples=examples)
 
 
-def _asked(setup: EvaluationSetup, ids: Sequence[str]) -> list[tuple[int, str]]:
+def _named_examples(setup: EvaluationSetup, ids: Sequence[str]) -> list[tuple[int, str]]:
     rows = setup.dataset.histories.item_rows(list(ids)).tolist() if ids else []
     unknown = [item for item, row in zip(ids, rows, strict=True) if row < 0]
     if unknown:
@@ -140,9 +140,9 @@ def _completed(
     *,
     calibration: Calibration | None,
     temperature: _Temperature | None,
-    asked: list[tuple[int, str]],
+    examples: list[tuple[int, str]],
 ) -> Findings:
-    around = _neighbours(setup, found.evidence, items, asked)
+    around = _neighbours(setup, found.evidence, items, examples)
     rows = [item.row for each in around for item in (each.item, *(near for near, _ in each.nearest))]
     return replace(
         found,
@@ -155,12 +155,12 @@ def _completed(
 
 
 def _neighbours(
-    setup: EvaluationSetup, evidence: Evidence, items: ItemVectors, asked: list[tuple[int, str]]
+    setup: EvaluationSetup, evidence: Evidence, items: ItemVectors, examples: list[tuple[int, str]]
 ) -> tuple[Neighbourhood, ...]:
     histories, train_end = setup.dataset.histories, setup.split.train_end
     vectors = items(last_training_us(histories, train_end)) if callable(items) else items
     counts = item_counts(histories, train_end)
-    chosen = asked or example_items(evidence.counts, evidence.columns)
+    chosen = examples or example_items(evidence.counts, evidence.columns)
     return neighbourhoods(vectors, chosen, counts, evidence.columns)
 
 
@@ -179,7 +179,7 @@ def _temperature(setup: EvaluationSetup, ours: Provenance, tower: UserTower, ite
         return _Temperature(None, f"{_UNRECORDED}, and the split has no validation targets to fit one on.")
     rows = rows[:: -(-len(rows) // _FIT_TARGETS)]
     # by time, so that indexes that are rebuilt are asked for one after the other
-    rows = rows[by_time(setup.dataset.histories, rows)]
+    rows = rows[in_time_order(setup.dataset.histories, rows)]
     config = setup.config
     task = make_task(
         setup.dataset.histories,

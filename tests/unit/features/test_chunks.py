@@ -86,7 +86,7 @@ def test_chunks_stand_before_bos_oldest_first_and_padding_on_the_right() -> None
     codes = np.array([[50, 1, 2], [50, 51, 51], [50, 9, 51]])
     history = {
         name: codes + add
-        for name, add in (("items", 0), ("actions", 100), ("gaps", 200), ("times", 300), ("asked", 400))
+        for name, add in (("items", 0), ("actions", 100), ("gaps", 200), ("times", 300), ("query_times", 400))
     }
     placed, lengths = chunks.place(history, np.array([3, 1, 2]), KNOWN)
     assert placed["items"].tolist() == [[52, 52, 50, 1, 2], [50, 51, 51, 51, 51], [52, 50, 9, 51, 51]]
@@ -94,7 +94,7 @@ def test_chunks_stand_before_bos_oldest_first_and_padding_on_the_right() -> None
     assert placed["actions"][0].tolist() == [0, 0, 150, 101, 102]
     newest = events.times[[5, 69, 72]]
     assert placed["times"][0].tolist() == [*newest[:2], 350, 301, 302]
-    assert placed["asked"][2, :3].tolist() == [newest[2], 450, 409]
+    assert placed["query_times"][2, :3].tolist() == [newest[2], 450, 409]
     assert chunks.tokens(5)["older_at"].tolist() == [0, 1, 10]
 
 

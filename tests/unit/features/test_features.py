@@ -83,7 +83,7 @@ class Tokens:
     actions: np.ndarray
     gaps: np.ndarray
     times: np.ndarray
-    asked: np.ndarray
+    query_times: np.ndarray
 
 
 def tokens(features: Features, items: list[str], actions: list[str], times: Any, at: int = 0) -> Tokens:
@@ -101,14 +101,14 @@ def test_history_tokens_are_item_id_codes(rich: Features) -> None:
     assert encoded.gaps[:2].tolist() == [0, 0]
     assert encoded.gaps[3] > encoded.gaps[2] > 0
     assert encoded.times.tolist() == [0, 0, 5_000_000, 90_000_000]
-    assert encoded.asked.tolist() == [0, 5_000_000, 90_000_000, 100_000_000]
+    assert encoded.query_times.tolist() == [0, 5_000_000, 90_000_000, 100_000_000]
     assert encoded.gaps.max() < rich.history_inputs().gaps_cardinality
 
 
 def test_empty_history_is_bos_alone(rich: Features) -> None:
     encoded = tokens(rich, [], [], [], at=7)
     assert encoded.items.tolist() == [rich.history_inputs().bos]
-    assert encoded.times.tolist() == encoded.asked.tolist() == [7]
+    assert encoded.times.tolist() == encoded.query_times.tolist() == [7]
 
 
 def test_history_keeps_the_newest_events(make_dataset: Any) -> None:

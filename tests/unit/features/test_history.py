@@ -23,12 +23,12 @@ def events_of(counts: list[int], rng: np.random.Generator) -> Events:
     return Events(rng.integers(0, 50, total), rng.integers(0, 3, total), times, np.array(counts, np.int64))
 
 
-def one_by_one(events: Events, asked_us: np.ndarray) -> list[list[tuple[int, ...]]]:
-    """(item, action, gap, time, asked) of each token of each history."""
+def one_by_one(events: Events, query_us: np.ndarray) -> list[list[tuple[int, ...]]]:
+    """(item, action, gap, time, query time) of each token of each history."""
     histories, first = [], 0
     for row, count in enumerate(events.counts.tolist()):
         own = range(first, first + count)
-        times = [*events.times[first : first + count].tolist(), int(asked_us[row])]
+        times = [*events.times[first : first + count].tolist(), int(query_us[row])]
         tokens = [(INPUTS.bos, 0, 0, times[0], times[0])]
         for place, event in enumerate(own):
             gap = 0 if place == 0 else int(gap_codes(events.times[event] - events.times[event - 1]))
@@ -41,12 +41,12 @@ def one_by_one(events: Events, asked_us: np.ndarray) -> list[list[tuple[int, ...
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=6), st.integers(0, 99))
 def test_tokens_are_laid_out_one_by_one(counts: list[int], seed: int) -> None:
     rng = np.random.default_rng(seed)
-    events, asked_us = events_of(counts, rng), rng.integers(1000, 2000, len(counts))
-    laid = lay_out(EncodedHistories(events), asked_us, INPUTS, gap_codes)
+    events, query_us = events_of(counts, rng), rng.integers(1000, 2000, len(counts))
+    laid = lay_out(EncodedHistories(events), query_us, INPUTS, gap_codes)
     assert laid.chunks is None
     assert laid.lengths.tolist() == [count + 1 for count in counts]
     assert laid.before_bos.tolist() == [0] * len(counts)
-    for row, tokens in enumerate(one_by_one(events, asked_us)):
+    for row, tokens in enumerate(one_by_one(events, query_us)):
         padding = [(INPUTS.pad, 0, 0, 0, 0)] * (laid.items.shape[1] - len(tokens))
         found = zip(*(getattr(laid, name)[row].tolist() for name in CODES_AND_TIMES), strict=True)
         assert list(found) == tokens + padding
@@ -59,9 +59,9 @@ def test_several_are_laid_out_as_each_alone(*, chunked: bool) -> None:
         EncodedHistories(events_of([count], rng), events_of([older], rng) if chunked else None)
         for count, older in ((3, 70), (0, 0), (5, 0), (5, 200))
     ]
-    asked_us = np.array([1100, 1200, 1300, 1400])
-    whole = lay_out(EncodedHistories.join(each), asked_us, INPUTS, gap_codes)
-    alone = [lay_out(one, asked_us[row : row + 1], INPUTS, gap_codes) for row, one in enumerate(each)]
+    query_us = np.array([1100, 1200, 1300, 1400])
+    whole = lay_out(EncodedHistories.join(each), query_us, INPUTS, gap_codes)
+    alone = [lay_out(one, query_us[row : row + 1], INPUTS, gap_codes) for row, one in enumerate(each)]
     for row, own in enumerate(alone):
         length = int(own.lengths[0])
         assert whole.lengths[row] == length

@@ -120,7 +120,7 @@ def test_nothing_sees_what_comes_after_it(dataset: Dataset, encoder: str) -> Non
     assert history.chunks is not None
     assert history.chunks.number.tolist() == [2, 1, 0]
     assert history.items[0, 3] == features.history_inputs().bos
-    assert history.asked[0, :3].tolist() == history.times[0, :3].tolist()  # a chunk knows no later moment either
+    assert history.query_times[0, :3].tolist() == history.times[0, :3].tolist()  # a chunk knows no later moment either
 
     def states(history: HistoryTokens) -> torch.Tensor:
         assert history.chunks is not None
@@ -134,14 +134,14 @@ def test_nothing_sees_what_comes_after_it(dataset: Dataset, encoder: str) -> Non
                 torch.from_numpy(history.chunks.items),
                 history.chunks,
             )
-            return pair.user.states(tokens, torch.from_numpy(history.times), torch.from_numpy(history.asked))[0]
+            return pair.user.states(tokens, torch.from_numpy(history.times), torch.from_numpy(history.query_times))[0]
 
     before = states(history)
     last = slice(int(history.chunks.starts[2]), None)  # the events of the nearest chunk
-    items, times, asked = history.chunks.items.copy(), history.times.copy(), history.asked.copy()
+    items, times, query_times = history.chunks.items.copy(), history.times.copy(), history.query_times.copy()
     items[last] = (items[last] + 7) % pair.item.codes
-    times[:, 2:], asked[:, 2:] = times[:, 2:] + 40 * HOUR, asked[:, 2:] + 90 * HOUR
-    after = states(replace(history, chunks=replace(history.chunks, items=items), times=times, asked=asked))
+    times[:, 2:], query_times[:, 2:] = times[:, 2:] + 40 * HOUR, query_times[:, 2:] + 90 * HOUR
+    after = states(replace(history, chunks=replace(history.chunks, items=items), times=times, query_times=query_times))
     torch.testing.assert_close(after[:2], before[:2], rtol=0, atol=0)
     assert (after[2:] - before[2:]).abs().amax(1).min() > 1e-6
 

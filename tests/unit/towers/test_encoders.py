@@ -36,12 +36,12 @@ def clock(rows: int, length: int) -> tuple[Tensor, Tensor]:
 
 
 def test_states_do_not_depend_on_what_comes_after(encoder: HistoryEncoder) -> None:
-    tokens, (times, asked) = torch.randn(2, 9, 16, dtype=torch.float64), clock(2, 9)
-    changed, later, asked_later = tokens.clone(), times.clone(), asked.clone()
+    tokens, (times, query_times) = torch.randn(2, 9, 16, dtype=torch.float64), clock(2, 9)
+    changed, later, queried_later = tokens.clone(), times.clone(), query_times.clone()
     changed[:, 5:] = torch.randn(2, 4, 16, dtype=torch.float64)
     later[:, 5:] += DAY
-    asked_later[:, 5:] += DAY
-    before, after = encoder(tokens, times, asked), encoder(changed, later, asked_later)
+    queried_later[:, 5:] += DAY
+    before, after = encoder(tokens, times, query_times), encoder(changed, later, queried_later)
     assert torch.equal(before[:, :5], after[:, :5])
     assert not torch.allclose(before[:, 5:], after[:, 5:])
 
@@ -54,13 +54,13 @@ def test_last_is_the_state_at_the_last_real_position(encoder: HistoryEncoder) ->
 
 
 def test_padding_never_reaches_a_real_position(encoder: HistoryEncoder) -> None:
-    tokens, (times, asked) = torch.randn(1, 5, 16, dtype=torch.float64), clock(1, 5)
+    tokens, (times, query_times) = torch.randn(1, 5, 16, dtype=torch.float64), clock(1, 5)
     padded = torch.cat([tokens, torch.full((1, 3, 16), 1e3, dtype=torch.float64)], 1)
     zeros = torch.zeros(1, 3, dtype=torch.int64)
     lengths = torch.tensor([5])
     torch.testing.assert_close(
-        encoder.last(padded, lengths, torch.cat([times, zeros], 1), torch.cat([asked, zeros], 1)),
-        encoder.last(tokens, lengths, times, asked),
+        encoder.last(padded, lengths, torch.cat([times, zeros], 1), torch.cat([query_times, zeros], 1)),
+        encoder.last(tokens, lengths, times, query_times),
         rtol=0,
         atol=1e-10,
     )
@@ -68,17 +68,17 @@ def test_padding_never_reaches_a_real_position(encoder: HistoryEncoder) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(ENCODERS.named) - {"mean"}))
 def test_only_a_clocked_encoder_sees_when_things_happened_and_when_it_is_asked(name: str) -> None:
-    tokens, (times, asked) = torch.randn(2, 6, 16), clock(2, 6)
+    tokens, (times, query_times) = torch.randn(2, 6, 16), clock(2, 6)
     for clocked in (True, False):
         made = ENCODERS.make(name, CONFIG, time_bias=clocked).eval()  # type: ignore[attr-defined]
         for parameter in made.parameters():
             torch.nn.init.normal_(parameter, std=0.3)
-        here = made(tokens, times, asked)
-        longer_ago = made(tokens, times - 30 * DAY, asked)
-        asked_later = asked.clone()
-        asked_later[:, -1] += 30 * DAY
+        here = made(tokens, times, query_times)
+        longer_ago = made(tokens, times - 30 * DAY, query_times)
+        queried_later = query_times.clone()
+        queried_later[:, -1] += 30 * DAY
         assert torch.equal(here, longer_ago) is not clocked
-        assert torch.equal(here[:, -1], made(tokens, times, asked_later)[:, -1]) is not clocked
+        assert torch.equal(here[:, -1], made(tokens, times, queried_later)[:, -1]) is not clocked
 
 
 def test_time_buckets_grow_with_the_logarithm_and_are_the_same_for_whole_seconds() -> None:

@@ -39,12 +39,12 @@ class World:
 
     def objective(self, config: TrainingConfig) -> Objective:
         histories = self.dataset.histories
-        wanted = target_actions(histories, (), config.action_weights)
+        predicted = target_actions(histories, (), config.action_weights)
         inputs = StepInputs(
             item_inputs(self.dataset, self.features, histories.last_us),
             SideInputs(self.dataset, self.features),
             self.features,
-            item_counts(histories, self.split.train_end, actions=wanted),
+            item_counts(histories, self.split.train_end, actions=predicted),
             Labels(histories, config.action_weights, config.sample_weight_column),
         )
         return Objective(config, inputs, torch.device("cpu"))
@@ -58,8 +58,10 @@ class World:
 
 def some(batch: Batch, which: np.ndarray) -> Batch:
     """Only these positions of the batch."""
-    chosen = {name: getattr(batch, name)[which] for name in ("position_row", "position_column", "target", "previous")}
-    return replace(batch, **chosen, wanted=batch.wanted[which])
+    chosen = {
+        name: getattr(batch, name)[which] for name in ("position_row", "position_column", "next_event", "previous")
+    }
+    return replace(batch, **chosen, target=batch.target[which])
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +83,7 @@ def test_the_loss_is_the_weighted_mean_over_positions(world: World) -> None:
     plain = world.objective(settings(loss="full_softmax"))
     each = [float(plain(world.pair, some(batch, np.array([p])), rng()).detach()) for p in range(batch.examples)]
     weight = {"click": 0.5, "save": 3.0}
-    weights = [weight[histories.action_names[a]] for a in histories.actions[batch.target]]
+    weights = [weight[histories.action_names[a]] for a in histories.actions[batch.next_event]]
     assert len(set(weights)) == 2
     have = world.objective(settings(loss="full_softmax", action_weights=weight))
     want = np.average(each, weights=weights)
@@ -94,12 +96,12 @@ def test_several_targets_of_a_position_are_each_its_own_example(world: World) ->
     batch = world.batch()
     objective = world.objective(settings(loss="full_softmax"))
     P = batch.examples
-    other = np.roll(batch.target, 5)
-    wanted, position = np.concatenate([batch.target, other]), np.tile(np.arange(P), 2)
+    other = np.roll(batch.next_event, 5)
+    target, position = np.concatenate([batch.next_event, other]), np.tile(np.arange(P), 2)
     order = np.random.default_rng(0).permutation(2 * P)[: P + 3]  # some positions with two targets, some with none
-    have = objective(world.pair, replace(batch, wanted=wanted[order], wanted_position=position[order]), rng())
+    have = objective(world.pair, replace(batch, target=target[order], target_position=position[order]), rng())
     each = [
-        objective(world.pair, replace(some(batch, position[[one]]), wanted=wanted[[one]]), rng()).detach()
+        objective(world.pair, replace(some(batch, position[[one]]), target=target[[one]]), rng()).detach()
         for one in order
     ]
     assert float(have.detach()) == pytest.approx(float(torch.stack(each).mean()), rel=1e-4)

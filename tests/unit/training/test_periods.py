@@ -24,13 +24,13 @@ def test_every_training_event_is_a_target_once_in_its_own_period(
     targets = []
     for chosen in order_periods(windows, windows.lengths, 64, np.random.default_rng(0)):
         batch = reader.read(windows, chosen)
-        times = histories.timestamps[batch.target]
+        times = histories.timestamps[batch.next_event]
         assert batch.at is not None
         assert ((times >= batch.at) & (times < batch.at + period)).all()
         assert (batch.history.items.shape[1] <= size) or len(chosen) == 1
-        targets.append(batch.target)
-    wanted = [row for user, end in enumerate(split.train_end) for row in range(histories.offsets[user], end)]
-    assert sorted(np.concatenate(targets).tolist()) == wanted
+        targets.append(batch.next_event)
+    training = [row for user, end in enumerate(split.train_end) for row in range(histories.offsets[user], end)]
+    assert sorted(np.concatenate(targets).tolist()) == training
     assert (windows.lengths <= size).all()
 
 

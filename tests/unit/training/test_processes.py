@@ -107,11 +107,11 @@ def test_the_parts_of_a_batch_are_all_of_it(dataset: Dataset, split: Split, feat
     batch = SequenceReader(dataset.histories, features).read(windows, np.arange(7))
     parts = [batch.part(number, 3) for number in range(3)]
     assert sum(part.examples for part in parts) == batch.examples
-    assert sorted(np.concatenate([part.wanted for part in parts])) == sorted(batch.wanted)
+    assert sorted(np.concatenate([part.target for part in parts])) == sorted(batch.target)
     for number, part in enumerate(parts):
         np.testing.assert_array_equal(part.users, batch.users[number::3])
         where = part.position_row, part.position_column
-        np.testing.assert_array_equal(part.history.asked[where], dataset.histories.timestamps[part.target])
+        np.testing.assert_array_equal(part.history.query_times[where], dataset.histories.timestamps[part.next_event])
     assert batch.part(8, 9).examples == 0
 
 
@@ -145,7 +145,7 @@ def test_a_run_may_go_on_with_another_number_of_processes(run) -> None:  # type:
 
 
 def _dies(inputs: TrainingInputs, ranks: Ranks) -> None:
-    ranks.said_by_first(0.0)
+    ranks.broadcast_first(0.0)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -154,8 +154,8 @@ def _refuses(inputs: TrainingInputs, ranks: Ranks) -> None:
 
 
 def _waits(inputs: TrainingInputs, ranks: Ranks) -> None:
-    ranks.said_by_first(0.0)
-    ranks.said_by_first(0.0)
+    ranks.broadcast_first(0.0)
+    ranks.broadcast_first(0.0)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_a_process_that_ends_early_ends_the_training_with_its_reason(  # type: i
     def lead() -> None:
         with processes_of(inputs, follow) as ranks:
             for _ in range(3):
-                ranks.said_by_first(1.0)
+                ranks.broadcast_first(1.0)
 
     with pytest.raises(UnavailableError, match=said):
         lead()
@@ -185,7 +185,7 @@ def test_the_others_end_with_the_first(dataset, split, features, tmp_path) -> No
 
     def fail() -> None:
         with processes_of(inputs, _waits) as ranks:
-            ranks.said_by_first(1.0)
+            ranks.broadcast_first(1.0)
             started.extend(processes.multiprocessing.active_children())
             raise InterruptedError
 
@@ -209,7 +209,7 @@ def _listening() -> set[tuple[str, str]]:
 
 def _listens_on_loopback(inputs: TrainingInputs, ranks: Ranks) -> None:
     assert {address for address, _ in _listening()} <= {"0100007F"}, _listening()
-    ranks.said_by_first(0.0)
+    ranks.broadcast_first(0.0)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
@@ -218,7 +218,7 @@ def test_nothing_listens_beyond_loopback(dataset, split, features, tmp_path) -> 
     before = _listening()  # other tests' servers may be among them
     with processes_of(inputs, _listens_on_loopback) as ranks:
         assert {address for address, _ in _listening() - before} == {"0100007F"}
-        ranks.said_by_first(1.0)
+        ranks.broadcast_first(1.0)
     assert "GLOO_SOCKET_IFNAME" not in os.environ
 
 

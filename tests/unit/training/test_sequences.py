@@ -79,12 +79,12 @@ def test_targets_are_the_next_events_and_history_starts_count_once(
     reader = SequenceReader(histories, features)
     windows = cut_windows(offsets, split.train_end, 5, np.random.default_rng(0), everything=True)
     batch = reader.read(windows, np.arange(len(windows)))
-    assert (batch.target == windows.start[batch.position_row] + batch.position_column).all()
+    assert (batch.next_event == windows.start[batch.position_row] + batch.position_column).all()
     # left out is only what BOS would have to foretell in the middle of a history
     assert batch.examples == int(windows.lengths.sum()) - int((~windows.first).sum())
-    begins = batch.target == offsets[windows.user[batch.position_row]]
+    begins = batch.next_event == offsets[windows.user[batch.position_row]]
     assert ((batch.previous == -1) == begins).all() or (batch.previous[begins] == -1).all()
-    assert (batch.previous[batch.position_column > 0] == batch.target[batch.position_column > 0] - 1).all()
+    assert (batch.previous[batch.position_column > 0] == batch.next_event[batch.position_column > 0] - 1).all()
 
 
 def test_only_positive_actions_are_targets(dataset: Dataset, split: Split, features: Features) -> None:
@@ -93,7 +93,7 @@ def test_only_positive_actions_are_targets(dataset: Dataset, split: Split, featu
         np.asarray(histories.offsets), split.train_end, 13, np.random.default_rng(0), everything=False
     )
     batch = SequenceReader(histories, features, ("save",)).read(windows, np.arange(len(windows)))
-    assert {histories.action_names[a] for a in histories.actions[batch.target]} == {"save"}
+    assert {histories.action_names[a] for a in histories.actions[batch.next_event]} == {"save"}
 
 
 def test_counts_are_those_of_the_training_window(dataset: Dataset, split: Split) -> None:
@@ -158,10 +158,10 @@ def test_a_window_gets_what_is_before_it_in_chunks(dataset: Dataset, split: Spli
             assert chunks.items[first : first + count].tolist() == codes
             assert history.times[row, 0] == histories.timestamps[start - 1]
     where = batch.position_row, batch.position_column
-    np.testing.assert_array_equal(history.asked[where], histories.timestamps[batch.target])
+    np.testing.assert_array_equal(history.query_times[where], histories.timestamps[batch.next_event])
     short = SequenceReader(histories, fit_features(spec(5, 0), dataset, split)).read(windows, chosen)
     assert short.history.chunks is None
-    np.testing.assert_array_equal(short.target, batch.target)
+    np.testing.assert_array_equal(short.next_event, batch.next_event)
 
 
 @pytest.fixture

@@ -65,14 +65,14 @@ def test_targets_are_of_the_window_and_never_past_the_training_end(
     dataset: Dataset, split: Split, features: Features, config: TargetsConfig, actions: tuple[str, ...]
 ) -> None:
     batch = read(dataset, split, features, config, actions=actions)
-    assert batch.wanted_position is not None
-    assert (batch.wanted < split.train_end[batch.users[batch.position_row[batch.wanted_position]]]).all()
+    assert batch.target_position is not None
+    assert (batch.target < split.train_end[batch.users[batch.position_row[batch.target_position]]]).all()
     drawn: dict[int, list[int]] = {p: [] for p in range(batch.examples)}
-    for row, position in zip(batch.wanted.tolist(), batch.wanted_position.tolist(), strict=True):
+    for row, position in zip(batch.target.tolist(), batch.target_position.tolist(), strict=True):
         drawn[position].append(row)
     for position, rows in drawn.items():
         user = int(batch.users[batch.position_row[position]])
-        allowed = window_of(dataset, split, user, int(batch.target[position]), config, actions)
+        allowed = window_of(dataset, split, user, int(batch.next_event[position]), config, actions)
         assert set(rows) <= allowed
         assert len(rows) == len(set(rows)) == min(len(allowed), config.per_position)
 
@@ -85,14 +85,14 @@ def test_positions_that_nothing_follows_are_left_out_and_no_others(
     every = read(dataset, split, features, config)
     want = {
         int(row)
-        for row, at in zip(every.target, every.position_row, strict=True)
+        for row, at in zip(every.next_event, every.position_row, strict=True)
         if window_of(dataset, split, int(every.users[at]), int(row), config, ("save",))
     }
-    assert set(batch.target.tolist()) == want
+    assert set(batch.next_event.tolist()) == want
     assert 0 < len(want) < every.examples
     # a position counts for the click that follows it if a save comes soon
-    assert {dataset.histories.action_names[a] for a in dataset.histories.actions[batch.target]} == {"click", "save"}
-    assert (batch.previous[batch.position_column > 0] == batch.target[batch.position_column > 0] - 1).all()
+    assert {dataset.histories.action_names[a] for a in dataset.histories.actions[batch.next_event]} == {"click", "save"}
+    assert (batch.previous[batch.position_column > 0] == batch.next_event[batch.position_column > 0] - 1).all()
 
 
 def test_every_event_of_a_window_is_as_likely(dataset: Dataset, split: Split, features: Features) -> None:
@@ -100,10 +100,10 @@ def test_every_event_of_a_window_is_as_likely(dataset: Dataset, split: Split, fe
     times: dict[int, int] = {}
     for seed in range(400):
         batch = read(dataset, split, features, config, seed=seed)
-        assert batch.wanted_position is not None
-        for row, p in zip(batch.wanted, batch.wanted_position, strict=True):
-            if int(split.train_end[batch.users[batch.position_row[p]]]) - int(batch.target[p]) >= 5:
-                ahead = int(row - batch.target[p])
+        assert batch.target_position is not None
+        for row, p in zip(batch.target, batch.target_position, strict=True):
+            if int(split.train_end[batch.users[batch.position_row[p]]]) - int(batch.next_event[p]) >= 5:
+                ahead = int(row - batch.next_event[p])
                 times[ahead] = times.get(ahead, 0) + 1
     share = np.array([times[ahead] for ahead in range(5)]) / sum(times.values())
     np.testing.assert_allclose(share, 0.2, atol=0.01)
@@ -112,19 +112,19 @@ def test_every_event_of_a_window_is_as_likely(dataset: Dataset, split: Split, fe
 def test_draws_depend_on_the_seed_alone(dataset: Dataset, split: Split, features: Features) -> None:
     config = TargetsConfig(method="window")
     first, second, other = (read(dataset, split, features, config, seed=seed) for seed in (1, 1, 2))
-    assert first.wanted.tolist() == second.wanted.tolist()
-    assert first.wanted.tolist() != other.wanted.tolist()
+    assert first.target.tolist() == second.target.tolist()
+    assert first.target.tolist() != other.target.tolist()
 
 
 def test_a_window_of_one_event_is_the_next_event(dataset: Dataset, split: Split, features: Features) -> None:
     batch = read(dataset, split, features, TargetsConfig(method="window", events=1, per_position=1))
-    assert batch.wanted.tolist() == batch.target.tolist()
+    assert batch.target.tolist() == batch.next_event.tolist()
     windows = cut_windows(
         np.asarray(dataset.histories.offsets), split.train_end, 7, np.random.default_rng(0), everything=True
     )
     plain = SequenceReader(dataset.histories, features).read(windows, np.arange(len(windows)))
+    assert plain.next_event.tolist() == batch.next_event.tolist()
     assert plain.target.tolist() == batch.target.tolist()
-    assert plain.wanted.tolist() == batch.wanted.tolist()
 
 
 def test_parts_of_a_batch_have_the_targets_of_their_positions(
@@ -133,8 +133,8 @@ def test_parts_of_a_batch_have_the_targets_of_their_positions(
     batch = read(dataset, split, features, TargetsConfig(method="window", days=4), actions=("save",))
 
     def pairs(b: Batch) -> list[tuple[int, int]]:
-        assert b.wanted_position is not None
-        return list(zip(b.target[b.wanted_position].tolist(), b.wanted.tolist(), strict=True))
+        assert b.target_position is not None
+        return list(zip(b.next_event[b.target_position].tolist(), b.target.tolist(), strict=True))
 
     parts = [pairs(batch.part(number, 3)) for number in range(3)]
     assert sorted(pairs(batch)) == sorted(parts[0] + parts[1] + parts[2])
@@ -158,7 +158,7 @@ def test_it_trains(dataset: Dataset, split: Split, features: Features, tmp_path:
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
     nowhere = replace(split, train_end=np.minimum(split.train_end, np.asarray(dataset.histories.offsets[:-1]) + 2))
     short = read(dataset, nowhere, features, config.targets)
-    assert (short.wanted < nowhere.train_end[short.users[short.position_row[short.wanted_position]]]).all()
+    assert (short.target < nowhere.train_end[short.users[short.position_row[short.target_position]]]).all()
 
 
 def test_impossible_settings_are_refused() -> None:
