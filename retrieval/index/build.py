@@ -17,6 +17,7 @@ import numpy.typing as npt
 from retrieval import __version__
 from retrieval.arrays import Vectors
 from retrieval.errors import ArtifactError, GateError
+from retrieval.index.artifact import BUILD_KIND, SHARD_KIND
 from retrieval.index.backends import load_backend
 from retrieval.index.canary import make_canary, write_canary
 from retrieval.index.config import IndexConfig
@@ -26,7 +27,7 @@ from retrieval.index.files import ITEM_ID, open_vectors, reorder_vectors, write_
 from retrieval.index.golden import Golden, write_golden
 from retrieval.index.measure import canary_queries, measured_recall, recall_queries
 from retrieval.index.metadata import ShardMetadata, read_metadata, write_metadata
-from retrieval.index.verify import BUILD_KIND, SHARD_KIND, inspect
+from retrieval.index.verify import inspect
 from retrieval.observability import Tracker, track
 from retrieval.storage import MANIFEST, ArtifactStore, verify, write_manifest
 from retrieval.storage.keys import build_key, shard_name

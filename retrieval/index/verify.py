@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from retrieval.errors import ArtifactError
+from retrieval.index.artifact import BUILD_KIND, SHARD_KIND
 from retrieval.index.canary import CANARY, approximate_recall, check_answers, read_canary
 from retrieval.index.files import ITEMS, check_vectors
 from retrieval.index.golden import check_golden, read_golden
@@ -20,8 +21,6 @@ from retrieval.observability import SILENT, Tracker
 from retrieval.storage import MANIFEST, Manifest, check_digest, read_manifest, verify
 from retrieval.storage.keys import shard_name
 
-SHARD_KIND = "index_shard"
-BUILD_KIND = "index_build"
 _HASHED_IDS = 4096  # ids whose shard is worked out again
 _RECALL_SLACK = 0.01  # other processors add up inner products in another order
 

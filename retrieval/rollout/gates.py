@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from retrieval.errors import ArtifactError, ConflictError, GateError, NotFoundError, RetrievalError
-from retrieval.index.verify import BUILD_KIND
+from retrieval.index.artifact import BUILD_KIND
 from retrieval.registry import BuildRow, HostRow, Registry
 from retrieval.storage import ArtifactStore
 from retrieval.storage.keys import half_key

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval.errors import ArtifactError, RequestError, RetrievalError, SpaceMismatchError, UnavailableError
+from retrieval.index.artifact import BUILD_KIND
 from retrieval.index.metadata import ExpectedShard
 from retrieval.index.query import Query
 from retrieval.index.shard import Shard, open_shard
 from retrieval.index.verified_shards import VerifiedShards
-from retrieval.index.verify import BUILD_KIND
 from retrieval.serving.core.hosts import HostAnswer, HostRefusedError
 from retrieval.serving.core.metadata import HostMetadata, ServedBuild
 from retrieval.storage import MANIFEST, ArtifactStore, read_manifest

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
 from retrieval.errors import ConfigError
-from retrieval.registry import BuildRow, Registry
+from retrieval.registry import BuildRow
 from retrieval.rollout.collect import CollectionReport, collect
 from retrieval.rollout.deploy import DeploymentReport, deploy, rollback, rollback_target
 from retrieval.rollout.hosts import AnnHostControl
@@ -32,7 +32,7 @@ def deploy_build(
     ArtifactError, UnavailableError.
     """
     settings = workspace.settings
-    with _hosts(workspace) as (registry, hosts):
+    with closing(workspace.registry()) as registry, _hosts(workspace) as hosts:
         return deploy(
             registry,
             workspace.store(),
@@ -54,22 +54,22 @@ def roll_back(
     `confirm` is shown the question, with both builds named; where it says no, nothing is done and None comes back.
     Raises as `deploy_build`.
     """
-    settings = workspace.settings
-    with _hosts(workspace) as (registry, hosts):
-        store = workspace.store()
+    settings, store = workspace.settings, workspace.store()
+    with closing(workspace.registry()) as registry:
         target = rollback_target(registry, store, workspace.model, to)
         if not confirm(_question(registry.active_build(workspace.model), target)):
             return None
-        return rollback(
-            registry,
-            store,
-            hosts,
-            workspace.model,
-            settings.rollout,
-            alive_s=settings.registry.alive_s,
-            to=target.id,
-            show=say,
-        )
+        with _hosts(workspace) as hosts:
+            return rollback(
+                registry,
+                store,
+                hosts,
+                workspace.model,
+                settings.rollout,
+                alive_s=settings.registry.alive_s,
+                to=target.id,
+                show=say,
+            )
 
 
 def collect_garbage(workspace: Workspace, *, keep_builds: int | None = None, dry_run: bool = False) -> CollectionReport:
@@ -96,8 +96,8 @@ def _question(active: BuildRow | None, target: BuildRow) -> str:
 
 
 @contextmanager
-def _hosts(workspace: Workspace) -> Iterator[tuple[Registry, AnnHostControl]]:
+def _hosts(workspace: Workspace) -> Iterator[AnnHostControl]:
     from retrieval.serving.wire.ann_client import AnnClient
 
-    with closing(workspace.registry()) as registry, closing(AnnClient(workspace.model)) as hosts:
-        yield registry, hosts
+    with closing(AnnClient(workspace.model)) as hosts:
+        yield hosts

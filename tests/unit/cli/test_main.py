@@ -112,3 +112,14 @@ def test_a_command_that_is_none_is_refused_with_the_nearest(run: Callable[..., A
     ran = run("stats")
     assert ran.code == 2
     assert "status" in ran.err
+
+
+def test_rolling_back_loads_no_search_core_and_no_grpc_before_there_is_something_to_do(tmp_path: Path) -> None:
+    create_workspace(tmp_path)
+    code = LIST_MODULES.replace("finally:", "except SystemExit:\n    pass\nfinally:")
+    arguments = ("rollback", "--yes", "--workspace", str(tmp_path))
+    ran = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    message, _, modules = ran.stderr.partition("[")
+    assert "no build was active" in message
+    loaded = set(json.loads(f"[{modules}"))
+    assert sorted({"grpc", "torch", "retrieval.index._native", "onnxruntime", "alembic", "optuna"} & loaded) == []
