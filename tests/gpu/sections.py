@@ -46,7 +46,7 @@ SECTIONS = {
         Section("training", 150, (*_TOWERS, "matplotlib")),
         Section("encoding", 45, _TOWERS),
         Section("export", 45, (*_TOWERS, "onnx", "onnxruntime")),
-        Section("speed", 90, _TOWERS),
+        Section("speed", 110, _TOWERS),
         Section("processes", 75, (*_TOWERS, "matplotlib")),
     )
 }

@@ -1,7 +1,8 @@
 """How fast: examples and items per second, and what share of the card's bf16 rate and bandwidth that takes.
 
 A step's FLOPs are those of its matrix products, counted as they run. Its bytes are what its operations read and write,
-each by itself, as they do without a compiler; what the caches hold is counted too.
+each by itself, as they do without a compiler; what the caches hold is counted too, and a table that is looked up in is
+counted whole. The device is busy while one of its kernels runs; the rest of a step it waits for Python.
 """
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ def run(record: Recorder, place: Place) -> None:
                 training = world.run(wide, config, place.device, root / f"run-{number}")
                 training.pair.train()
                 _time_steps(figures, training, place, ceilings)
+            with record.check(f"{shape.name}: share of a step that the device is busy") as figures:
+                figures.update(_busy(training, place))
         with record.check("items: tower alone") as figures:
             tower = item_tower(world, place.device, small=place.small)
             training = world.run(
@@ -84,6 +87,8 @@ def run(record: Recorder, place: Place) -> None:
 
 def _time_steps(figures: Figures, training: Run, place: Place, ceilings: tuple[float, float]) -> None:
     windows, steps = plan_epoch(training, 0)
+    if place.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(place.device)
     with matrix_precision(training.config):
         for step in range(3):
             take_step(training, windows, steps[step % len(steps)], step)
@@ -110,7 +115,21 @@ def _time_steps(figures: Figures, training: Run, place: Place, ceilings: tuple[f
     )
     if place.device.type == "cuda":
         figures["memory_gb"] = torch.cuda.max_memory_allocated(place.device) / 1e9
-        torch.cuda.reset_peak_memory_stats(place.device)
+
+
+def _busy(training: Run, place: Place) -> dict[str, float]:
+    """Time of the device's kernels in a step (on the CPU, of its operations), beside a step without a profiler."""
+    windows, steps = plan_epoch(training, 0)
+    cuda = place.device.type == "cuda"
+    activity = torch.profiler.ProfilerActivity.CUDA if cuda else torch.profiler.ProfilerActivity.CPU
+    with matrix_precision(training.config):
+        seconds = median_seconds(lambda: take_step(training, windows, steps[0], 0), place)
+        with torch.profiler.profile(activities=[activity]) as profile:
+            take_step(training, windows, steps[0], 0)
+            synchronise(place.device)
+    time_of = "self_device_time_total" if cuda else "self_cpu_time_total"
+    busy = sum(getattr(event, time_of) for event in profile.key_averages()) / 1e6
+    return {"busy_ms": 1000 * busy, "step_ms": 1000 * seconds, "busy_share": busy / seconds}
 
 
 def _counted(work) -> tuple[int, int]:  # type: ignore[no-untyped-def]
