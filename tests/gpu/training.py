@@ -26,7 +26,8 @@ from tests.gpu.report import Recorder
 from tests.gpu.sections import Place
 from tests.gpu.world import World, furthest, make_world, settings, towers, unequal
 
-_METRIC, _LOSS = 0.05, 0.05  # how far bf16 on the device may be from float32 on the CPU, drawing other dropout
+# how far bf16 on the device may be from float32 on the CPU, drawing other dropout: shares of what the CPU has
+_METRIC, _LOSS = 0.15, 0.05
 _KILLED_AT = 3  # steps
 _SECONDS = 60.0
 
@@ -49,7 +50,8 @@ def run(record: Recorder, place: Place) -> None:
             figures.at_most("loss", last, first - 0.02)
             figures.at_most("loss_apart", abs(last - last_there) / last_there, _LOSS)
             figures["ndcg@10"] = here.metrics["ndcg@10"]
-            figures.at_most("ndcg@10_apart", abs(here.metrics["ndcg@10"] - there.metrics["ndcg@10"]), _METRIC)
+            apart = abs(here.metrics["ndcg@10"] / there.metrics["ndcg@10"] - 1)
+            figures.at_most("ndcg@10_apart", apart, _METRIC)
         for encoder, timed in (("hstu", True),) if place.small else (("hstu", True), ("transformer", False)):
             _repeated(record, place, root / encoder, encoder, timed=timed)
 
@@ -74,7 +76,7 @@ def _repeated(record: Recorder, place: Place, root: Path, encoder: str, *, timed
 
 
 def _world(root: Path, *, time: bool, small: bool) -> World:
-    users, items, events, length = (60, 40, 20, 12) if small else (1500, 400, 80, 50)
+    users, items, events, length = (60, 40, 20, 12) if small else (800, 80, 80, 50)
     return make_world(root, users=users, items=items, events=events, length=length, time=time)
 
 
@@ -85,7 +87,7 @@ def _trained(
     config = settings(
         device,
         small=small,
-        epochs=(4 if small else 6) if validated else 2,
+        epochs=4 if validated else 2,
         precision="bf16" if device.type == "cuda" else "float32",
         learning_rate=0.01 if small else 0.004,
         checkpoint_seconds=60.0 if validated else 0.0,
