@@ -28,7 +28,7 @@ _PREFIX = "checkpoint-"
 BEST = "best"
 
 
-class Remembers(Protocol):
+class Stateful(Protocol):
     """What goes on from its own past: memory of negatives, streaming estimates."""
 
     def state(self) -> Mapping[str, Tensor]:
@@ -65,7 +65,7 @@ def save_checkpoint(
     progress: Progress,
     mean: WeightMean | None = None,
     *,
-    objective: Remembers | None = None,
+    objective: Stateful | None = None,
 ) -> Path:
     """Write a checkpoint and let go of the older ones."""
     state = {f"model.{name}": value for name, value in model.state_dict().items()}
@@ -88,7 +88,7 @@ def load_checkpoint(
     signature: str,
     mean: WeightMean | None = None,
     *,
-    objective: Remembers | None = None,
+    objective: Stateful | None = None,
 ) -> Progress | None:
     """Load the newest whole checkpoint into what is given; None where there is none of this signature."""
     for folder in reversed(_checkpoints(run_dir)):

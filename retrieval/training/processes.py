@@ -1,6 +1,13 @@
 """Starts the other processes of a training on this machine, and ends them with it.
 
-What they get is small: paths, settings and the number they have. They map the same data from the same files.
+What they get is small: paths, settings and their rank. They map the same data from the same files.
+
+Why not torch's own launcher (`torch.distributed.launcher.elastic_launch`): it differs in three ways that matter here.
+Its agent listens on all interfaces whatever the rendezvous (c10d, c10d over a file, static; `local_addr` does not
+change it), and here nothing listens beyond loopback. Every rank is a child of the agent, while here the caller itself
+is the first one: it validates with functions that can't be pickled, shows progress, and goes on with the trained
+weights. And it can end its workers on a signal only from the main thread, while a notebook or a server trains in
+another. Trainings that torchrun started join what it made: see `ranks.joined_from_environment`.
 """
 
 from __future__ import annotations
@@ -33,8 +40,8 @@ from retrieval.training.machine import chosen_device
 from retrieval.training.ranks import Ranks, joined_from_environment, joined_on_this_machine, launched_elsewhere
 from retrieval.training.run import TrainingInputs
 
-_FEATURES, _SPLIT, _MEETING = "features", "split", "meeting"
-_LAST_WORDS = 30.0  # seconds that a process which broke the connection has to end, on a busy machine
+_FEATURES, _SPLIT, _RENDEZVOUS = "features", "split", "rendezvous"
+_GRACE_S = 30.0  # seconds that a process which broke the connection has to end, on a busy machine
 
 
 Follow = Callable[[TrainingInputs, Ranks], None]
@@ -42,12 +49,12 @@ Follow = Callable[[TrainingInputs, Ranks], None]
 
 
 @dataclass(frozen=True)
-class _Handed:
-    """The same, to be handed to another process: what is large is named by its path."""
+class _WorkerArguments:
+    """A training's inputs as another process gets them: what is large is named by its path."""
 
     histories: Path
     folder: Path
-    """Holds the features, the split's arrays, the meeting file, and last words."""
+    """Holds the features, the split's arrays, the rendezvous file, and why a process failed."""
     split: str
     towers: TowerConfig
     config: TrainingConfig
@@ -79,16 +86,17 @@ def processes_of(inputs: TrainingInputs, follow: Follow) -> Iterator[Ranks]:
 def _started(inputs: TrainingInputs, folder: Path, follow: Follow) -> Iterator[Ranks]:
     count = inputs.config.processes
     device = chosen_device(inputs.config, 0)
-    handed = _hand_over(inputs, folder)
+    arguments = _packed(inputs, folder)
     context = multiprocessing.get_context("spawn")
     others: list[BaseProcess] = [
-        context.Process(target=_main, args=(handed, follow, number, count), daemon=True) for number in range(1, count)
+        context.Process(target=_work, args=(arguments, follow, number, count), daemon=True)
+        for number in range(1, count)
     ]
     try:
         for process in others:
             process.start()
-        _await(folder, others)
-        with joined_on_this_machine(device, folder / _MEETING, 0, count) as ranks:
+        _await_ready(folder, others)
+        with joined_on_this_machine(device, folder / _RENDEZVOUS, 0, count) as ranks:
             if device.type == "cuda":
                 _abort_with(others)
             yield ranks
@@ -102,39 +110,39 @@ def _started(inputs: TrainingInputs, folder: Path, follow: Follow) -> Iterator[R
                 process.join()
 
 
-def _main(handed: _Handed, follow: Follow, number: int, count: int) -> None:
+def _work(arguments: _WorkerArguments, follow: Follow, number: int, count: int) -> None:
     """What another process runs from its start to its end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process gets it too, and ends this one
     _end_with_parent()
     try:
-        inputs = _taken_over(handed)
-        device = chosen_device(handed.config, number)
-        (handed.folder / f"here-{number}").touch()
-        with joined_on_this_machine(device, handed.folder / _MEETING, number, count) as ranks:
+        inputs = _unpacked(arguments)
+        device = chosen_device(arguments.config, number)
+        (arguments.folder / f"ready-{number}").touch()
+        with joined_on_this_machine(device, arguments.folder / _RENDEZVOUS, number, count) as ranks:
             try:
                 follow(inputs, ranks)
             except BaseException as error:  # noqa: BLE001
-                _leave(handed, number, error)
-    except BaseException as error:  # noqa: BLE001  # whatever it is, the first process tells it
-        _leave(handed, number, error)
+                _fail(arguments, number, error)
+    except BaseException as error:  # noqa: BLE001  # whatever it is, the first process reports it
+        _fail(arguments, number, error)
 
 
-def _leave(handed: _Handed, number: int, error: BaseException) -> NoReturn:
-    """Say why, then go at once: nobody is left to take leave of, and the others notice the closed connection."""
-    said = str(error) if isinstance(error, RetrievalError) else "".join(traceback.format_exception(error))
+def _fail(arguments: _WorkerArguments, number: int, error: BaseException) -> NoReturn:
+    """Write down why, and end at once, without leaving the group: the others notice the closed connection."""
+    reason = str(error) if isinstance(error, RetrievalError) else "".join(traceback.format_exception(error))
     with suppress(OSError):
-        write_text(handed.folder / f"error-{number}", said, durable=False)
+        write_text(arguments.folder / f"error-{number}", reason, durable=False)
     os._exit(1)
 
 
-def _hand_over(inputs: TrainingInputs, folder: Path) -> _Handed:
+def _packed(inputs: TrainingInputs, folder: Path) -> _WorkerArguments:
     inputs.features.save(folder / _FEATURES)
     (folder / _SPLIT).mkdir()
     for part in fields(Split):
         value = getattr(inputs.split, part.name)
         if isinstance(value, np.ndarray):
             np.save(folder / _SPLIT / f"{part.name}.npy", value)
-    return _Handed(
+    return _WorkerArguments(
         inputs.dataset.histories.path,
         folder,
         inputs.split.name,
@@ -145,22 +153,22 @@ def _hand_over(inputs: TrainingInputs, folder: Path) -> _Handed:
     )
 
 
-def _taken_over(handed: _Handed) -> TrainingInputs:
-    arrays = {path.stem: np.load(path, mmap_mode="r") for path in (handed.folder / _SPLIT).iterdir()}
+def _unpacked(arguments: _WorkerArguments) -> TrainingInputs:
+    arrays = {path.stem: np.load(path, mmap_mode="r") for path in (arguments.folder / _SPLIT).iterdir()}
     return TrainingInputs(
-        read_dataset(handed.histories),
-        Split(name=handed.split, **arrays),
-        Features.load(handed.folder / _FEATURES),
-        handed.towers,
-        handed.config,
-        handed.run_dir,
-        handed.positive_actions,
+        read_dataset(arguments.histories),
+        Split(name=arguments.split, **arrays),
+        Features.load(arguments.folder / _FEATURES),
+        arguments.towers,
+        arguments.config,
+        arguments.run_dir,
+        arguments.positive_actions,
     )
 
 
-def _await(folder: Path, others: list[BaseProcess]) -> None:
-    """Return when all are here. Raises UnavailableError where one ends instead."""
-    while not all((folder / f"here-{number}").exists() for number in range(1, len(others) + 1)):
+def _await_ready(folder: Path, others: list[BaseProcess]) -> None:
+    """Return when all have started. Raises UnavailableError where one ends instead."""
+    while not all((folder / f"ready-{number}").exists() for number in range(1, len(others) + 1)):
         if any(process.exitcode is not None for process in others):
             raise UnavailableError("a training process ended before it began")
         time.sleep(0.02)
@@ -168,7 +176,7 @@ def _await(folder: Path, others: list[BaseProcess]) -> None:
 
 def _await_end(folder: Path, others: list[BaseProcess]) -> None:
     for process in others:
-        process.join(_LAST_WORDS)
+        process.join(_GRACE_S)
     failed = _explained(folder, others)
     if failed is not None:
         raise failed
@@ -176,7 +184,7 @@ def _await_end(folder: Path, others: list[BaseProcess]) -> None:
 
 def _explained(folder: Path, others: list[BaseProcess]) -> UnavailableError | None:
     """Who ended how; None where all others are well. One that only lost the connection is not the one to blame."""
-    deadline = time.monotonic() + _LAST_WORDS
+    deadline = time.monotonic() + _GRACE_S
     while True:
         failed = [(number, process.exitcode) for number, process in enumerate(others, 1) if process.exitcode]
         to_blame = [each for each in failed if not _lost_others(folder, each[0])]
@@ -186,9 +194,9 @@ def _explained(folder: Path, others: list[BaseProcess]) -> UnavailableError | No
     if not failed:
         return None
     number, code = (to_blame or failed)[0]
-    words = folder / f"error-{number}"
-    if words.exists():
-        why = f"failed: {words.read_text(encoding='utf-8').strip()}"
+    reason = folder / f"error-{number}"
+    if reason.exists():
+        why = f"failed: {reason.read_text(encoding='utf-8').strip()}"
     elif code is not None and code < 0:
         why = f"was ended by {signal.Signals(-code).name}" + (" (out of memory?)" if -code == signal.SIGKILL else "")
     else:
@@ -199,8 +207,8 @@ def _explained(folder: Path, others: list[BaseProcess]) -> UnavailableError | No
 
 
 def _lost_others(folder: Path, number: int) -> bool:
-    words = folder / f"error-{number}"
-    return words.exists() and "lost the others" in words.read_text(encoding="utf-8")
+    reason = folder / f"error-{number}"
+    return reason.exists() and "lost the others" in reason.read_text(encoding="utf-8")
 
 
 def _end_with_parent() -> None:

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from retrieval.errors import UnavailableError
 
-_MEETING = timedelta(seconds=120)
+_RENDEZVOUS_TIMEOUT = timedelta(seconds=120)
 # The others wait while the first validates. One that dies is noticed at once, whatever this is.
-_WAITING = timedelta(hours=2)
+_COLLECTIVE_TIMEOUT = timedelta(hours=2)
 
 
 class Ranks:
@@ -113,8 +113,8 @@ def joined_from_environment(device: torch.device) -> Iterator[Ranks]:
 
 
 @contextmanager
-def joined_on_this_machine(device: torch.device, meeting: Path, number: int, count: int) -> Iterator[Ranks]:
-    """Join processes of one machine that meet at the file `meeting`; they listen on the loopback interface only.
+def joined_on_this_machine(device: torch.device, rendezvous: Path, number: int, count: int) -> Iterator[Ranks]:
+    """Join processes of one machine, which find each other by the file `rendezvous` and listen on loopback only.
 
     GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME name another interface.
     """
@@ -124,7 +124,7 @@ def joined_on_this_machine(device: torch.device, meeting: Path, number: int, cou
         os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)
         os.environ.setdefault("NCCL_SOCKET_IFNAME", loopback)
     try:
-        with _group(device, f"file://{meeting}", number, count, here=count) as ranks:
+        with _group(device, f"file://{rendezvous}", number, count, here=count) as ranks:
             yield ranks
     finally:
         for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
@@ -139,8 +139,8 @@ def _group(device: torch.device, where: str, number: int, count: int, *, here: i
         torch.cuda.set_device(device)
         backend = "nccl"
     try:
-        dist.init_process_group(backend, init_method=where, rank=number, world_size=count, timeout=_MEETING)
-        group = dist.new_group(timeout=_WAITING)
+        dist.init_process_group(backend, init_method=where, rank=number, world_size=count, timeout=_RENDEZVOUS_TIMEOUT)
+        group = dist.new_group(timeout=_COLLECTIVE_TIMEOUT)
     except RuntimeError as error:
         raise UnavailableError(f"training process {number + 1} of {count} did not meet the others: {error}") from error
     try:

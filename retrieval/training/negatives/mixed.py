@@ -56,9 +56,9 @@ class Candidates:
             return np.zeros(len(targets), np.float32)
         at = self.position_of(targets)
         actual = self.draws - np.where(at >= 0, self.times[at], 0)
-        wanted = np.maximum(self.draws - self.expected(targets), 0.0)
-        known = (actual > 0) & (wanted > 0)
-        return np.log(np.where(known, wanted, 1.0) / np.where(known, actual, 1)).astype(np.float32)
+        expected = np.maximum(self.draws - self.expected(targets), 0.0)
+        known = (actual > 0) & (expected > 0)
+        return np.log(np.where(known, expected, 1.0) / np.where(known, actual, 1)).astype(np.float32)
 
 
 def mix(sources: Sequence[NegativeSource], targets: Ints, rng: np.random.Generator, *, corrected: bool) -> Candidates:
@@ -68,8 +68,8 @@ def mix(sources: Sequence[NegativeSource], targets: Ints, rng: np.random.Generat
     if not corrected:
         return Candidates(items, np.log(times).astype(np.float32), times, None)
 
-    def expected(wanted: Ints) -> Figures:
-        parts = [source.expected(wanted, len(drawn)) for source, drawn in zip(sources, draws, strict=True)]
+    def expected(of: Ints) -> Figures:
+        parts = [source.expected(of, len(drawn)) for source, drawn in zip(sources, draws, strict=True)]
         total: Figures = np.sum(parts, axis=0)
         return total
 
