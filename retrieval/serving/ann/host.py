@@ -37,7 +37,7 @@ class AnnHost:
     """Serves shard number `shard` of one build of `model`. Thread-safe.
 
     With `verified`, a shard that was verified before, its files untouched since, is opened again in milliseconds: a
-    roll-back is instant. `check_space` is False only in the test that shows what the check is for.
+    roll-back is instant.
     """
 
     def __init__(
@@ -48,14 +48,12 @@ class AnnHost:
         store: ArtifactStore,
         *,
         verified: VerifiedShards | None = None,
-        check_space: bool = True,
     ) -> None:
         self.host_id = host_id
         self.model = model
         self.shard = shard
         self._store = store
         self._verified = verified
-        self._check_space = check_space
         # One reference, replaced as a whole: a search takes it once and keeps that build until it is done
         self._active: _Loaded | None = None
         self._standby: _Loaded | None = None
@@ -82,7 +80,7 @@ class AnnHost:
             raise RequestError(f"model {model!r}: this host serves {self.model!r}")
         if active is None:
             raise UnavailableError(f"{self.host_id}: no build of {self.model!r} is active yet")
-        if self._check_space and space_id != active.build.space_id:
+        if space_id != active.build.space_id:
             raise HostRefusedError(
                 f"{self.host_id}: vectors of space {space_id[:64]!r}, but {active.build.build} is of "
                 f"{active.build.version}, space {active.build.space_id!r}: embed with that version",

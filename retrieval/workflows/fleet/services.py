@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,7 +40,7 @@ def run_ann_host(
     name = host_id or f"ann-{shard}-{socket.gethostname()}-{port}"
     verified = VerifiedShards(run_folder / "verified")
     service = AnnService(
-        AnnHost(name, workspace.model, shard, workspace.store(), verified=verified, check_space=_check_space()),
+        AnnHost(name, workspace.model, shard, workspace.store(), verified=verified),
         workspace.settings.serving,
         address=f"{listen}:{port}",
         run_folder=run_folder,
@@ -104,8 +103,3 @@ def end_with(parent: int | None) -> None:
         from retrieval.serving.local_fleet.supervisor import die_with_parent
 
         die_with_parent(parent)
-
-
-def _check_space() -> bool:
-    """Always; but for the test that shows what the check is for."""
-    return os.environ.get("RETRIEVAL_TEST_NO_SPACE_CHECK") != "1"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,9 +12,11 @@ from retrieval.errors import ArtifactError, NotFoundError, RequestError, SpaceMi
 from retrieval.index import AnyOf, Query
 from retrieval.index.verified_shards import VerifiedShards
 from retrieval.serving.ann.host import AnnHost
+from retrieval.serving.config import ServingConfig
 from retrieval.serving.core.hosts import HostAnswer, HostRefusedError
 from retrieval.storage import ArtifactStore
 from retrieval.types import BuildId
+from retrieval.workflows.fleet.services import run_ann_host
 from tests.serving_world import World
 
 
@@ -70,6 +73,30 @@ def test_vectors_of_another_space_are_refused(world: World) -> None:
     host.activate(two)
     with pytest.raises(SpaceMismatchError, match="demo@2"):
         host.search("demo", first, vectors(), [Query(3)])
+
+
+def test_nothing_in_the_environment_lets_a_served_host_skip_the_check(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[AnnHost] = []
+
+    def serve(host: AnnHost, *_: object, **__: object) -> SimpleNamespace:
+        made.append(host)
+        return SimpleNamespace(start=lambda _: None, stop=lambda: None)
+
+    monkeypatch.setattr("retrieval.serving.ann.service.AnnService", serve)
+    monkeypatch.setattr("retrieval.serving.wire.server.wait_for_signal", lambda: None)
+    monkeypatch.setenv("RETRIEVAL_TEST_NO_SPACE_CHECK", "1")  # once made for a single test
+    settings = SimpleNamespace(serving=ServingConfig())
+    workspace = SimpleNamespace(
+        root=tmp_path, model="demo", settings=settings, registry=None, store=lambda: world.store
+    )
+    run_ann_host(workspace, 0)  # type: ignore[arg-type]
+    [host] = made
+    host.load(world.builds[0])
+    host.activate(world.builds[0])
+    with pytest.raises(HostRefusedError):
+        host.search("demo", world.versions[1].space_id, vectors(), [Query(3)])
 
 
 def test_a_search_under_way_finishes_on_the_build_it_began_with(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
