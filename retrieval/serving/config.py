@@ -39,6 +39,19 @@ class ServingConfig(Section):
     max_k: int = Field(MAX_K, ge=1, le=MAX_K, description="The most candidates that one request may ask for.")
     max_history: int = Field(20_000, ge=1, le=1_000_000, description="The longest history that a request may bring.")
     max_batch_users: int = Field(1000, ge=1, le=10_000, description="The most requests in one batch call.")
+    max_batch_candidates: int = Field(
+        60_000,
+        ge=1,
+        le=20_000_000,
+        description="The most candidates that one batch call may ask for in all.",
+    )
+    max_answer_mib: int = Field(
+        4,
+        ge=1,
+        le=512,
+        description="The largest batch of answers that is sent; a larger one is refused. Clients read 4 MiB unless "
+        "told otherwise (grpc.max_receive_message_length).",
+    )
     max_message_mib: int = Field(16, ge=1, le=512, description="The largest message that is accepted.")
     micro_batch: int = Field(
         64, ge=1, le=1024, description="The most requests that share one tower call; 1 = each on its own."

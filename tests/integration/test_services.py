@@ -163,6 +163,16 @@ def test_a_bad_batch_is_refused_naming_the_request(running: Services, requests: 
     assert (code, said in message) == (grpc.StatusCode.INVALID_ARGUMENT, True), message
 
 
+def test_a_batch_that_an_ordinary_client_could_not_read_is_refused(running: Services) -> None:
+    many = candidates_pb2.BatchGetCandidatesRequest(requests=[Ask(user_id=f"u{n % 60}", k=2000) for n in range(1000)])
+    code, message = status(lambda: running.stub.BatchGetCandidates(many, timeout=10))
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert "1,000 with 2,000,000 candidates in all; at most 60,000" in message
+    assert "split the batch" in message
+    most = candidates_pb2.BatchGetCandidatesRequest(requests=many.requests[:30])
+    assert len(running.stub.BatchGetCandidates(most, timeout=20).answers) == 30
+
+
 def test_many_callers_share_batches_and_a_bad_one_fails_alone(running: Services) -> None:
     outcomes: dict[int, Any] = {}
 

@@ -9,10 +9,10 @@ import grpc
 
 from retrieval.errors import RequestError
 from retrieval.serving.config import ServingConfig
-from retrieval.serving.core.candidates import Candidates
+from retrieval.serving.core.candidates import Candidates, check_batch
 from retrieval.serving.core.fleet import Fleet
 from retrieval.serving.core.held_towers import HeldTowers
-from retrieval.serving.wire.candidate_messages import answer_message, read_request
+from retrieval.serving.wire.candidate_messages import answer_message, batch_message, read_request
 from retrieval.serving.wire.host_messages import metadata_message
 from retrieval.serving.wire.status import answered
 from retrieval.v1 import candidates_pb2, candidates_pb2_grpc
@@ -55,8 +55,9 @@ class CandidateServicer(candidates_pb2_grpc.CandidateServiceServicer):
             requests = [
                 read_request(one, model, config, name=f"requests[{i}].") for i, one in enumerate(request.requests)
             ]
+            check_batch(requests, self._config)
             answers = self._candidates.answer(requests, context.time_remaining(), context.is_active)
-            return candidates_pb2.BatchGetCandidatesResponse(answers=[answer_message(one, started) for one in answers])
+            return batch_message(answers, started, self._config)
         raise AssertionError
 
     def GetServingState(  # noqa: N802

@@ -136,3 +136,13 @@ def check_request(request: Request, config: ServingConfig, *, name: str = "") ->
         raise RequestError(f"{name}at: {request.at} is negative; expected microseconds since 1970, or 0 for now")
     if query.ef is not None and query.ef > 65_536:
         raise RequestError(f"{name}ef: {query.ef:,}; at most 65,536 is allowed, 0 leaves it to the build")
+
+
+def check_batch(requests: Sequence[Request], config: ServingConfig) -> None:
+    """Raises RequestError where requests of one call ask for more candidates than clients may read."""
+    total = sum(request.query.k for request in requests)
+    if total > config.max_batch_candidates:
+        raise RequestError(
+            f"requests: {len(requests):,} with {total:,} candidates in all; at most {config.max_batch_candidates:,} "
+            "are allowed in one call (serving.max_batch_candidates): split the batch, or ask for fewer"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from retrieval.errors import RequestError
 from retrieval.index.query import Query
@@ -86,3 +87,17 @@ def answer_message(answer: CandidateAnswer, started: int) -> candidates_pb2.GetC
             attempts=timings.attempts,
         ),
     )
+
+
+def batch_message(
+    answers: Sequence[CandidateAnswer], started: int, config: ServingConfig
+) -> candidates_pb2.BatchGetCandidatesResponse:
+    """Answers to a batch as their message. Raises RequestError where it is larger than clients may read."""
+    message = candidates_pb2.BatchGetCandidatesResponse(answers=[answer_message(one, started) for one in answers])
+    size = message.ByteSize()
+    if size > config.max_answer_mib << 20:
+        raise RequestError(
+            f"requests: the answers take {size:,} bytes; at most {config.max_answer_mib} MiB are sent "
+            "(serving.max_answer_mib): split the batch, or ask for fewer candidates"
+        )
+    return message
