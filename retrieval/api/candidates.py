@@ -40,7 +40,7 @@ class Candidates:
     truncated: bool = field(default=False, repr=False)
     """A budget ended the search early: better candidates may not have been looked at."""
     ignored: tuple[str, ...] = field(default=(), repr=False)
-    """Columns of context and profile that were sent, and that no feature could use."""
+    """Columns that were sent, and that no feature could use: `context.page`, or `profile.age (NaN)`."""
     timings: Mapping[str, int] = field(default_factory=dict, repr=False)
     """Where the time went, in µs: user, tower, search, host_search, merge; of a service also total and queue."""
     item_columns: Callable[[Sequence[str]], pa.Table] | None = field(default=None, repr=False)

@@ -142,6 +142,10 @@ def _options(attempts: int) -> list[tuple[str, Any]]:
     return [*CHANNEL_OPTIONS, ("grpc.service_config", json.dumps({"methodConfig": [method]}))]
 
 
+def _ignored(message: candidates_pb2.IgnoredColumn) -> str:
+    return f"{message.column} (NaN)" if message.reason == candidates_pb2.IgnoredColumn.REASON_NAN else message.column
+
+
 def _read(message: candidates_pb2.GetCandidatesResponse, user_id: str) -> Candidates:
     versions = tuple(str(ModelVersion(served.model, served.version)) for served in message.versions)
     builds = [str(BuildId(served.model, build)) for served in message.versions for build in served.builds]
@@ -157,5 +161,6 @@ def _read(message: candidates_pb2.GetCandidatesResponse, user_id: str) -> Candid
         shards_answered=message.shards_answered,
         user_known=message.user_known,
         truncated=message.truncated,
+        ignored=tuple(_ignored(one) for one in message.ignored_columns),
         timings={name: getattr(message.timings, f"{name}_us") for name in _TIMINGS},
     )

@@ -140,6 +140,7 @@ def _candidates(user_id: str, answer: CandidateAnswer, items: ItemColumns) -> Ca
         shards_answered=answer.shards_answered,
         user_known=answer.known,
         truncated=answer.truncated,
+        ignored=tuple(map(str, answer.ignored)),
         timings={
             "user": answer.user_us,
             "tower": timings.tower_us,

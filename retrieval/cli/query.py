@@ -92,6 +92,9 @@ def _show(console: Console, answer: dict[str, Any], *, explain: bool) -> None:
     console.print(table(f"{len(rows)} candidates", ["rank", "item", "score", "version"], rows))
     if not answer["user_known"]:
         console.print("The user is not known: answered from context and profile.")
+    for ignored in answer["ignored_columns"]:
+        why = "NaN counts as missing" if ignored["reason"] == "REASON_NAN" else "no feature reads it"
+        console.print(f"ignored: {ignored['column']} ({why})")
     if answer["truncated"]:
         console.print("truncated: a budget ended the search of a shard, better candidates may not have been looked at.")
     if not explain:

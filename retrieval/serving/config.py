@@ -52,6 +52,11 @@ class ServingConfig(Section):
         description="The largest batch of answers that is sent; a larger one is refused. Clients read 4 MiB unless "
         "told otherwise (grpc.max_receive_message_length).",
     )
+    strict_inputs: bool = Field(
+        False,
+        description="Refuse a request whose context or profile has a column that no feature reads, or NaN; "
+        "otherwise the answer names them.",
+    )
     max_message_mib: int = Field(16, ge=1, le=512, description="The largest message that is accepted.")
     micro_batch: int = Field(
         64, ge=1, le=1024, description="The most requests that share one tower call; 1 = each on its own."

@@ -53,6 +53,8 @@ class UserTower:
         self._wanted = frozenset(given.name for given in session.get_inputs())
         self._profile = _Side(features, "user")
         self._context = _Side(features, "context")
+        self.profile_columns = frozenset(self._profile.columns)
+        self.context_columns = frozenset(self._context.columns) - {LAST_EVENT}
 
     @property
     def shape(self) -> tuple[int, ...]:

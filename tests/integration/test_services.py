@@ -121,6 +121,31 @@ def test_unknown_users_are_answered_from_profile_and_context(running: Services) 
     assert list(ask(profile={"country": user_pb2.Value(text="BR")}).scores) != list(plain.scores)
 
 
+def test_columns_that_no_feature_reads_and_nan_are_named(running: Services) -> None:
+    context = {"device": user_pb2.Value(text="phone"), "page": user_pb2.Value(text="home")}
+    profile = {"height": user_pb2.Value(number=float("nan")), "shoe": user_pb2.Value(integer=43)}
+    answer = running.stub.GetCandidates(Ask(user_id="u1", k=5, context=context, profile=profile), timeout=10)
+    reasons = candidates_pb2.IgnoredColumn
+    assert {one.column: one.reason for one in answer.ignored_columns} == {
+        "context.page": reasons.REASON_UNKNOWN,
+        "profile.height": reasons.REASON_NAN,
+        "profile.shoe": reasons.REASON_UNKNOWN,
+    }
+    assert not running.stub.GetCandidates(Ask(user_id="u1", k=5), timeout=10).ignored_columns  # not stored ones
+
+
+def test_strict_inputs_refuse_what_has_no_effect(world: World, tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"strict_inputs": True})
+    with services(world, tmp_path / "run", config=config) as running:
+        page = {"page": user_pb2.Value(text="home")}
+        code, message = status(lambda: running.stub.GetCandidates(Ask(user_id="u1", k=5, context=page), timeout=10))
+        assert code is grpc.StatusCode.INVALID_ARGUMENT
+        assert "context.page" in message
+        assert "context.device" in message
+        device = {"device": user_pb2.Value(text="phone")}
+        assert len(running.stub.GetCandidates(Ask(user_id="u1", k=5, context=device), timeout=10).item_ids) == 5
+
+
 def test_a_history_in_the_request_replaces_the_stored_one(running: Services) -> None:
     history = user_pb2.History(item_ids=["i3", "i7"], timestamps=[SEED_US - 10, SEED_US - 5])
     stored = running.stub.GetCandidates(Ask(user_id="u1", k=2000, at=SEED_US), timeout=10)

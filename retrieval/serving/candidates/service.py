@@ -54,7 +54,14 @@ class CandidateService:
         self._users = LazyUserStore(user_store, gib=config.user_store_gib)
         self._link = RegistryLink(connect)
         timeout_s = config.search_timeout_ms / 1000
-        engine = Engine(self._fleet, self._towers, self._client, search_timeout_s=timeout_s, patience_s=timeout_s)
+        engine = Engine(
+            self._fleet,
+            self._towers,
+            self._client,
+            search_timeout_s=timeout_s,
+            patience_s=timeout_s,
+            strict_inputs=config.strict_inputs,
+        )
         self._candidates = Candidates(model, self._users, engine, config)
         servicer = CandidateServicer(self._candidates, config, self.state)
         self._server = GrpcServer(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 from retrieval.types import ModelVersion, SpaceId
 
@@ -31,12 +32,22 @@ class Timings:
     attempts: int = 1
 
 
+class IgnoredColumn(NamedTuple):
+    """A column of the request that had no effect, as `context.page`: no feature reads it, or its value is NaN."""
+
+    column: str
+    reason: Literal["unknown", "nan"]
+
+    def __str__(self) -> str:
+        return f"{self.column} (NaN)" if self.reason == "nan" else self.column
+
+
 @dataclass(frozen=True, slots=True)
 class CandidateAnswer:
     """Candidates, best first, with what made them. `source_of_item` is empty when there is one source.
 
     `known`: there was a history to go by. `user_us`: time spent on looking the user up. `truncated`: a budget ended
-    the search of some shard.
+    the search of some shard. `ignored`: what of the request's context and profile no version of these could use.
     """
 
     item_ids: Sequence[str]
@@ -50,3 +61,4 @@ class CandidateAnswer:
     user_us: int
     timings: Timings
     truncated: bool = False
+    ignored: tuple[IgnoredColumn, ...] = ()

@@ -117,7 +117,7 @@ def look_up(users: Users, request: Request, deadline: float) -> Pending:
     if not request.allow_seen and len(history.item_ids):
         query = replace(query, exclude=[*query.exclude, *dict.fromkeys(history.item_ids)])
     user = UserInput(history, profile, request.context, request.at or time.time_ns() // 1000)
-    return Pending(user, query, deadline, known, int((time.perf_counter() - started) * 1e6))
+    return Pending(user, query, deadline, known, int((time.perf_counter() - started) * 1e6), request.profile)
 
 
 def check_request(request: Request, config: ServingConfig, *, name: str = "") -> None:

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 
 from retrieval.arrays import Vectors
 from retrieval.errors import DeadlineError, RequestError, RetrievalError, UnavailableError
-from retrieval.serving.core.answer import CandidateAnswer, Source, Timings
+from retrieval.serving.core.answer import CandidateAnswer, IgnoredColumn, Source, Timings
 from retrieval.serving.core.fleet import Fleet
 from retrieval.serving.core.held_towers import HeldTowers
 from retrieval.serving.core.hosts import HostAnswer, HostConnections, HostRefusedError, HostSearch, SearchCall
+from retrieval.serving.core.ignored import ignored_columns, refuse
 from retrieval.serving.core.merge import by_nearest, by_rank, by_score
 from retrieval.serving.core.pending import Pending
 from retrieval.serving.core.planning import Leg, Plan, Space
@@ -28,11 +29,15 @@ _PAUSE_S = 0.05  # between looks at a fleet that can't answer now, if nothing ch
 
 @dataclass(slots=True)
 class _Round:
-    """What a batch has so far: vectors by space ([n, D], of E interests [n, E, D]), answers by shard."""
+    """What a batch has so far: vectors by space ([n, D], of E interests [n, E, D]), answers by shard.
+
+    `ignored`: by space, what of each request its tower can't use.
+    """
 
     pieces: Sequence[Pending]
     deadline: float
     vectors: dict[Space, Vectors] = field(default_factory=dict)
+    ignored: dict[Space, list[tuple[IgnoredColumn, ...]]] = field(default_factory=dict)
     answers: dict[int, tuple[Leg, HostAnswer]] = field(default_factory=dict)
     attempts: int = 0
     tower_s: float = 0.0
@@ -52,11 +57,22 @@ class Engine:
     """Answers micro-batches. Thread-safe."""
 
     def __init__(
-        self, fleet: Fleet, towers: HeldTowers, hosts: HostConnections, *, search_timeout_s: float, patience_s: float
+        self,
+        fleet: Fleet,
+        towers: HeldTowers,
+        hosts: HostConnections,
+        *,
+        search_timeout_s: float,
+        patience_s: float,
+        strict_inputs: bool = False,
     ) -> None:
-        """`patience_s`: how long a shard without any host is waited for; a tower that is loading, to the deadline."""
+        """`patience_s`: how long a shard without any host is waited for; a tower that is loading, to the deadline.
+
+        `strict_inputs`: a request with columns that its tower can't use is refused.
+        """
         self._fleet, self._towers, self._hosts = fleet, towers, hosts
         self._search_timeout_s, self._patience_s = search_timeout_s, patience_s
+        self._strict_inputs = strict_inputs
 
     def answer(self, batch: Sequence[Pending]) -> None:
         """Settle every pending query of the batch, with an answer or an error. Never raises."""
@@ -125,6 +141,11 @@ class Engine:
             if tower is None:
                 self._fleet.towers_changed()
                 return False
+            ignored = [ignored_columns(tower, piece.user.context, piece.profile) for piece in work.pieces]
+            if self._strict_inputs:
+                for columns in ignored:
+                    refuse(tower, columns)
+            work.ignored[space] = ignored
             work.vectors[space] = tower.embed([piece.user for piece in work.pieces])
         work.tower_s += time.perf_counter() - started
         return True
@@ -223,6 +244,7 @@ def _merge(work: _Round, plan: Plan, position: int, queue_s: float) -> Candidate
         user_us=piece.user_us,
         timings=timings,
         truncated=any(hits.truncated for hits in by_shard),
+        ignored=tuple(dict.fromkeys(one for leg in plan.legs for one in work.ignored[leg.space][position])),
     )
 
 

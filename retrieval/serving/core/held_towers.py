@@ -24,10 +24,12 @@ _RETRIES = Backoff(first_s=1.0, longest_s=60.0)
 
 
 class Tower(Protocol):
-    """What is needed of a user tower."""
+    """What is needed of a user tower; the columns are those that its features read of a request."""
 
     version: ModelVersion
     space_id: SpaceId
+    context_columns: frozenset[str]
+    profile_columns: frozenset[str]
 
     def embed(self, inputs: Sequence[UserInput]) -> npt.NDArray[np.float32]:
         """Unit vectors float32 [n, D], of several interests [n, E, D]."""

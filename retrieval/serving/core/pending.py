@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Any
 
 from retrieval.index.query import Query
 from retrieval.serving.core.answer import CandidateAnswer
@@ -15,7 +17,8 @@ from retrieval.towers.user_input import UserInput
 class Pending:
     """A user to embed, what to find for them, when it must be answered (monotonic clock), and where the answer goes.
 
-    `known`: there is a history to go by. `user_us`: time spent on looking the user up.
+    `known`: there is a history to go by. `user_us`: time spent on looking the user up. `profile`: the request's own
+    values, which `user` has over the stored ones.
     """
 
     user: UserInput
@@ -23,6 +26,7 @@ class Pending:
     deadline: float
     known: bool = True
     user_us: int = 0
+    profile: Mapping[str, Any] = field(default_factory=dict)
     entered: float = field(default_factory=time.perf_counter)
     answer: Future[CandidateAnswer] = field(default_factory=Future)
 

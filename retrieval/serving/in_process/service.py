@@ -61,7 +61,12 @@ class InProcessService:
         self._fleet.add(self._hosts)
         timeout_s = config.search_timeout_ms / 1000
         self._engine = Engine(
-            self._fleet, self._towers, self._connections, search_timeout_s=timeout_s, patience_s=timeout_s
+            self._fleet,
+            self._towers,
+            self._connections,
+            search_timeout_s=timeout_s,
+            patience_s=timeout_s,
+            strict_inputs=config.strict_inputs,
         )
         try:
             if self._takedowns is not None:

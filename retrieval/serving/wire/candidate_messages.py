@@ -14,6 +14,8 @@ from retrieval.serving.wire.filters import read_filter
 from retrieval.serving.wire.user_messages import check_history, read_history, read_values
 from retrieval.v1 import candidates_pb2
 
+_REASONS = {"unknown": candidates_pb2.IgnoredColumn.REASON_UNKNOWN, "nan": candidates_pb2.IgnoredColumn.REASON_NAN}
+
 
 def read_request(
     message: candidates_pb2.GetCandidatesRequest, model: str, config: ServingConfig, *, name: str = ""
@@ -75,6 +77,9 @@ def answer_message(answer: CandidateAnswer, started: int) -> candidates_pb2.GetC
         shards_answered=answer.shards_answered,
         user_known=answer.known,
         truncated=answer.truncated,
+        ignored_columns=[
+            candidates_pb2.IgnoredColumn(column=one.column, reason=_REASONS[one.reason]) for one in answer.ignored
+        ],
         timings=candidates_pb2.Timings(
             total_us=(time.perf_counter_ns() - started) // 1000,
             user_us=answer.user_us,

@@ -25,6 +25,9 @@ from retrieval.types import BuildId, ModelVersion, SpaceId
 
 
 class StandInTower:
+    context_columns = frozenset({"bad", "age"})
+    profile_columns = frozenset({"country"})
+
     def __init__(self, of: ModelVersion) -> None:
         self.version = of
         self.space_id = SpaceId(f"space-{of.version}")
@@ -120,6 +123,7 @@ def engine_on(
     *,
     towers: Sequence[int] = (1, 2),
     patience_s: float = 0.2,
+    strict_inputs: bool = False,
     tower: Callable[[ModelVersion], Tower] = StandInTower,
 ) -> tuple[Engine, Fleet]:
     held = HeldTowers(tower, latest=9)
@@ -129,7 +133,8 @@ def engine_on(
     fleet.add(hosts.hosts)
     for address, host in hosts.hosts.items():
         fleet.heard(address, host.metadata())
-    return Engine(fleet, held, hosts, search_timeout_s=0.2, patience_s=patience_s), fleet
+    engine = Engine(fleet, held, hosts, search_timeout_s=0.2, patience_s=patience_s, strict_inputs=strict_inputs)
+    return engine, fleet
 
 
 def ask(engine: Engine, *contexts: dict[str, object], k: int = 4, deadline_s: float = 5.0) -> list[Pending]:
@@ -275,6 +280,27 @@ def test_a_bad_request_fails_alone() -> None:
     pieces = ask(engine, {}, {}, {"bad": True}, {}, {})
     outcomes = [type(piece.answer.exception(0)).__name__ for piece in pieces]
     assert outcomes == ["NoneType", "NoneType", "RequestError", "NoneType", "NoneType"]
+
+
+def test_an_answer_names_the_columns_that_had_no_effect() -> None:
+    engine, _ = engine_on(Hosts(a=StandInHost(0, 1), b=StandInHost(1, 2)))  # named once, by two versions
+    context = {"page": "home", "age": float("nan")}
+    piece = Pending(UserInput(context=context), Query(4), time.monotonic() + 5, profile={"shoe": 43, "country": "BR"})
+    engine.answer([piece])
+    assert [*map(str, piece.answer.result(0).ignored)] == ["context.page", "context.age (NaN)", "profile.shoe"]
+    known, none = ask(engine, {"age": 3.0}, {})
+    assert known.answer.result(0).ignored == none.answer.result(0).ignored == ()
+
+
+def test_strict_inputs_refuse_such_a_request_alone() -> None:
+    engine, _ = engine_on(Hosts(a=StandInHost(0, 1, shards=1)), strict_inputs=True)
+    good, unknown, nan = ask(engine, {"age": 3.0}, {"page": "home"}, {"age": float("nan")})
+    assert len(good.answer.result(0).item_ids) == 4
+    known = r"The features of m@1 read context.age, context.bad and profile.country"
+    with pytest.raises(RequestError, match=rf"^context.page: ignored, .*{known}"):
+        unknown.answer.result(0)
+    with pytest.raises(RequestError, match=r"^context.age \(NaN\): ignored"):
+        nan.answer.result(0)
 
 
 def test_no_host_is_said_after_a_short_wait() -> None:

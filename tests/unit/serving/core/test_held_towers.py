@@ -24,6 +24,8 @@ def space(number: int) -> Space:
 
 
 class StandIn:
+    context_columns = profile_columns = frozenset[str]()
+
     def __init__(self, of: ModelVersion) -> None:
         self.version = of
         self.space_id = SpaceId(f"space-{of.version}")
