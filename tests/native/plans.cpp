@@ -134,18 +134,19 @@ void a_filter_is_seen_to_be_in_the_way() {
   const Planner planner(kWithLeaves, Costs{});
   Query query = filtered(100'000);
   const uint64_t needed = planner.leaf_rows_needed(query);
-  check(!planner.filter_in_the_way(query, {20 * needed, 20 * needed, needed}),
+  check(!planner.filter_in_the_way(query, {needed, 20 * needed, 20 * needed, needed}),
         "a search that is done goes on by a scan");
-  check(!planner.filter_in_the_way(query, {needed / 2, needed / 2, 0}), "a filter is judged by too few rows");
-  check(!planner.filter_in_the_way(query, {2 * needed, 2 * needed, needed / 5}),
+  check(!planner.filter_in_the_way(query, {needed, needed / 2, needed / 2, 0}), "a filter is judged by too few rows");
+  check(!planner.filter_in_the_way(query, {needed, 2 * needed, 2 * needed, needed / 5}),
         "a filter that takes what it should is in the way");
-  check(planner.filter_in_the_way(query, {16 * needed, 16 * needed, needed - 1}),
+  check(planner.filter_in_the_way(query, {needed, 16 * needed, 16 * needed, needed - 1}),
         "a filter that keeps away is not seen");
-  check(planner.filter_in_the_way(query, {2 * needed, 2 * needed, 1}), "leaves go on where a scan is cheaper");
+  check(planner.filter_in_the_way(query, {needed, 2 * needed, 2 * needed, 1}), "leaves go on where a scan is cheaper");
   query.only = Plan::kLeaves;
-  check(!planner.filter_in_the_way(query, {2 * needed, 2 * needed, 1}),
+  check(!planner.filter_in_the_way(query, {needed, 2 * needed, 2 * needed, 1}),
         "leaves that were asked for give way to a scan");
-  check(!planner.filter_in_the_way(query_for(100, 200), {2 * needed, 2 * needed, 1}), "no filter is in the way");
+  check(!planner.filter_in_the_way(query_for(100, 200), {needed, 2 * needed, 2 * needed, 1}),
+        "no filter is in the way");
 }
 
 void scans_fit_into_what_is_left() {

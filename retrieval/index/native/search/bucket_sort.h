@@ -12,9 +12,13 @@ struct ScoredRow {
   uint32_t row;
 };
 
-inline bool ranks_before(const ScoredRow& a, const ScoredRow& b) {
-  return a.score != b.score ? a.score > b.score : a.row < b.row;
-}
+// Best first. An object, since sorting would call a function by its address.
+struct RanksBefore {
+  bool operator()(const ScoredRow& a, const ScoredRow& b) const {
+    return a.score != b.score ? a.score > b.score : a.row < b.row;
+  }
+};
+inline constexpr RanksBefore ranks_before;
 
 // Sorts a few hundred rows by descending score, equal ones by row. They go to buckets of equal width first, about one
 // row to each, so that little is left to sort in a bucket, with few branches that the processor could mispredict.

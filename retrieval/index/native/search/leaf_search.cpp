@@ -95,15 +95,15 @@ void search_by_leaves(const SearchContext& context, const RunningQuery& running,
                       SearchProgress& progress) {
   const GraphView& view = context.view;
   const Planner& planner = context.planner;
-  const uint64_t needed = planner.leaf_rows_needed(running.query);
   // Where few rows of a block may be answered, these are fetched one by one
   const bool dense = uint64_t{planner.allowed(running.query)} * kBlockRows >= context.count;
   const CodedRows rows{dense ? nullptr : view.level[0].codes, view.leaves.blocks};
   TopList top = begin_candidates(context, running, scratch);
   LeafProgress seen;
+  seen.needed = planner.leaf_rows_needed(running.query);
   NearLeaves near(context, running, scratch);
   if (dense && !near.none()) near.prefetch();
-  while (!near.none() && seen.eligible < needed) {
+  while (!near.none() && seen.eligible < seen.needed) {
     if (seen.opened > 0 && budget_spent(running, progress.visits)) {
       progress.truncated = true;
       break;

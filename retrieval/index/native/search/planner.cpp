@@ -86,7 +86,7 @@ uint32_t Planner::leaves_holding(uint64_t rows) const {
 
 bool Planner::filter_in_the_way(const Query& query, const LeafProgress& progress) const {
   if (query.allowed == nullptr || query.only != Plan::kNothing) return false;
-  const uint64_t needed = leaf_rows_needed(query);
+  const uint64_t needed = progress.needed;
   if (progress.passed < needed || progress.eligible >= needed) return false;
   const double rows_per_eligible =
       static_cast<double>(progress.opened) / static_cast<double>(std::max<uint64_t>(1, progress.eligible));

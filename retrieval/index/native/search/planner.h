@@ -30,6 +30,7 @@ struct Costs {
 
 // How far a search through leaves has come, in rows.
 struct LeafProgress {
+  uint64_t needed = 0;    // leaf_rows_needed of the query
   uint64_t passed = 0;    // of the nearest leaves, those without eligible rows included
   uint64_t opened = 0;    // of the leaves that had eligible rows and were opened
   uint64_t eligible = 0;  // of these leaves, the rows that may be answered
