@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from retrieval.arrays import Ints
-from retrieval.data.facts.training import action_counts, item_counts, training_rows, training_users
+from retrieval.data.facts.training import item_and_action_counts, training_rows, training_users
 from retrieval.errors import DataError
 from retrieval.features.columns import Column
 from retrieval.features.declaration import SIDES, Declaration, Side
@@ -35,7 +35,7 @@ def fit_features(spec: FeatureSpec, dataset: Dataset, split: Split) -> Features:
     Raises DataError where there is no training event, or a declared column is missing or of a wrong type.
     """
     histories = dataset.histories
-    counts = item_counts(histories, split.train_end)
+    counts, action_counts = item_and_action_counts(histories, split.train_end)
     if not counts.any():
         raise DataError("there are no training events: nothing can be learned from this split")
     users = training_users(histories, split.train_end)
@@ -56,8 +56,7 @@ def fit_features(spec: FeatureSpec, dataset: Dataset, split: Split) -> Features:
                 fitted.append(declaration.fit(sources[side](declaration)))
         transforms[side] = tuple(fitted)
     counter = Counter()
-    actions = action_counts(histories, split.train_end).tolist()
-    counter.add(dict(zip(histories.action_names, actions, strict=True)))
+    counter.add(dict(zip(histories.action_names, action_counts.tolist(), strict=True)))
     return Features(spec, transforms, counter.vocabulary(min_count=1, max_size=None, oov_buckets=1))
 
 

@@ -43,7 +43,7 @@ source = "tastes.negatives:Neighbours"
 number = 16
 options = {{ reach = 2 }}
 [evaluation]
-baselines = ["popularity", "tastes.baseline:catalogue_order"]
+baselines = ["popularity", "tastes.baseline:catalog_order"]
 [index]
 threads = 1
 recall_queries = 20
@@ -119,7 +119,7 @@ def test_the_same_code_finds_the_version_again_and_other_code_makes_another(root
 
 def test_it_is_measured_beside_a_baseline_of_ones_own(root: Path, code_in: Path) -> None:
     report = run(root, "evaluate", code_in=code_in)
-    assert "tastes.baseline:catalogue_order" in json.dumps(report)
+    assert "tastes.baseline:catalog_order" in json.dumps(report)
 
 
 def test_training_without_that_code_says_what_is_missing(root: Path) -> None:

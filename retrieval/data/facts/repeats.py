@@ -30,6 +30,6 @@ def engaged_before(histories: Histories, rows: Ints) -> Mask:
         pairs = owners * len(histories.item_ids) + np.asarray(histories.items[events], np.int64)
         again = np.ones(len(events), np.bool_)
         again[np.unique(pairs, return_index=True)[1]] = False  # events are in the order of time
-        asked = order[bounds[first] : bounds[last]]
-        found[asked] = again[np.searchsorted(events, rows[asked])]
+        mine = order[bounds[first] : bounds[last]]
+        found[mine] = again[np.searchsorted(events, rows[mine])]
     return found

@@ -59,9 +59,11 @@ def item_counts(
     return counts
 
 
-def action_counts(histories: Histories, train_end: Ints) -> Ints:
-    """Training events of every action, int64 [A]."""
-    counts = np.zeros(len(histories.action_names), np.int64)
+def item_and_action_counts(histories: Histories, train_end: Ints) -> tuple[Ints, Ints]:
+    """Training events of every item, int64 [N], and of every action, int64 [A], in one reading of the log."""
+    items = np.zeros(len(histories.item_ids), np.int64)
+    actions = np.zeros(len(histories.action_names), np.int64)
     for rows in training_rows(histories, train_end):
-        counts += np.bincount(histories.actions[rows], minlength=len(counts))
-    return counts
+        items += np.bincount(histories.items[rows], minlength=len(items))
+        actions += np.bincount(histories.actions[rows], minlength=len(actions))
+    return items, actions

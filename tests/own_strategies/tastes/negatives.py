@@ -1,4 +1,4 @@
-"""A source of negatives: items next to the targets in the catalogue, as a stand-in for likely mistakes."""
+"""A source of negatives: items next to the targets in the catalog, as a stand-in for likely mistakes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Neighbours:
         self._seen, self._number, self._reach = popularity.seen, number, reach
 
     def draw(self, targets: Rows, rng: np.random.Generator) -> Rows:
-        """Catalogue items [number]."""
+        """Catalog items [number]."""
         places = np.searchsorted(self._seen, rng.choice(targets, self._number))
         return self._seen[(places + rng.integers(1, self._reach + 1, self._number)) % len(self._seen)]
 

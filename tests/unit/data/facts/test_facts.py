@@ -12,7 +12,7 @@ from retrieval.data.facts import items as item_facts
 from retrieval.data.facts import ranges, training
 from retrieval.data.facts.items import NEVER, first_event_times, items_active_between, items_with_events
 from retrieval.data.facts.training import (
-    action_counts,
+    item_and_action_counts,
     item_counts,
     last_training_rows,
     last_training_us,
@@ -69,7 +69,9 @@ def test_items_are_counted(histories: Histories, split: Split, actions: tuple[st
 @pytest.mark.usefixtures("_blocks")
 def test_actions_are_counted(histories: Histories, split: Split) -> None:
     done = [histories.action_names[histories.actions[row]] for row in rows_of_training(histories, split)]
-    assert action_counts(histories, split.train_end).tolist() == [done.count(name) for name in histories.action_names]
+    items, actions = item_and_action_counts(histories, split.train_end)
+    assert actions.tolist() == [done.count(name) for name in histories.action_names]
+    assert items.tolist() == item_counts(histories, split.train_end).tolist()
 
 
 def test_when_and_with_whom_training_ends(histories: Histories, split: Split) -> None:
