@@ -19,7 +19,7 @@ _FILES = ("candidates.proto", "user.proto", "filter.proto", "ann.proto", "build.
 """In the order in which a reader meets them."""
 _Place = tuple[int, ...]
 # field numbers in FileDescriptorProto, DescriptorProto, EnumDescriptorProto and ServiceDescriptorProto
-_MESSAGE, _ENUM, _SERVICE, _IN_MESSAGE_FIELD, _IN_OTHERS = 4, 5, 6, 2, 2
+_MESSAGE, _ENUM, _SERVICE, _NESTED_ENUM, _IN_MESSAGE_FIELD, _IN_OTHERS = 4, 5, 6, 4, 2, 2
 
 
 def wire_page(protos: Path) -> str:
@@ -74,10 +74,12 @@ def _message(message: Any, place: _Place, comments: Mapping[_Place, str]) -> Ite
         rows.append([code(field.name), str(field.number), _type(field, maps), text])
     yield from table(["field", "number", "type", "meaning"], rows) if rows else ["No fields."]
     yield ""
+    for number, enum in enumerate(message.enum_type):
+        yield from _enum(enum, (*place, _NESTED_ENUM, number), comments, within=f"{message.name}.")
 
 
-def _enum(enum: Any, place: _Place, comments: Mapping[_Place, str]) -> Iterator[str]:
-    yield from _title("enum", enum.name, comments.get(place, ""))
+def _enum(enum: Any, place: _Place, comments: Mapping[_Place, str], within: str = "") -> Iterator[str]:
+    yield from _title("enum", within + enum.name, comments.get(place, ""))
     rows = [
         [code(value.name), str(value.number), comments.get((*place, _IN_OTHERS, i), "")]
         for i, value in enumerate(enum.value)
@@ -87,7 +89,7 @@ def _enum(enum: Any, place: _Place, comments: Mapping[_Place, str]) -> Iterator[
 
 
 def _title(what: str, name: str, comment: str) -> Iterator[str]:
-    yield f"## {what} `{name}` {{ #{name} }}"
+    yield f"## {what} `{name}` {{ #{name.replace('.', '-')} }}"
     yield ""
     yield comment
     yield ""
@@ -105,8 +107,8 @@ def _type(field: Any, maps: Mapping[str, Any]) -> str:
 
 
 def _link(type_name: str) -> str:
-    name = type_name.rpartition(".")[2]
-    return f"[`{name}`](#{name})"
+    name = type_name.removeprefix(".retrieval.v1.")
+    return f"[`{name}`](#{name.replace('.', '-')})"
 
 
 def _comments(file: Any) -> dict[_Place, str]:

@@ -92,6 +92,8 @@ def test_every_message_and_field_is_in_the_reference(site: Path) -> None:
         for message in module.DESCRIPTOR.message_types_by_name.values():
             assert f'id="{message.name}"' in text
             assert all(f"<code>{field.name}</code>" in text for field in message.fields)
+            values = [value.name for enum in message.enum_types for value in enum.values]
+            assert all(f"<code>{value}</code>" in text for value in values)
 
 
 def test_every_error_is_in_the_reference(site: Path) -> None:
