@@ -18,6 +18,7 @@ from retrieval.training.journal import METRICS, read_journal
 from retrieval.training.loop import train
 from retrieval.training.losses import LOSSES, make_loss
 from retrieval.training.losses.comparison import Comparison
+from tests.comparisons import comparison_of
 from tests.tiny import TINY_TOWERS
 
 P, E, K, D = 12, 3, 15, 5
@@ -25,24 +26,8 @@ HITS = torch.tensor([-1, 2, 0, -1, 6, 2, -1, 3, -1, 14, 1, -1])
 
 
 def comparison(users: Tensor, negatives: Tensor, own: Tensor) -> Comparison:
-    generator = torch.Generator().manual_seed(2)
-
-    def numbers(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator, dtype=torch.float64)
-
-    return Comparison(
-        users=users,
-        negatives=negatives,
-        bias=numbers(K),
-        positives=(users * own[:, None]).sum(-1).amax(1),
-        hits=HITS,
-        weights=numbers(P).exp() / P,
-        own_bias=numbers(P),
-        others=numbers(P) / 4,
-        draws=20,
-        items=40,
-        corrected=True,
-    )
+    positives = (users * own[:, None]).sum(-1).amax(1)
+    return comparison_of(users, negatives, positives, HITS, items=40, draws=20)
 
 
 def with_one_vector(c: Comparison) -> Comparison:

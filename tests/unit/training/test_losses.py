@@ -17,30 +17,15 @@ from retrieval.training.losses.corrected_softmax import corrected_softmax
 from retrieval.training.losses.gbce import gbce
 from retrieval.training.losses.logq_softmax import logq_softmax
 from retrieval.training.losses.sampled_softmax import sampled_softmax
+from tests.comparisons import comparison_of
 
 P, K, D, ITEMS, DRAWS = 9, 7, 4, 20, 12
 
 
 def comparison(users: Tensor, negatives: Tensor, positives: Tensor, *, corrected: bool = True) -> Comparison:
     """A batch with accidental hits, unequal weights and corrections."""
-    generator = torch.Generator().manual_seed(2)
-
-    def numbers(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator, dtype=torch.float64)
-
-    return Comparison(
-        users=users,
-        negatives=negatives,
-        bias=numbers(K),
-        positives=positives,
-        hits=torch.tensor([-1, 2, 0, -1, 6, 2, -1, 3, -1]),
-        weights=numbers(P).exp() / P,
-        own_bias=numbers(P),
-        others=numbers(P) / 4,
-        draws=DRAWS,
-        items=ITEMS,
-        corrected=corrected,
-    )
+    hits = torch.tensor([-1, 2, 0, -1, 6, 2, -1, 3, -1])
+    return comparison_of(users, negatives, positives, hits, items=ITEMS, draws=DRAWS, corrected=corrected)
 
 
 @pytest.fixture
