@@ -17,12 +17,12 @@ class Fading(nn.Module):
         self.norm = nn.LayerNorm(config.dim)
         self.mix = nn.Linear(config.dim, config.dim)
 
-    def forward(self, tokens: Tensor, times: Tensor, asked: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, times: Tensor, query_times: Tensor) -> Tensor:
         """tokens [B, L, D] -> states [B, L, D]."""
         steps = torch.arange(tokens.shape[1], device=tokens.device)
         return self._mixed(self._weights(steps[:, None] - steps[None, :], tokens) @ tokens)
 
-    def last(self, tokens: Tensor, lengths: Tensor, times: Tensor, asked: Tensor) -> Tensor:
+    def last(self, tokens: Tensor, lengths: Tensor, times: Tensor, query_times: Tensor) -> Tensor:
         """tokens [B, L, D], lengths int64 [B] -> the state at the last real position [B, D]."""
         steps = torch.arange(tokens.shape[1], device=tokens.device)
         weights = self._weights(lengths[:, None] - 1 - steps[None, :], tokens)
