@@ -85,7 +85,7 @@ def tune(
 
     Example: `retrieval tune --try training.learning_rate=0.001..0.01:log --try towers.dim=64,128 --epochs 4`
     """
-    from retrieval.workflows.tuning.result import best_lines, check_target, recipe_text
+    from retrieval.workflows.tuning.result import best_lines, check_target, write_recipe
     from retrieval.workflows.tuning.search_space import parse_tries
     from retrieval.workflows.tuning.tune import TunePlan
     from retrieval.workflows.tuning.tune import tune as search
@@ -97,8 +97,7 @@ def tune(
     plan = TunePlan(tried, trials, sampler.value, seeds=seeds, epochs=epochs, prune=prune)
     outcome = search(opened, plan, fresh=not resume, show=not as_json, say=(lambda _: None) if as_json else _say)
     lines = best_lines(outcome)
-    if write is not None and outcome.best is not None:
-        write.write_text(recipe_text(outcome, _device(opened.settings.training.device)), encoding="utf-8")
+    written = write is not None and write_recipe(outcome, write, device=opened.settings.training.device)
     best = outcome.best
     result = {
         "study": str(outcome.study),
@@ -108,7 +107,7 @@ def tune(
         "best": None if best is None else asdict(best),
         "trials": [asdict(one) for one in outcome.trials],
         "toml": lines,
-        "written": str(write) if write is not None and best is not None else None,
+        "written": str(write) if written else None,
     }
 
     def show(console: Console) -> None:
@@ -161,12 +160,6 @@ def _state(one: Outcome) -> str:
     if one.state == "pruned":
         return f"stopped after epoch {one.epochs}"
     return f"failed: {one.note[:80]}" if one.state == "failed" else one.state
-
-
-def _device(setting: str) -> str:
-    import torch
-
-    return "cuda" if setting != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 def _say(line: str) -> None:

@@ -40,6 +40,20 @@ def recipe_text(outcome: TuneOutcome, device: str) -> str:
     return "\n".join(head) + "\n\n" + toml_text(kept)
 
 
+def write_recipe(outcome: TuneOutcome, path: Path, *, device: str) -> bool:
+    """Write the best settings down as a recipe; False where no trial has finished, and nothing is written.
+
+    `device` is the setting that the trials ran with: auto, cpu or cuda.
+    """
+    if outcome.best is None:
+        return False
+    import torch
+
+    used = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+    path.write_text(recipe_text(outcome, used), encoding="utf-8")
+    return True
+
+
 def check_target(path: Path) -> None:
     """Whether a recipe can be written there, before hours are spent. Raises ConfigError."""
     if path.suffix != ".toml":
