@@ -14,7 +14,7 @@ from retrieval.index.filters import Filter
 
 Bits = npt.NDArray[np.uint64]
 """uint64 [ceil(n / 64)]: bit r % 64 of word r // 64 is row r; the bits beyond n are 0."""
-_MOST_KEPT = 256
+_MOST_SETS = 256
 
 
 class Allowed:
@@ -43,39 +43,39 @@ class Allowed:
 
 
 class RecentlyAllowed:
-    """What recent filters left, the latest asked for kept longest, within `most_bytes`. Thread-safe."""
+    """What recent filters left, those asked for last cached longest, within `most_bytes`. Thread-safe."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
-        self._kept: OrderedDict[Filter, Allowed] = OrderedDict()
+        self._sets: OrderedDict[Filter, Allowed] = OrderedDict()
         self._bytes: dict[Filter, int] = {}  # of each, when it was last asked for
         self._held = 0
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._sets)
 
-    def get(self, wanted: Filter) -> Allowed | None:
+    def get(self, filter_: Filter) -> Allowed | None:
         """What is known of a filter."""
         with self._lock:
-            if (found := self._kept.get(wanted)) is not None:
-                self._kept.move_to_end(wanted)
-                self._weigh(wanted, found.nbytes)
+            if (found := self._sets.get(filter_)) is not None:
+                self._sets.move_to_end(filter_)
+                self._weigh(filter_, found.nbytes)
             return found
 
-    def keep(self, wanted: Filter, made: Allowed) -> None:
+    def put(self, filter_: Filter, made: Allowed) -> None:
         """Remember, and forget what has not been asked for the longest where that is too much."""
         with self._lock:
-            self._kept[wanted] = made
-            self._weigh(wanted, made.nbytes)
-            while len(self._kept) > 1 and (self._held > self._most_bytes or len(self._kept) > _MOST_KEPT):
-                forgotten, _ = self._kept.popitem(last=False)
+            self._sets[filter_] = made
+            self._weigh(filter_, made.nbytes)
+            while len(self._sets) > 1 and (self._held > self._most_bytes or len(self._sets) > _MOST_SETS):
+                forgotten, _ = self._sets.popitem(last=False)
                 self._held -= self._bytes.pop(forgotten)
 
-    def _weigh(self, wanted: Filter, now: int) -> None:
-        """What was derived since it was kept counts, too."""
-        self._held += now - self._bytes.get(wanted, 0)
-        self._bytes[wanted] = now
+    def _weigh(self, filter_: Filter, now: int) -> None:
+        """What was derived since it was put here counts, too."""
+        self._held += now - self._bytes.get(filter_, 0)
+        self._bytes[filter_] = now
 
 
 def packed(mask: Mask) -> Bits:

@@ -21,11 +21,11 @@ from retrieval.index.allowed import Allowed, Bits, RecentlyAllowed, all_rows, pa
 from retrieval.index.filters import AllOf, AnyOf, Filter, Range, SomeOf, Value
 
 _CACHED_BYTES = 32 << 20
-_FEW_VALUES = 8  # up to so many values of a condition keep a set of rows each
+_FEW_VALUES = 8  # up to so many values of a condition have a cached set of rows each
 
 
 class Attributes:
-    """The filterable columns of one shard. Thread-safe; what recent filters left is kept (within 32 MiB).
+    """The filterable columns of one shard. Thread-safe; what recent filters left is cached (within 32 MiB).
 
     A column is decoded when it is first filtered on. Raises DataError on a column of a type that can't be.
     """
@@ -45,39 +45,39 @@ class Attributes:
         """Names of the fields that can be filtered on, sorted."""
         return sorted(self._stored)
 
-    def allowed(self, wanted: Filter) -> Allowed:
-        """The rows that `wanted` selects. Raises RequestError on an unknown field or a value of the wrong type.
+    def allowed(self, filter_: Filter) -> Allowed:
+        """The rows that `filter_` selects. Raises RequestError on an unknown field or a value of the wrong type.
 
-        Kept for the parts of a filter as for the whole, so that filters which share conditions share the work.
+        Cached for the parts of a filter as for the whole, so that filters which share conditions share the work.
         """
-        found = self._recent.get(wanted)
+        found = self._recent.get(filter_)
         if found is None:
-            found = Allowed(self._bits(wanted), self._count)
-            self._recent.keep(wanted, found)
+            found = Allowed(self._bits(filter_), self._count)
+            self._recent.put(filter_, found)
         return found
 
-    def _bits(self, wanted: Filter) -> Bits:
-        if isinstance(wanted, AnyOf):
-            return self._any_of(wanted)
-        if isinstance(wanted, Range):
-            column = self._column(wanted.field)
-            return self._packed(column, _in_range(column, wanted))
-        if isinstance(wanted, AllOf):
-            return self._joined(wanted.filters, np.bitwise_and, self._everything.copy())
-        some = self._joined(wanted.filters, np.bitwise_or, np.zeros_like(self._everything))
-        return some if isinstance(wanted, SomeOf) else some ^ self._everything
+    def _bits(self, filter_: Filter) -> Bits:
+        if isinstance(filter_, AnyOf):
+            return self._any_of(filter_)
+        if isinstance(filter_, Range):
+            column = self._column(filter_.field)
+            return self._packed(column, _in_range(column, filter_))
+        if isinstance(filter_, AllOf):
+            return self._joined(filter_.filters, np.bitwise_and, self._everything.copy())
+        some = self._joined(filter_.filters, np.bitwise_or, np.zeros_like(self._everything))
+        return some if isinstance(filter_, SomeOf) else some ^ self._everything
 
     def _joined(self, filters: Sequence[Filter], join: np.ufunc, bits: Bits) -> Bits:
         for part in filters:
             join(bits, self.allowed(part).bits, out=bits)
         return bits
 
-    def _any_of(self, wanted: AnyOf) -> Bits:
-        column = self._column(wanted.field)
-        if 1 < len(wanted.values) <= _FEW_VALUES:
-            each = [AnyOf(wanted.field, (value,)) for value in wanted.values]
+    def _any_of(self, filter_: AnyOf) -> Bits:
+        column = self._column(filter_.field)
+        if 1 < len(filter_.values) <= _FEW_VALUES:
+            each = [AnyOf(filter_.field, (value,)) for value in filter_.values]
             return self._joined(each, np.bitwise_or, np.zeros_like(self._everything))
-        return self._packed(column, _any_of(column, wanted))
+        return self._packed(column, _any_of(column, filter_))
 
     def _packed(self, column: _Column, hit: Mask) -> Bits:
         """The rows of the values that were hit, which for a list column may be several of one row."""
@@ -151,8 +151,8 @@ def _codes(texts: pa.StringArray) -> tuple[npt.NDArray[np.signedinteger], dict[s
     return codes.to_numpy(zero_copy_only=False).astype(np.min_scalar_type(-max(1, len(words)))), words
 
 
-def _any_of(column: _Column, wanted: AnyOf) -> Mask:
-    values = [_coerce(column.kind, value, wanted.field) for value in wanted.values]
+def _any_of(column: _Column, filter_: AnyOf) -> Mask:
+    values = [_coerce(column.kind, value, filter_.field) for value in filter_.values]
     if column.kind == "text":
         if len(values) == 1:
             return np.asarray(column.values == column.words.get(str(values[0]), -2))
@@ -165,17 +165,17 @@ def _any_of(column: _Column, wanted: AnyOf) -> Mask:
     return _known(column, np.isin(column.values, wanted_values))
 
 
-def _in_range(column: _Column, wanted: Range) -> Mask:
+def _in_range(column: _Column, filter_: Range) -> Mask:
     if column.kind not in {"whole", "real"}:
-        raise RequestError(f"filter on {wanted.field!r}: a range needs a numeric field, this one holds {column.kind}s")
-    if wanted.minimum is None and wanted.maximum is None:
-        raise RequestError(f"filter on {wanted.field!r}: a range needs a minimum, a maximum or both")
+        raise RequestError(f"filter on {filter_.field!r}: a range needs a numeric field, this one holds {column.kind}s")
+    if filter_.minimum is None and filter_.maximum is None:
+        raise RequestError(f"filter on {filter_.field!r}: a range needs a minimum, a maximum or both")
     mask = np.ones(column.values.shape, dtype=np.bool_)
-    for bound, compare in ((wanted.minimum, np.greater_equal), (wanted.maximum, np.less_equal)):
+    for bound, compare in ((filter_.minimum, np.greater_equal), (filter_.maximum, np.less_equal)):
         if bound is None:
             continue
         if isinstance(bound, bool) or not isinstance(bound, (int, float)) or bound != bound:  # noqa: PLR0124 - NaN
-            raise RequestError(f"filter on {wanted.field!r}: {bound!r} is not a number")
+            raise RequestError(f"filter on {filter_.field!r}: {bound!r} is not a number")
         mask &= compare(column.values, bound)
     return _known(column, mask)
 

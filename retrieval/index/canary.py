@@ -94,8 +94,8 @@ def approximate_recall(searcher: Searcher, vectors: Vectors, canary: Canary, ef:
     found = searcher.approximate(canary.queries, min(max(ef, *(len(rows) for rows in exact)), len(vectors)))
     if found is None:
         return 1.0
-    kept = [rows[: len(want)] for rows, want in zip(found, exact, strict=True)]
-    return recall(vectors, canary.queries, kept, exact)
+    first = [rows[: len(want)] for rows, want in zip(found, exact, strict=True)]
+    return recall(vectors, canary.queries, first, exact)
 
 
 def recall(vectors: Vectors, queries: Vectors, found: Sequence[Rows], exact: Sequence[Rows]) -> float:

@@ -23,12 +23,12 @@ class _Left:
 
 
 class Selection:
-    """Chooses among a shard's `count` rows. Thread-safe; what filters leave of a list of takedowns is kept (32 MiB)."""
+    """Chooses among a shard's `count` rows. Thread-safe; caches what filters leave of a list of takedowns (32 MiB)."""
 
     def __init__(self, attributes: Attributes, count: int) -> None:
         self._attributes = attributes
         self._count = count
-        # One reference, replaced as a whole: what was worked out with an old list can't be kept for the new one
+        # One reference, replaced as a whole: what was worked out with an old list can't be cached for the new one
         self._left: _Left | None = None
 
     def take_down(self, rows: LookupRows) -> None:
@@ -41,15 +41,15 @@ class Selection:
         left = Allowed(all_rows(self._count) ^ packed(taken), self._count)
         self._left = _Left(left, RecentlyAllowed(_CACHED_BYTES))
 
-    def allowed(self, wanted: Filter | None) -> Allowed | None:
+    def allowed(self, filter_: Filter | None) -> Allowed | None:
         """The rows to choose from; None where that is all of them. Raises RequestError as `Attributes.allowed` does."""
         left = self._left
         if left is None:
-            return None if wanted is None else self._attributes.allowed(wanted)
-        if wanted is None:
+            return None if filter_ is None else self._attributes.allowed(filter_)
+        if filter_ is None:
             return left.allowed
-        found = left.recent.get(wanted)
+        found = left.recent.get(filter_)
         if found is None:
-            found = Allowed(self._attributes.allowed(wanted).bits & left.allowed.bits, self._count)
-            left.recent.keep(wanted, found)
+            found = Allowed(self._attributes.allowed(filter_).bits & left.allowed.bits, self._count)
+            left.recent.put(filter_, found)
         return found

@@ -47,12 +47,12 @@ def _arrange(vectors: Vectors, config: IndexConfig) -> Arrangement:
 
 
 def _build(folder: Path, vectors: Vectors, arrangement: Arrangement, config: IndexConfig, tracker: Tracker) -> None:
-    told = 0
+    reported = 0
 
-    def tell(done: int) -> None:
-        nonlocal told
-        tracker.advance(done - told)
-        told = done
+    def report(done: int) -> None:
+        nonlocal reported
+        tracker.advance(done - reported)
+        reported = done
 
     try:
         _native.build(
@@ -67,11 +67,11 @@ def _build(folder: Path, vectors: Vectors, arrangement: Arrangement, config: Ind
             starts=arrangement.starts,
             centres=arrangement.centres,
             ef_search=config.ef_search,
-            progress=tell,
+            progress=report,
         )
     except OSError as error:
         raise ArtifactError(f"{folder}: the graph can't be written: {error}") from error
-    tell(len(vectors))
+    report(len(vectors))
 
 
 def _check(folder: Path, vectors: Vectors, metadata: ShardMetadata) -> None:

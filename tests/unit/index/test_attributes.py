@@ -119,7 +119,7 @@ def test_what_is_kept_counts_in_bytes_with_what_was_derived() -> None:
     for number in range(9):
         allowed = Allowed(all_rows(1000), 1000)
         assert len(allowed.mask) == 1000  # 128 bytes of bits, 1000 of mask
-        recent.keep(AnyOf("x", (number,)), allowed)
+        recent.put(AnyOf("x", (number,)), allowed)
     assert len(recent) == 2
     assert recent.get(AnyOf("x", (8,))) is not None
     assert recent.get(AnyOf("x", (0,))) is None
