@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -61,7 +61,7 @@ def test_a_user_scores_by_the_nearest_vector(
     inputs: list[Tensor], name: str, elements: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for file in ("sampled_softmax", "gbce"):
-        monkeypatch.setattr(sys.modules[f"retrieval.training.losses.{file}"], "_CHUNK_ELEMENTS", elements)
+        monkeypatch.setattr(import_module(f"retrieval.training.losses.{file}"), "_CHUNK_ELEMENTS", elements)
     loss = make_loss(TrainingConfig(loss=name))
     found, want = loss(comparison(*inputs)), loss(with_one_vector(comparison(*inputs)))
     torch.testing.assert_close(found, want)
