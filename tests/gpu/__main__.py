@@ -102,13 +102,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _run_here(given: argparse.Namespace) -> None:
-    import torch
-
     from tests.gpu.sections import SECTIONS, Place
 
+    section = SECTIONS[given.section]
+    import torch
+
     torch.manual_seed(0)
-    place = Place(torch.device(given.device), given.small)
-    SECTIONS[given.section].load()(Recorder(given.section, given.out), place)
+    section.load()(Recorder(section.module, given.out), Place(torch.device(given.device), given.small))
 
 
 def _write(given: argparse.Namespace, checks: Sequence[Check], note: str = "") -> None:

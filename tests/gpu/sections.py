@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-
-import torch
+from typing import TYPE_CHECKING
 
 from tests.gpu.report import Recorder
+
+if TYPE_CHECKING:
+    import torch
 
 _TOWERS = ("torch", "numpy", "pyarrow", "pydantic", "safetensors", "filelock", "rich")
 

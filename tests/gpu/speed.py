@@ -24,6 +24,7 @@ from retrieval.training.machine import matrix_precision, tower_precision
 from retrieval.training.run import Run
 from tests.gpu.ceilings import copy_rate, matrix_rate, median_seconds, synchronise
 from tests.gpu.encoding import item_tower, with_ids
+from tests.gpu.machine import data_sheet
 from tests.gpu.report import Figures, Recorder
 from tests.gpu.sections import Place
 from tests.gpu.world import make_world, settings, towers
@@ -114,6 +115,10 @@ def _time_steps(figures: Figures, training: Run, place: Place, ceilings: tuple[f
         }
     )
     if place.device.type == "cuda":
+        known = data_sheet(torch.cuda.get_device_name(place.device))
+        if known is not None:
+            figures["share_of_data_sheet_rate"] = flops / counted / (known[0] * 1e12)
+            figures["share_of_data_sheet_bandwidth"] = moved / counted / (known[1] * 1e12)
         figures["memory_gb"] = torch.cuda.max_memory_allocated(place.device) / 1e9
 
 
