@@ -54,6 +54,7 @@ def _asked(position: int) -> dict[str, object]:
         {"history": [("i3", AT - 9_000_000, "click"), ("i7", AT - 5_000_000, "save")]},
         {"exclude": ["i1", "i2", "i3"], "ef": 200},
         {"visit_budget": 1000, "time_budget_us": 1_000_000},
+        {"context": {"page": "front"}, "profile": {"height": float("nan")}},
     ]
     return {**kinds[position % len(kinds)], "at": AT + position}
 
@@ -66,6 +67,7 @@ def test_answers_in_process_equal_those_that_are_served(shop: retrieval.Workspac
             served = client.candidates(user, k=8, **asked)  # type: ignore[arg-type]
             assert here.item_ids == served.item_ids, (user, asked)
             assert here.scores == pytest.approx(served.scores, abs=1e-6)
+            assert here.ignored == served.ignored, (user, asked)
             assert (here.versions, here.builds, here.user_known) == (served.versions, served.builds, served.user_known)
             assert (here.shards_asked, here.shards_answered) == (served.shards_asked, served.shards_answered) == (2, 2)
         together = client.batch(USERS, k=5, at=AT)

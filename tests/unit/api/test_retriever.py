@@ -31,6 +31,13 @@ def test_a_retriever_answers_with_what_is_known_of_the_items(shop: retrieval.Wor
     assert (stranger.user_known, len(stranger)) == (False, 3)
 
 
+def test_what_no_feature_reads_is_said(shop: retrieval.Workspace) -> None:
+    with shop.retriever(1, show=False) as retriever:
+        found = retriever.candidates("u1", context={"page": "front"}, profile={"height": float("nan")})
+        assert set(found.ignored) == {"context.page", "profile.height (NaN)"}
+        assert retriever.candidates("u1", context={"device": "phone"}).ignored == ()
+
+
 def test_filters_exclusions_and_histories_are_heeded(shop: retrieval.Workspace) -> None:
     colours = dict(zip(item_table(shop)["item_id"], item_table(shop)["colour"], strict=True))
     with shop.retriever(1, show=False) as retriever:
