@@ -12,6 +12,7 @@ import argparse
 import io
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -24,8 +25,11 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
+import retrieval
+
 _WIDTH = 88
 _SMALL = ("--set", "training.epochs=4", "--set", "towers.dim=32", "--set", "features.history.length=50")
+_WARM = 200
 _RECORDED = (
     ("query", "u17", "--k", "5", "--context", "device=phone", "--explain"),
     ("deploy", "shop-b2"),
@@ -70,24 +74,38 @@ def _prepare(root: Path) -> None:
 
 @contextmanager
 def _fleet(root: Path) -> Iterator[None]:
-    """`retrieval serve all`, two hosts for each of two shards, while the block runs."""
+    """`retrieval serve all`, two hosts for each of two shards, while the block runs; it has answered some requests."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
     process = subprocess.Popen(
-        [*_command(), "serve", "all", "--replicas", "2", "--port", "0"],
+        [*_command(), "serve", "all", "--replicas", "2", "--port", port],
         cwd=root,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
-        by = time.monotonic() + 120
-        while subprocess.run([*_command(), "query", "u17"], cwd=root, capture_output=True, check=False).returncode:
-            if time.monotonic() > by:
-                raise SystemExit("the services don't answer")
-            time.sleep(0.5)
-        time.sleep(5)  # until every host has reported
+        with retrieval.Client(f"127.0.0.1:{port}", timeout=5.0) as client:
+            _wait_for(client)
+            time.sleep(5)  # until every host has reported
+            for user in range(_WARM):
+                client.candidates(f"u{user}")
         yield
     finally:
         process.terminate()
         process.wait(30)
+
+
+def _wait_for(client: retrieval.Client) -> None:
+    by = time.monotonic() + 120
+    while time.monotonic() < by:
+        try:
+            client.candidates("u17")
+        except retrieval.RetrievalError:
+            time.sleep(0.5)
+        else:
+            return
+    raise SystemExit("the services don't answer")
 
 
 def _retrieval(root: Path, *arguments: str, colours: bool = False) -> str:
