@@ -11,8 +11,8 @@ import grpc
 import grpc.aio
 import numpy as np
 
-from retrieval.api.asking import Asked, request_message
 from retrieval.api.candidates import Candidates
+from retrieval.api.request import RequestOptions, request_message
 from retrieval.errors import ConfigError
 from retrieval.serving.wire.channel import CHANNEL_OPTIONS
 from retrieval.serving.wire.status import read_error
@@ -35,13 +35,13 @@ class Client:
         self._service = candidates_pb2_grpc.CandidateServiceStub(self._channel)
 
     def candidates(
-        self, user_id: str = "", k: int = 10, *, timeout: float | None = None, **asked: Unpack[Asked]
+        self, user_id: str = "", k: int = 10, *, timeout: float | None = None, **options: Unpack[RequestOptions]
     ) -> Candidates:
-        """Candidates for a user; `asked` are the keywords of `Retriever.candidates`, with the same meaning.
+        """Candidates for a user; `options` are the keywords of `Retriever.candidates`, with the same meaning.
 
         Raises RequestError (says what to change), UnavailableError, DeadlineError.
         """
-        request = request_message(user_id, k, asked)
+        request = request_message(user_id, k, options)
         try:
             answer = self._service.GetCandidates(request, timeout=timeout or self._timeout)
         except grpc.RpcError as error:
@@ -49,10 +49,10 @@ class Client:
         return _read(answer, user_id)
 
     def batch(
-        self, user_ids: Sequence[str], k: int = 10, *, timeout: float | None = None, **asked: Unpack[Asked]
+        self, user_ids: Sequence[str], k: int = 10, *, timeout: float | None = None, **options: Unpack[RequestOptions]
     ) -> list[Candidates]:
         """Candidates for several users in one call, in their order; it fails as a whole."""
-        requests = [request_message(user_id, k, asked) for user_id in user_ids]
+        requests = [request_message(user_id, k, options) for user_id in user_ids]
         call = candidates_pb2.BatchGetCandidatesRequest(requests=requests)
         try:
             answer = self._service.BatchGetCandidates(call, timeout=timeout or self._timeout)
@@ -87,10 +87,10 @@ class AsyncClient:
         self._service = candidates_pb2_grpc.CandidateServiceStub(self._channel)
 
     async def candidates(
-        self, user_id: str = "", k: int = 10, *, timeout: float | None = None, **asked: Unpack[Asked]
+        self, user_id: str = "", k: int = 10, *, timeout: float | None = None, **options: Unpack[RequestOptions]
     ) -> Candidates:
         """As `Client.candidates`."""
-        request = request_message(user_id, k, asked)
+        request = request_message(user_id, k, options)
         try:
             answer = await self._service.GetCandidates(request, timeout=timeout or self._timeout)
         except grpc.RpcError as error:
@@ -98,10 +98,10 @@ class AsyncClient:
         return _read(answer, user_id)
 
     async def batch(
-        self, user_ids: Sequence[str], k: int = 10, *, timeout: float | None = None, **asked: Unpack[Asked]
+        self, user_ids: Sequence[str], k: int = 10, *, timeout: float | None = None, **options: Unpack[RequestOptions]
     ) -> list[Candidates]:
         """As `Client.batch`."""
-        requests = [request_message(user_id, k, asked) for user_id in user_ids]
+        requests = [request_message(user_id, k, options) for user_id in user_ids]
         call = candidates_pb2.BatchGetCandidatesRequest(requests=requests)
         try:
             answer = await self._service.BatchGetCandidates(call, timeout=timeout or self._timeout)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Unpack
 import numpy as np
 import pyarrow as pa
 
-from retrieval.api.asking import Asked, request_message
 from retrieval.api.candidates import Candidates
+from retrieval.api.request import RequestOptions, request_message
 from retrieval.errors import NotFoundError
 from retrieval.index.verified_shards import VerifiedShards
 from retrieval.serving.core.answer import CandidateAnswer
@@ -44,7 +44,7 @@ class Retriever:
         return str(self._service.build)
 
     def candidates(
-        self, user_id: str = "", k: int = 10, *, timeout: float | None = None, **asked: Unpack[Asked]
+        self, user_id: str = "", k: int = 10, *, timeout: float | None = None, **options: Unpack[RequestOptions]
     ) -> Candidates:
         """The k best candidates for a user, fewer where there are no more.
 
@@ -61,15 +61,15 @@ class Retriever:
 
         Raises RequestError (says what to change), UnavailableError, DeadlineError.
         """
-        return self.batch([user_id], k, timeout=timeout, **asked)[0]
+        return self.batch([user_id], k, timeout=timeout, **options)[0]
 
     def batch(
-        self, user_ids: Sequence[str], k: int = 10, *, timeout: float | None = None, **asked: Unpack[Asked]
+        self, user_ids: Sequence[str], k: int = 10, *, timeout: float | None = None, **options: Unpack[RequestOptions]
     ) -> list[Candidates]:
         """Candidates for several users, in their order; they share tower calls and searches. Keywords as above."""
         if self._closed:
             raise NotFoundError("this retriever was closed; open another one")
-        messages = [request_message(user_id, k, asked) for user_id in user_ids]
+        messages = [request_message(user_id, k, options) for user_id in user_ids]
         answers = self._service.answer(messages, timeout)
         return [_candidates(user_id, answer, self._items) for user_id, answer in zip(user_ids, answers, strict=True)]
 

@@ -28,7 +28,7 @@ from retrieval.workflows.demo.answers import Answer, Moment, draw_timeline
 from retrieval.workflows.demo.check import count_mismatches
 from retrieval.workflows.demo.fleet import local_fleet, run_command, wait_until_serving
 from retrieval.workflows.demo.summary import Summary
-from retrieval.workflows.demo.traffic import Ask, Traffic
+from retrieval.workflows.demo.traffic import Traffic, TrafficRequests
 from retrieval.workflows.evaluation.user_inputs import profiles_of
 from retrieval.workflows.indexing.build import IndexOutcome, build_version_index
 from retrieval.workflows.training.train import train_version
@@ -135,8 +135,8 @@ def _under_traffic(
     workspace: Workspace, address: str, dataset: Dataset, second: _Trained, console: Console
 ) -> tuple[list[Answer], list[Moment], tuple[str, str], Callable[[Answer], dict[str, str]]]:
     contexts = tuple({"device": device} for device in _DEVICES)
-    ask = Ask(_busy_users(dataset, 500), contexts, at_us=dataset.histories.last_us + 60_000_000)
-    traffic = Traffic(address, ask)
+    requests = TrafficRequests(_busy_users(dataset, 500), contexts, at_us=dataset.histories.last_us + 60_000_000)
+    traffic = Traffic(address, requests)
     moments: list[Moment] = []
 
     def act(what: str, *arguments: str) -> None:

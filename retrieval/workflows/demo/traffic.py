@@ -15,8 +15,8 @@ from retrieval.workflows.demo.answers import Answer, Served
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """Who may be asked for, in which contexts, and at what time (µs) the requests are said to be made."""
+class TrafficRequests:
+    """Of what requests are made: users and contexts to draw from, k, and the time (µs) that they name."""
 
     user_ids: Sequence[str]
     contexts: Sequence[Mapping[str, str]]
@@ -27,9 +27,11 @@ class Ask:
 class Traffic:
     """Queries `address` from `clients` threads between `start` and `stop`; `answers` grows meanwhile."""
 
-    def __init__(self, address: str, ask: Ask, *, clients: int = 2, timeout_s: float = 5.0, seed: int = 0) -> None:
+    def __init__(
+        self, address: str, requests: TrafficRequests, *, clients: int = 2, timeout_s: float = 5.0, seed: int = 0
+    ) -> None:
         self.answers: list[Answer] = []
-        self._address, self._ask, self._timeout_s = address, ask, timeout_s
+        self._address, self._requests, self._timeout_s = address, requests, timeout_s
         self._stopping = threading.Event()
         self._started = time.monotonic()
         self._threads = [threading.Thread(target=self._run, args=(seed + n,), daemon=True) for n in range(clients)]
@@ -55,34 +57,34 @@ class Traffic:
 
     def context_of(self, answer: Answer) -> Mapping[str, str]:
         """The context that the request behind an answer carried."""
-        return self._ask.contexts[_pick(answer.user_id, len(self._ask.contexts))]
+        return self._requests.contexts[_pick(answer.user_id, len(self._requests.contexts))]
 
     def _run(self, seed: int) -> None:
         rng = np.random.default_rng(seed)
         with grpc.insecure_channel(self._address) as channel:
             stub = candidates_pb2_grpc.CandidateServiceStub(channel)
             while not self._stopping.is_set():
-                user_id = self._ask.user_ids[int(rng.integers(len(self._ask.user_ids)))]
+                user_id = self._requests.user_ids[int(rng.integers(len(self._requests.user_ids)))]
                 self.answers.append(self._ask_once(stub, user_id))
 
     def _ask_once(self, stub: candidates_pb2_grpc.CandidateServiceStub, user_id: str) -> Answer:
-        context = self._ask.contexts[_pick(user_id, len(self._ask.contexts))]
+        context = self._requests.contexts[_pick(user_id, len(self._requests.contexts))]
         request = candidates_pb2.GetCandidatesRequest(
             user_id=user_id,
-            k=self._ask.k,
+            k=self._requests.k,
             context={name: user_pb2.Value(text=value) for name, value in context.items()},
-            at=self._ask.at_us,
+            at=self._requests.at_us,
         )
         started = self.now
         try:
             response = stub.GetCandidates(request, timeout=self._timeout_s)
         except grpc.RpcError as error:
-            return Answer(started, (self.now - started) * 1e3, user_id, self._ask.at_us, error=str(error))
+            return Answer(started, (self.now - started) * 1e3, user_id, self._requests.at_us, error=str(error))
         return Answer(
             started,
             (self.now - started) * 1e3,
             user_id,
-            self._ask.at_us,
+            self._requests.at_us,
             served=tuple(_served(version) for version in response.versions),
             served_by=tuple(response.version_of_item),
             item_ids=tuple(response.item_ids),

@@ -25,7 +25,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LARGEST = 2**32
 
 
-class Asked(TypedDict, total=False):
+class RequestOptions(TypedDict, total=False):
     """Keywords of `candidates` and `batch`, all of them optional."""
 
     context: Mapping[str, Any]
@@ -50,23 +50,23 @@ class Asked(TypedDict, total=False):
     """Microseconds that each shard may take; 0 sets no limit."""
 
 
-def request_message(user_id: str, k: int, asked: Asked) -> candidates_pb2.GetCandidatesRequest:
+def request_message(user_id: str, k: int, options: RequestOptions) -> candidates_pb2.GetCandidatesRequest:
     """The request for one user. Raises RequestError that names the keyword whose value can't be sent."""
-    history = asked.get("history")
+    history = options.get("history")
     try:
         return candidates_pb2.GetCandidatesRequest(
             user_id=str(user_id),
             k=_natural("k", k),
-            context=_values("context", asked.get("context", {})),
-            profile=_values("profile", asked.get("profile", {})),
+            context=_values("context", options.get("context", {})),
+            profile=_values("profile", options.get("profile", {})),
             history=None if history is None else _history(history),
-            filter=_filter(asked.get("filter")),
-            exclude_item_ids=[str(item) for item in asked.get("exclude", ())],
-            allow_seen=asked.get("allow_seen", False),
-            at=microseconds(asked.get("at", 0)),
-            ef=_natural("ef", asked.get("ef", 0)),
-            visit_budget=_natural("visit_budget", asked.get("visit_budget", 0)),
-            time_budget_us=_natural("time_budget_us", asked.get("time_budget_us", 0)),
+            filter=_filter(options.get("filter")),
+            exclude_item_ids=[str(item) for item in options.get("exclude", ())],
+            allow_seen=options.get("allow_seen", False),
+            at=microseconds(options.get("at", 0)),
+            ef=_natural("ef", options.get("ef", 0)),
+            visit_budget=_natural("visit_budget", options.get("visit_budget", 0)),
+            time_budget_us=_natural("time_budget_us", options.get("time_budget_us", 0)),
         )
     except TypeError as error:
         raise RequestError(f"a value has a type that can't be sent: {error}") from error
