@@ -67,7 +67,10 @@ def _item_vocabulary(declaration: IdFeature, ids: pa.Array, counts: Ints) -> Voc
         rows = seen[start : start + _ROWS]
         counter.add(dict(zip(ids.take(pa.array(rows)).to_pylist(), counts[rows].tolist(), strict=True)))
     return counter.vocabulary(
-        min_count=declaration.min_count, max_size=declaration.max_size, oov_buckets=declaration.oov_buckets
+        min_count=declaration.min_count,
+        max_size=declaration.max_size,
+        oov_buckets=declaration.oov_buckets,
+        name=declaration.name,
     )
 
 

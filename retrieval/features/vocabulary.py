@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -15,7 +16,7 @@ from retrieval.features.hashed import HashedCodes
 MAX_KEY = 1024
 """Longer values (in characters) are never learned; they are encoded as unknown."""
 
-_PRUNE_AT = 2_000_000
+_log = logging.getLogger(__name__)
 _MANY_VALUES, _MANY_WORDS = 64, 1 << 14  # from so many on, looking all up at once is quicker than one by one
 
 
@@ -120,23 +121,33 @@ class Vocabulary:
 
 
 class Counter:
-    """Counts values in bounded memory: over two million distinct ones, the rarest are let go (lossy counting)."""
+    """Counts values, every one exactly: memory grows with the distinct ones, not with how often they occur."""
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
-        self._floor = 0
 
     def add(self, counts: Mapping[str, int]) -> None:
         """Add the counts of one block."""
         for key, count in counts.items():
             if len(key) <= MAX_KEY:
-                self._counts[key] = self._counts.get(key, self._floor) + count
-        while len(self._counts) > _PRUNE_AT:
-            self._floor += 1
-            self._counts = {key: count for key, count in self._counts.items() if count > self._floor}
+                self._counts[key] = self._counts.get(key, 0) + count
 
-    def vocabulary(self, *, min_count: int, max_size: int | None, oov_buckets: int) -> Vocabulary:
-        """The most frequent first, ties by text; only those counted at least `min_count` times."""
-        kept = [(key, count) for key, count in self._counts.items() if count >= min_count]
-        kept.sort(key=lambda pair: (-pair[1], pair[0]))
-        return Vocabulary((key for key, _ in kept[:max_size]), oov_buckets)
+    def vocabulary(self, *, min_count: int, max_size: int | None, oov_buckets: int, name: str = "") -> Vocabulary:
+        """The most frequent first, ties by text; only those counted at least `min_count` times, at most `max_size`.
+
+        What the two leave out is said in the log, for the feature `name`.
+        """
+        frequent = [(key, count) for key, count in self._counts.items() if count >= min_count]
+        frequent.sort(key=lambda pair: (-pair[1], pair[0]))
+        words = [key for key, _ in frequent[:max_size]]
+        if len(words) < len(self._counts):
+            _log.info(
+                "%s: %s of %s values are not learned (seen less than %s times: %s, beyond max_size: %s)",
+                name or "vocabulary",
+                f"{len(self._counts) - len(words):,}",
+                f"{len(self._counts):,}",
+                min_count,
+                f"{len(self._counts) - len(frequent):,}",
+                f"{len(frequent) - len(words):,}",
+            )
+        return Vocabulary(words, oov_buckets)

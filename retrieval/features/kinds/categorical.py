@@ -95,10 +95,10 @@ def fit_vocabulary(declaration: Declaration, columns: Iterator[Column]) -> Vocab
     return learned(counter, declaration)
 
 
-def learned(counter: Counter, declaration: object) -> Vocabulary:
+def learned(counter: Counter, declaration: Declaration) -> Vocabulary:
     """The vocabulary that a declaration's `min_count`, `max_size` and `oov_buckets` make of the counts."""
     options = {name: getattr(declaration, name) for name in ("min_count", "max_size", "oov_buckets")}
-    return counter.vocabulary(**options)
+    return counter.vocabulary(**options, name=declaration.name)
 
 
 def required_vocabulary(state: State) -> Vocabulary:

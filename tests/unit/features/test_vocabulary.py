@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.features import vocabulary
 from retrieval.features.vocabulary import Counter, Vocabulary, stable_hash
 
 
@@ -37,13 +36,25 @@ def test_the_hash_never_changes() -> None:
     assert stable_hash("\ud800") >= 0
 
 
-def test_counting_is_bounded_and_keeps_the_frequent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vocabulary, "_PRUNE_AT", 10)
+def test_counts_are_exact_however_many_values_there_are() -> None:
     counter = Counter()
-    for block in range(50):
-        counter.add({"often": 5, **{f"{block}-{n}": 1 for n in range(8)}})
-    assert len(counter._counts) <= 10
-    assert counter.vocabulary(min_count=100, max_size=1, oov_buckets=1).words == ("often",)
+    blocks = 23
+    for block in range(blocks):
+        counter.add({f"{block}-{n}": 3 for n in range(100_000)})
+    made = counter.vocabulary(min_count=3, max_size=None, oov_buckets=1)
+    assert len(made.words) == blocks * 100_000
+
+
+def test_what_is_not_learned_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    counter = Counter()
+    counter.add({"often": 9, "twice": 2, "thrice": 3, "once": 1})
+    with caplog.at_level("INFO"):
+        made = counter.vocabulary(min_count=2, max_size=1, oov_buckets=1, name="brand")
+    assert made.words == ("often",)
+    assert "brand: 3 of 4 values are not learned (seen less than 2 times: 1, beyond max_size: 2)" in caplog.text
+    caplog.clear()
+    counter.vocabulary(min_count=1, max_size=None, oov_buckets=1, name="brand")
+    assert not caplog.text
 
 
 def test_a_word_twice_is_refused() -> None:
