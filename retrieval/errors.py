@@ -10,7 +10,8 @@ RetrievalError                 UNKNOWN              1
 ├── ConflictError              ABORTED              7   somebody else changed the same thing first
 ├── GateError                  FAILED_PRECONDITION  8   measured quality is under the threshold that was set
 ├── UnavailableError           UNAVAILABLE          9   a host, store or registry can't be reached now
-└── DeadlineError              DEADLINE_EXCEEDED   10   there was not enough time left
+├── DeadlineError              DEADLINE_EXCEEDED   10   there was not enough time left
+└── DivergedError              INTERNAL            11   a training's loss or gradient is no finite number any more
 """
 
 from __future__ import annotations
@@ -93,3 +94,10 @@ class DeadlineError(RetrievalError):
 
     grpc_status = "DEADLINE_EXCEEDED"
     exit_code = 10
+
+
+class DivergedError(RetrievalError):
+    """A training's loss or gradient is no finite number any more; its weights are left as they were before the step."""
+
+    grpc_status = "INTERNAL"
+    exit_code = 11

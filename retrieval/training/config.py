@@ -168,6 +168,16 @@ class TrainingConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _memory_of_one_time(self) -> TrainingConfig:
+        remembered = self.negatives.memory or any(one.source == "memory" for one in self.negatives.more)
+        if remembered and self.windows == "by_time":
+            raise ValueError(
+                'negatives of "memory" come from batches of other periods, where items were popular otherwise, and '
+                'windows = "by_time" corrects for one period; choose one of them'
+            )
+        return self
+
+    @model_validator(mode="after")
     def _window_targets_of_any_time(self) -> TrainingConfig:
         if self.targets.method == "window" and self.windows == "by_time":
             raise ValueError(

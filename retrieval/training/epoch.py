@@ -6,6 +6,7 @@ one that wasn't.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from retrieval.arrays import Ints
+from retrieval.errors import DivergedError
 from retrieval.observability import Tracker
 from retrieval.training.optimiser import rate_at, set_rate
 from retrieval.training.periods import cut_periods, order_periods
@@ -77,7 +79,10 @@ def train_epoch(run: Run, tracker: Tracker, started: float) -> None:
 
 
 def take_step(run: Run, windows: Windows, chosen: Sequence[Ints], step: int) -> tuple[int, float]:
-    """One optimiser step over some batches; returns its examples, and the mean loss over all their positions."""
+    """One optimiser step over some batches; returns its examples, and the mean loss over all their positions.
+
+    Raises DivergedError where loss or gradient is not finite; the weights are then those of before the step.
+    """
     drawn = (run.config.seed, run.progress.epoch, step, _TARGETS)
     read = [run.reader.read(windows, each, (*drawn, number)) for number, each in enumerate(chosen)]
     batches = [batch for batch in read if batch.examples]
@@ -93,11 +98,17 @@ def take_step(run: Run, windows: Windows, chosen: Sequence[Ints], step: int) -> 
             loss.backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
     total = run.ranks.sum_gradients(run.trained, total)
-    torch.nn.utils.clip_grad_norm_(run.pair.parameters(), run.config.clip)
+    norm = torch.nn.utils.clip_grad_norm_(run.pair.parameters(), run.config.clip)
+    mean_loss, gradient = torch.stack([total, norm.to(total)]).tolist()
+    if not (math.isfinite(mean_loss) and math.isfinite(gradient)):
+        raise DivergedError(
+            f"training diverged in epoch {run.progress.epoch + 1}, step {step + 1}: loss {mean_loss}, gradient norm "
+            f"{gradient}. Try a lower training.learning_rate, and look for values without measure in the features"
+        )
     run.optimiser.step()
     if run.mean is not None:
         run.mean.update(run.progress.total_steps + 1)
-    return sum(batch.examples for batch in batches), float(total)
+    return sum(batch.examples for batch in batches), mean_loss
 
 
 def _loss(run: Run, batch: Batch, seed: tuple[int, ...]) -> Tensor:

@@ -14,9 +14,10 @@ import torch
 from safetensors.torch import load_file
 
 from retrieval.data import Dataset, Split, leave_one_out
-from retrieval.errors import ConfigError, DataError
+from retrieval.errors import ConfigError, DataError, DivergedError
 from retrieval.features import Features, fit_features
 from retrieval.towers.pair import TowerPair
+from retrieval.training import epoch
 from retrieval.training.checkpoint import BEST
 from retrieval.training.config import NegativesConfig, TrainingConfig
 from retrieval.training.journal import METRICS, read_journal
@@ -230,3 +231,17 @@ def test_with_a_mean_of_the_weights_it_is_what_counts(run) -> None:  # type: ign
     assert same(weights, fingerprint(plain.pair))
     # a finished run, asked for again
     assert same(fingerprint(run(settings(ema=0.9), folder="mean").pair), fingerprint(mean.pair))
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_ends_the_training(run, wrong: float, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    real, steps = epoch._loss, []
+
+    def loss(*given: object) -> torch.Tensor:
+        steps.append(given)
+        return real(*given) * (wrong if len(steps) == 3 else 1.0)
+
+    monkeypatch.setattr(epoch, "_loss", loss)
+    with pytest.raises(DivergedError, match=r"epoch 1, step 3: loss (nan|inf).*training\.learning_rate"):
+        run()
+    assert len(steps) == 3

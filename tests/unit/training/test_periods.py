@@ -7,6 +7,7 @@ import pytest
 
 from retrieval.data import Dataset, Split, item_activity
 from retrieval.features import Features
+from retrieval.training.config import MoreNegatives, NegativesConfig, TrainingConfig
 from retrieval.training.periods import PeriodShares, cut_periods, order_periods
 from retrieval.training.sequences import SequenceReader
 
@@ -55,3 +56,13 @@ def test_shares_are_those_of_the_period_and_end_with_the_training_events(dataset
         counts = np.bincount(items[inside], minlength=len(every))
         np.testing.assert_allclose(shares.share(every), counts / max(counts.sum(), 1), atol=2e-2)
         assert shares.share(every).sum() == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    "negatives",
+    [NegativesConfig(memory=64), NegativesConfig(more=(MoreNegatives(source="memory", number=8),))],
+)
+def test_negatives_of_other_periods_are_refused(negatives: NegativesConfig) -> None:
+    assert TrainingConfig(windows="all", negatives=negatives).negatives == negatives
+    with pytest.raises(ValueError, match='"memory" come from batches of other periods'):
+        TrainingConfig(windows="by_time", negatives=negatives)
