@@ -14,6 +14,7 @@ import numpy as np
 from retrieval.api.candidates import Candidates
 from retrieval.api.request import RequestOptions, request_message
 from retrieval.errors import ConfigError
+from retrieval.serving.core.answer import IgnoredColumn
 from retrieval.serving.wire.channel import CHANNEL_OPTIONS
 from retrieval.serving.wire.status import read_error
 from retrieval.types import BuildId, ModelVersion
@@ -143,7 +144,8 @@ def _options(attempts: int) -> list[tuple[str, Any]]:
 
 
 def _ignored(message: candidates_pb2.IgnoredColumn) -> str:
-    return f"{message.column} (NaN)" if message.reason == candidates_pb2.IgnoredColumn.REASON_NAN else message.column
+    is_nan = message.reason == candidates_pb2.IgnoredColumn.REASON_NAN
+    return str(IgnoredColumn(message.column, "nan" if is_nan else "unknown"))
 
 
 def _read(message: candidates_pb2.GetCandidatesResponse, user_id: str) -> Candidates:

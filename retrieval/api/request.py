@@ -6,22 +6,22 @@ A retriever reads the same message as a service does: what a request means is se
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, TypedDict
 
 from retrieval.errors import RequestError
-from retrieval.serving.wire.user_messages import value_message
+from retrieval.index.filters import AllOf, AnyOf, Value
+from retrieval.serving.wire.filters import filter_message
+from retrieval.serving.wire.user_messages import microseconds, value_message
 from retrieval.v1 import candidates_pb2, filter_pb2, user_pb2
 
 Moment = int | datetime
 """Microseconds since 1970 UTC, or a datetime (UTC where it names no zone)."""
 Event = tuple[str, Moment] | tuple[str, Moment, str]
 """Item id, when, and the action where it is known."""
-Value = str | int | float | bool
 Filters = Mapping[str, Value | Sequence[Value]] | str | Sequence[str]
 """Fields with the value, or any of the values, that an item must have; or as `retrieval query --filter` takes them."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LARGEST = 2**32
 
 
@@ -63,7 +63,7 @@ def request_message(user_id: str, k: int, options: RequestOptions) -> candidates
             filter=_filter(options.get("filter")),
             exclude_item_ids=[str(item) for item in options.get("exclude", ())],
             allow_seen=options.get("allow_seen", False),
-            at=microseconds(options.get("at", 0)),
+            at=_moment(options.get("at", 0)),
             ef=_natural("ef", options.get("ef", 0)),
             visit_budget=_natural("visit_budget", options.get("visit_budget", 0)),
             time_budget_us=_natural("time_budget_us", options.get("time_budget_us", 0)),
@@ -72,11 +72,10 @@ def request_message(user_id: str, k: int, options: RequestOptions) -> candidates
         raise RequestError(f"a value has a type that can't be sent: {error}") from error
 
 
-def microseconds(moment: Moment) -> int:
+def _moment(moment: Moment) -> int:
     """A moment in µs since 1970 UTC. Raises RequestError for another type."""
     if isinstance(moment, datetime):
-        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return (aware - _EPOCH) // timedelta(microseconds=1)
+        return microseconds(moment)
     try:
         return int(moment.__index__())
     except (AttributeError, TypeError):
@@ -113,7 +112,7 @@ def _history(events: Sequence[Event]) -> user_pb2.History:
         if isinstance(event, str) or len(event) not in {2, 3}:
             raise RequestError(f"history[{position}]: {event!r}; expected (item id, when) or (item id, when, action)")
         made.item_ids.append(str(event[0]))
-        made.timestamps.append(microseconds(event[1]))
+        made.timestamps.append(_moment(event[1]))
         made.actions.extend(str(action) for action in event[2:])
     return made
 
@@ -122,21 +121,14 @@ def _filter(wanted: Filters | None) -> filter_pb2.Filter | None:
     if wanted is None:
         return None
     if isinstance(wanted, Mapping):
-        return filter_pb2.Filter(conditions=[_any_of(field, values) for field, values in wanted.items()])
+        return filter_message(AllOf(tuple(_any_of(field, values) for field, values in wanted.items())))
     from retrieval.workflows.fleet.query import parse_filters
 
     return parse_filters([wanted] if isinstance(wanted, str) else wanted)
 
 
-def _any_of(field: str, values: Value | Sequence[Value]) -> filter_pb2.Condition:
-    several = list(values) if isinstance(values, Collection) and not isinstance(values, str) else [values]
-    whole = [value for value in several if isinstance(value, int) and not isinstance(value, bool)]
-    # flags and real numbers go as text, which the index reads as what the field holds
-    texts = [
-        str(value).lower() if isinstance(value, bool) else str(value)
-        for value in several
-        if isinstance(value, (str, float, bool))
-    ]
-    if len(whole) + len(texts) < len(several):
+def _any_of(field: str, values: Value | Sequence[Value]) -> AnyOf:
+    several = tuple(values) if isinstance(values, Collection) and not isinstance(values, str) else (values,)
+    if not all(isinstance(value, (str, int, float)) for value in several):
         raise RequestError(f"filter: {field}: {several!r} can't be compared; expected text, numbers or flags")
-    return filter_pb2.Condition(field=field, any_of=filter_pb2.AnyOf(texts=texts, integers=whole))
+    return AnyOf(field, several)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from types import TracebackType
 from typing import TYPE_CHECKING, Unpack
 
@@ -13,13 +12,12 @@ import pyarrow as pa
 from retrieval.api.candidates import Candidates
 from retrieval.api.request import RequestOptions, request_message
 from retrieval.errors import NotFoundError
-from retrieval.index.verified_shards import VerifiedShards
 from retrieval.serving.core.answer import CandidateAnswer
-from retrieval.serving.in_process.service import InProcessService
 from retrieval.types import BuildId
 
 if TYPE_CHECKING:
     from retrieval.registry import BuildRow
+    from retrieval.serving.in_process.service import InProcessService
     from retrieval.workflows.workspace import Workspace as Opened
 
 ItemColumns = Callable[[Sequence[str]], pa.Table]
@@ -88,39 +86,20 @@ class Retriever:
         self.close()
 
 
-def open_retriever(opened: Opened, build: str | None, *, show: bool) -> Retriever:
-    """A retriever on a build of a workspace; see `Workspace.retriever`."""
+def open_retriever(opened: Opened, build: BuildRow, *, show: bool) -> Retriever:
+    """A retriever on a build of a workspace, whose user store is filled first where it is not of the log as it is."""
+    from retrieval.workflows.fleet.services import open_in_process
     from retrieval.workflows.fleet.users import load_users, users_are_current
 
     dataset = opened.dataset(show=show)
     if not users_are_current(opened, dataset.snapshot):
-        load_users(opened, show=show)
-    with closing(opened.registry()) as registry:
-        row: BuildRow | None
-        if build is not None:
-            row = registry.get_build(BuildId.parse(build, model=opened.model))
-        else:
-            row = registry.active_build(opened.model)
-            row = row or next(iter(reversed(registry.list_builds(opened.model, states=("ready",)))), None)
-    if row is None:
-        raise NotFoundError(f"{opened.model} has no build yet; make one with build_index()")
-    settings = opened.settings.serving
-    service = InProcessService(
-        opened.store(),
-        row.id,
-        row.shards,
-        settings,
-        user_store=opened.root / settings.user_store,
-        digest=row.digest,
-        verified=VerifiedShards(opened.root / "run" / "verified"),
-        takedowns=opened.root / settings.takedowns if settings.takedowns else None,
-    )
+        load_users(opened, dataset=dataset, show=show)
     known = dataset.items.drop_columns(dataset.items.column_names[:1])
 
     def item_columns(item_ids: Sequence[str]) -> pa.Table:
         return known.take(pa.array(dataset.histories.item_rows(item_ids)))
 
-    return Retriever(service, item_columns)
+    return Retriever(open_in_process(opened, build), item_columns)
 
 
 def _candidates(user_id: str, answer: CandidateAnswer, items: ItemColumns) -> Candidates:

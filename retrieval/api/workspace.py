@@ -14,6 +14,7 @@ from retrieval.api.version import Version
 
 if TYPE_CHECKING:
     from retrieval.api.retriever import Retriever
+    from retrieval.registry import BuildRow
     from retrieval.workflows.workspace import Workspace as Opened
 
 Setting = str | int | float | bool | Sequence[Any]
@@ -203,16 +204,7 @@ class Workspace:
 
     def build(self, which: str | int | None = None) -> Build:
         """A build by name or number (`shop-b3`, 3), else the newest one. Raises NotFoundError."""
-        from retrieval.errors import NotFoundError
-        from retrieval.types import BuildId
-
-        if which is None:
-            ready = self.builds()
-            if not ready:
-                raise NotFoundError(f"{self.model} has no build yet; make one with build_index()")
-            return ready[-1]
-        with closing(self._opened.registry()) as registry:
-            return Build(self._opened, registry.get_build(BuildId.parse(str(which), model=self.model)))
+        return Build(self._opened, self._build_row(which))
 
     def load_users(self, *, show: bool = True) -> int:
         """Fill the user store with histories and profiles from the log; returns how many users it holds."""
@@ -229,7 +221,23 @@ class Workspace:
         from retrieval.api.retriever import open_retriever
 
         name = build.name if isinstance(build, Build) else build
-        return open_retriever(self._opened, None if name is None else str(name), show=show)
+        return open_retriever(self._opened, self._build_row(name, deployed=True), show=show)
+
+    def _build_row(self, which: str | int | None, *, deployed: bool = False) -> BuildRow:
+        """The row of a build by name or number; else of the deployed one, where that is wanted, or of the newest."""
+        from retrieval.errors import NotFoundError
+        from retrieval.types import BuildId
+
+        with closing(self._opened.registry()) as registry:
+            if which is not None:
+                return registry.get_build(BuildId.parse(str(which), model=self.model))
+            active = registry.active_build(self.model) if deployed else None
+            if active is not None:
+                return active
+            ready = registry.list_builds(self.model, states=("ready",))
+        if not ready:
+            raise NotFoundError(f"{self.model} has no build yet; make one with build_index()")
+        return ready[-1]
 
 
 @contextmanager

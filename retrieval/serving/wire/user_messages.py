@@ -59,12 +59,12 @@ def value_message(value: object) -> user_pb2.Value:
         whole = isinstance(value, int) and -(2**63) <= value < 2**63
         return user_pb2.Value(integer=int(value)) if whole else user_pb2.Value(number=value)
     if isinstance(value, date):
-        return user_pb2.Value(moment=_microseconds(value))
+        return user_pb2.Value(moment=microseconds(value))
     raise RequestError(f"a value of type {type(value).__name__} can't be sent; use text, a number, a flag or a list")
 
 
-def _microseconds(value: date) -> int:
-    """Of a datetime, or of the beginning of a day; UTC where no zone is given."""
+def microseconds(value: date) -> int:
+    """Since 1970 UTC: of a datetime, or of the beginning of a day; UTC where no zone is given."""
     if not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day, tzinfo=UTC)
     return ((value if value.tzinfo else value.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)

@@ -5,9 +5,17 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from retrieval.types import BuildId
 from retrieval.workflows.workspace.workspace import RUN, Workspace
+
+if TYPE_CHECKING:
+    from retrieval.registry import BuildRow
+    from retrieval.serving.in_process.service import InProcessService
+
+VERIFIED = "verified"
+"""Folder in the run folder: which shards were verified on this machine."""
 
 
 def run_ann_host(
@@ -38,7 +46,7 @@ def run_ann_host(
     end_with(parent)
     run_folder = workspace.root / RUN
     name = host_id or f"ann-{shard}-{socket.gethostname()}-{port}"
-    verified = VerifiedShards(run_folder / "verified")
+    verified = VerifiedShards(run_folder / VERIFIED)
     service = AnnService(
         AnnHost(name, workspace.model, shard, workspace.store(), verified=verified),
         workspace.settings.serving,
@@ -89,6 +97,24 @@ def run_candidate_service(
     service.start()
     wait_for_signal()
     service.stop()
+
+
+def open_in_process(workspace: Workspace, build: BuildRow) -> InProcessService:
+    """Hosts for every shard of a build and the candidate service's engine, in this process. Raises ArtifactError."""
+    from retrieval.index.verified_shards import VerifiedShards
+    from retrieval.serving.in_process.service import InProcessService
+
+    settings = workspace.settings.serving
+    return InProcessService(
+        workspace.store(),
+        build.id,
+        build.shards,
+        settings,
+        user_store=workspace.root / settings.user_store,
+        digest=build.digest,
+        verified=VerifiedShards(workspace.root / RUN / VERIFIED),
+        takedowns=takedowns_file(workspace),
+    )
 
 
 def takedowns_file(workspace: Workspace) -> Path | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from retrieval.data import Dataset
 from retrieval.errors import NotFoundError
 from retrieval.observability import track
 from retrieval.serving.users.loading import user_records
@@ -32,13 +33,16 @@ class LoadedUsers:
     folder: Path
 
 
-def load_users(workspace: Workspace, *, keep_others: bool = False, show: bool = True) -> LoadedUsers:
+def load_users(
+    workspace: Workspace, *, dataset: Dataset | None = None, keep_others: bool = False, show: bool = True
+) -> LoadedUsers:
     """Fill the user store from the workspace's events and users; services that read it see the new records at once.
 
-    Users that are not in the data are dropped, except with `keep_others`. Raises DataError, NotFoundError.
+    `dataset` is the workspace's, for callers that have opened it. Users that are not in the data are dropped, except
+    with `keep_others`. Raises DataError, NotFoundError.
     """
     settings = workspace.settings.serving
-    dataset = workspace.dataset(show=show)
+    dataset = dataset or workspace.dataset(show=show)
     folder = workspace.root / settings.user_store
     began = time.time_ns() // 1000
     loaded = 0
