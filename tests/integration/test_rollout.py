@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -126,22 +128,37 @@ def test_a_damaged_shard_is_named_and_the_old_build_goes_on_serving(scene: Scene
     assert (newest["build"], newest["state"]) == (2, "failed")
 
 
+def stand_still(pid: int, registry: Path) -> None:
+    """Stop a process between two of its writes: one that stands still within a write holds SQLite's lock meanwhile."""
+    while True:
+        os.kill(pid, signal.SIGSTOP)
+        with closing(sqlite3.connect(registry, timeout=1.0, isolation_level=None)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                os.kill(pid, signal.SIGCONT)
+            else:
+                connection.execute("ROLLBACK")
+                return
+
+
 def test_a_controller_that_was_killed_is_taken_up_by_the_next_one(scene: Scene) -> None:
     # a host of the second replicas stands still, so that the deployment stops half way
     (stopped,) = [m for m in scene.fleet.state.members if m.role == "ann" and (m.shard, m.replica) == (1, 1)]
-    os.kill(stopped.pid, signal.SIGSTOP)
+    stand_still(stopped.pid, scene.root / "registry.db")
+    controller = subprocess.Popen(scene.command("deploy", "2"), stderr=subprocess.PIPE, text=True)
     try:
-        controller = subprocess.Popen(scene.command("deploy", "2"), stderr=subprocess.PIPE, text=True)
         others = [address for address in scene.fleet.hosts() if address != stopped.address]
 
         def half_way() -> bool:
+            assert controller.poll() is None, controller.communicate()[1]
             found = [scene.calls.metadata(address, 10.0).active for address in others]
             return any(active is not None and active.build.number == 2 for active in found)
 
         wait_until(half_way, what="a host on build 2")
+    finally:
         controller.kill()
         controller.communicate()
-    finally:
         os.kill(stopped.pid, signal.SIGCONT)
     running = scene.registry.running_deployment(MODEL)
     assert running is not None
