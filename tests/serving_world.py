@@ -15,7 +15,7 @@ from retrieval.data import Dataset
 from retrieval.features import FeatureSpec
 from retrieval.index.build import build_index
 from retrieval.index.config import IndexConfig
-from retrieval.index.corpus import make_corpus
+from retrieval.index.contents import make_contents
 from retrieval.serving.users.loading import user_records
 from retrieval.serving.users.store import UserStore
 from retrieval.storage import ArtifactStore
@@ -60,7 +60,7 @@ def make_world(
     config = IndexConfig(
         shards=shards, ann=ann, min_recall=0.0, ef_search=50, measured_k=10, recall_queries=20, threads=1
     )
-    corpus = make_corpus(dataset.items, config, snapshot=dataset.snapshot, at_us=dataset.histories.last_us)
+    contents = make_contents(dataset.items, config, snapshot=dataset.snapshot, at_us=dataset.histories.last_us)
     made, builds = [], []
     for number in range(1, versions + 1):
         version = ModelVersion(MODEL, number)
@@ -69,7 +69,7 @@ def make_world(
         )
         made.append(tiny_version(store, version, dataset, seed=number, towers=towers, spec=spec))
         tower = load_item_tower(store, version, device="cpu")
-        build_index(store, tower, corpus, BuildId(MODEL, number), config, show=False)
+        build_index(store, tower, contents, BuildId(MODEL, number), config, show=False)
         builds.append(BuildId(MODEL, number))
     with_users(root / "users.lmdb", dataset)
     return World(root, store, dataset, made, builds)

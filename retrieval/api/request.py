@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import Any, TypedDict
 
 from retrieval.errors import RequestError
-from retrieval.index.filters import AllOf, AnyOf, Value
+from retrieval.filters.filter import AllOf, AnyOf, Value
+from retrieval.filters.text import parse_filters
 from retrieval.serving.wire.filters import filter_message
 from retrieval.serving.wire.user_messages import microseconds, value_message
 from retrieval.v1 import candidates_pb2, filter_pb2, user_pb2
@@ -122,9 +123,7 @@ def _filter(wanted: Filters | None) -> filter_pb2.Filter | None:
         return None
     if isinstance(wanted, Mapping):
         return filter_message(AllOf(tuple(_any_of(field, values) for field, values in wanted.items())))
-    from retrieval.workflows.fleet.query import parse_filters
-
-    return parse_filters([wanted] if isinstance(wanted, str) else wanted)
+    return filter_message(parse_filters([wanted] if isinstance(wanted, str) else wanted))
 
 
 def _any_of(field: str, values: Value | Sequence[Value]) -> AnyOf:

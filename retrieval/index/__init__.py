@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from retrieval.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from retrieval.index.filters import AllOf, AnyOf, Filter, NoneOf, Range, SomeOf, Value
+    from retrieval.filters.filter import AllOf, AnyOf, Filter, NoneOf, Range, SomeOf, Value
     from retrieval.index.query import Hits, Query
 
 __all__ = ["AllOf", "AnyOf", "Filter", "Hits", "NoneOf", "Query", "Range", "SomeOf", "Value"]
@@ -16,7 +16,7 @@ __all__ = ["AllOf", "AnyOf", "Filter", "Hits", "NoneOf", "Query", "Range", "Some
 __getattr__ = lazy_names(
     __name__,
     {
-        "retrieval.index.filters": ("AllOf", "AnyOf", "Filter", "NoneOf", "Range", "SomeOf", "Value"),
+        "retrieval.filters.filter": ("AllOf", "AnyOf", "Filter", "NoneOf", "Range", "SomeOf", "Value"),
         "retrieval.index.query": ("Hits", "Query"),
     },
 )

@@ -21,7 +21,7 @@ from retrieval.index.artifact import BUILD_KIND, SHARD_KIND
 from retrieval.index.backends import load_backend
 from retrieval.index.canary import make_canary, write_canary
 from retrieval.index.config import IndexConfig
-from retrieval.index.corpus import Corpus, build_inputs_hash
+from retrieval.index.contents import Contents, build_inputs_hash
 from retrieval.index.encode import ItemEncoder, encode_items
 from retrieval.index.files import ITEM_ID, open_vectors, reorder_vectors, write_items, write_vectors
 from retrieval.index.golden import Golden, write_golden
@@ -62,7 +62,7 @@ def _staged(store: ArtifactStore, model: str, address: str) -> AbstractContextMa
 def build_index(
     store: ArtifactStore,
     tower: ItemEncoder,
-    corpus: Corpus,
+    contents: Contents,
     build: BuildId,
     config: IndexConfig,
     *,
@@ -78,11 +78,11 @@ def build_index(
     GateError, having published nothing, where recall is under `config.min_recall`.
     """
     began = time.perf_counter()
-    address = build_inputs_hash(tower, corpus, config)
-    work = _Work(tower, corpus, build, config, queries)
+    address = build_inputs_hash(tower, contents, config)
+    work = _Work(tower, contents, build, config, queries)
     with _staged(store, build.model, address) as folder:
         done = [shard for shard in range(config.shards) if _finished(folder, shard, work)]
-        shards = corpus.hashes % np.uint64(config.shards)
+        shards = contents.hashes % np.uint64(config.shards)
         left = int(np.count_nonzero(~np.isin(shards, done)))
         with track(f"index {build}", 2 * left, unit="items encoded + linked", show=show) as tracker:
             made = _shards(folder, done, work, tracker)
@@ -96,14 +96,14 @@ def build_index(
             "shards": config.shards,
             "dim": tower.dim,
             "metric": "cosine",
-            "items": corpus.items.num_rows,
+            "items": contents.items.num_rows,
             "recall": lowest,
             "measured_k": config.measured_k,
             "measured_with": "perturbed items" if queries is None else "users",
             "settings": config.model_dump(mode="json"),
             "seed": config.seed,
-            "items_snapshot": corpus.snapshot,
-            "at_us": corpus.at_us,
+            "items_snapshot": contents.snapshot,
+            "at_us": contents.at_us,
             "inputs_hash": address,
             "code_version": __version__,
         }
@@ -117,7 +117,7 @@ def build_index(
         inputs_hash=address,
         shards=tuple(made),
         resumed=len(done),
-        items=corpus.items.num_rows,
+        items=contents.items.num_rows,
         recall=lowest,
         encode_s=work.spent["encode"],
         graph_s=work.spent["graph"],
@@ -140,14 +140,14 @@ class _Work:
     """What every shard of one build shares."""
 
     def __init__(
-        self, tower: ItemEncoder, corpus: Corpus, build: BuildId, config: IndexConfig, queries: Vectors | None
+        self, tower: ItemEncoder, contents: Contents, build: BuildId, config: IndexConfig, queries: Vectors | None
     ) -> None:
-        self.tower, self.corpus, self.build, self.config, self.queries = tower, corpus, build, config, queries
+        self.tower, self.contents, self.build, self.config, self.queries = tower, contents, build, config, queries
         self.spent = {"encode": 0.0, "graph": 0.0}
 
     def rows(self, shard: int) -> npt.NDArray[np.int64]:
         """Rows of the corpus that are in `shard`, ordered by hash: an order that depends on the items alone."""
-        hashes = self.corpus.hashes
+        hashes = self.contents.hashes
         mine = np.flatnonzero(hashes % np.uint64(self.config.shards) == shard)
         return mine[np.argsort(hashes[mine], kind="stable")]
 
@@ -180,7 +180,7 @@ def _build_shard(folder: Path, shard: int, work: _Work, tracker: Tracker) -> Sha
     metadata = _describe(shard, len(work.rows(shard)), work)
     rows = work.rows(shard)
     began = time.perf_counter()
-    blocks = encode_items(work.tower, work.corpus.items.take(rows), work.corpus.at_us, work.config.batch_size)
+    blocks = encode_items(work.tower, work.contents.items.take(rows), work.contents.at_us, work.config.batch_size)
     write_vectors(part, (len(rows), work.tower.dim), blocks, tracker)
     work.spent["encode"] += time.perf_counter() - began
     began = time.perf_counter()
@@ -226,8 +226,8 @@ def _describe(shard: int, count: int, work: _Work) -> ShardMetadata:
 
 
 def _write_items(part: Path, rows: npt.NDArray[np.int64], work: _Work) -> None:
-    attributes = work.corpus.attributes
-    ids = work.corpus.items[ITEM_ID].take(rows)
+    attributes = work.contents.attributes
+    ids = work.contents.items[ITEM_ID].take(rows)
     write_items(part, ids, attributes.take(rows) if attributes.num_columns else attributes)
 
 
@@ -236,7 +236,7 @@ def _write_samples(part: Path, rows: npt.NDArray[np.int64], vectors: Vectors, wo
     queries = canary_queries(vectors, work.queries, work.config)
     write_canary(part, make_canary(vectors, queries, k))
     chosen = np.unique(np.linspace(0, len(rows) - 1, _GOLDEN_ITEMS).astype(np.int64)) if len(rows) else rows
-    golden = Golden(work.corpus.items.take(rows[chosen]), chosen, vectors[chosen], work.corpus.at_us)
+    golden = Golden(work.contents.items.take(rows[chosen]), chosen, vectors[chosen], work.contents.at_us)
     write_golden(part, work.tower.space_id, golden)
 
 

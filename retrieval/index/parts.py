@@ -7,7 +7,7 @@ from pathlib import Path
 
 from retrieval.arrays import Vectors
 from retrieval.errors import ArtifactError, DataError
-from retrieval.index.attributes import Attributes
+from retrieval.filters.attributes import Attributes
 from retrieval.index.backends import BACKENDS, load_backend
 from retrieval.index.backends.backend import Backend
 from retrieval.index.files import ITEMS, open_items, open_vectors

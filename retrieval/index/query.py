@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval.arrays import Rows, Vectors
-from retrieval.index.allowed import Allowed
-from retrieval.index.filters import Filter
+from retrieval.filters.allowed import Allowed
+from retrieval.filters.filter import Filter
 
 NO_ROWS: npt.NDArray[np.uint32] = np.empty(0, dtype=np.uint32)
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from retrieval.index.allowed import Allowed, RecentlyAllowed, all_rows, packed
-from retrieval.index.attributes import Attributes
-from retrieval.index.filters import Filter
+from retrieval.filters.allowed import Allowed, RecentlyAllowed, all_rows, packed
+from retrieval.filters.attributes import Attributes
+from retrieval.filters.filter import Filter
 from retrieval.index.items import LookupRows
 
 _CACHED_BYTES = 32 << 20

@@ -11,7 +11,7 @@ import numpy as np
 
 from retrieval.arrays import Vectors
 from retrieval.errors import ArtifactError, RequestError
-from retrieval.index.attributes import Attributes
+from retrieval.filters.attributes import Attributes
 from retrieval.index.items import ItemIds
 from retrieval.index.metadata import ExpectedShard, ShardMetadata
 from retrieval.index.query import NO_ROWS, Hits, Query, RowQuery, Searcher

@@ -29,7 +29,7 @@ import torch
 from retrieval.index import AnyOf, Filter, Query, Range
 from retrieval.index.build import BuildReport, build_index
 from retrieval.index.config import IndexConfig
-from retrieval.index.corpus import make_corpus
+from retrieval.index.contents import make_contents
 from retrieval.index.encode import encode_items
 from retrieval.index.shard import Shard, open_shard
 from retrieval.storage import ArtifactStore
@@ -105,8 +105,8 @@ def build(root: Path, vectors: np.ndarray, threads: int) -> tuple[BuildReport, R
     config = IndexConfig(threads=threads, min_recall=0.0)
     store = ArtifactStore.create(str(root), cache=root / "cache")
     began, worked = time.perf_counter(), time.process_time()
-    corpus = make_corpus(items, config, snapshot="bench", at_us=0)
-    report = build_index(store, TableTower(vectors), corpus, BuildId("bench", 1), config, show=False)
+    contents = make_contents(items, config, snapshot="bench", at_us=0)
+    report = build_index(store, TableTower(vectors), contents, BuildId("bench", 1), config, show=False)
     return report, {"seconds": time.perf_counter() - began, "cpu_s": time.process_time() - worked}
 
 

@@ -64,7 +64,7 @@ def built(work: Path, items: int, threads: int) -> Path:
     """The folder of a shard of `items`, built where it isn't there yet, with queries beside it."""
     # Here, so that the processes that are measured import what a host does, not torch
     from retrieval.index.build import build_index
-    from retrieval.index.corpus import make_corpus
+    from retrieval.index.contents import make_contents
     from retrieval.storage import ArtifactStore
     from retrieval.types import BuildId
     from tests.bench.index import TableTower, embeddings
@@ -77,8 +77,8 @@ def built(work: Path, items: int, threads: int) -> Path:
         table = pa.table({**columns, "colour": np.array(COLOURS)[number % len(COLOURS)]})
         config = IndexConfig(threads=threads, min_recall=0.0, attributes=("number", "colour"))
         store = ArtifactStore.create(str(root), cache=root / "cache")
-        corpus = make_corpus(table, config, snapshot="bench", at_us=0)
-        report = build_index(store, TableTower(embeddings(items, DIM, seed=1)), corpus, BuildId("bench", 1), config)
+        contents = make_contents(table, config, snapshot="bench", at_us=0)
+        report = build_index(store, TableTower(embeddings(items, DIM, seed=1)), contents, BuildId("bench", 1), config)
         np.save(root / report.key / "shard-0-of-1.queries.npy", embeddings(QUERIES, DIM, seed=2))
         done.write_text(json.dumps(str(Path(report.key) / "shard-0-of-1")))
         time.sleep(SETTLED_S)

@@ -279,7 +279,7 @@ def _export_and_index(root: Path, history: int) -> None:
     from retrieval.data import open_dataset
     from retrieval.features import FeatureSpec
     from retrieval.index.build import build_index
-    from retrieval.index.corpus import make_corpus
+    from retrieval.index.contents import make_contents
     from retrieval.towers.loading import load_item_tower
     from retrieval.types import BuildId, ModelVersion
     from retrieval.workflows.fleet.users import load_users
@@ -309,8 +309,8 @@ def _export_and_index(root: Path, history: int) -> None:
         tiny_version(store, version, dataset, towers=here.settings.towers, spec=spec)
     if not store.exists("builds/bench/1"):
         config = here.settings.index
-        corpus = make_corpus(dataset.items, config, snapshot=dataset.snapshot, at_us=dataset.histories.last_us)
-        build_index(store, load_item_tower(store, version), corpus, BuildId("bench", 1), config)
+        contents = make_contents(dataset.items, config, snapshot=dataset.snapshot, at_us=dataset.histories.last_us)
+        build_index(store, load_item_tower(store, version), contents, BuildId("bench", 1), config)
     load_users(here)
     with closing(here.registry()) as registry:
         register(registry, store, version, BuildId("bench", 1))

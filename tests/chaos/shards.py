@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from retrieval.index.build import build_index
 from retrieval.index.config import IndexConfig
-from retrieval.index.corpus import make_corpus
+from retrieval.index.contents import make_contents
 from retrieval.index.metadata import ExpectedShard
 from retrieval.storage import ArtifactStore
 from retrieval.types import BuildId, ModelVersion, SpaceId
@@ -63,5 +63,5 @@ def make(
     )
     config = IndexConfig(shards=2, ann=ann, M=4, ef_construction=32, measured_k=10, threads=1)
     store = ArtifactStore.create(str(root), cache=root / "cache")
-    corpus = make_corpus(items, config, snapshot="made", at_us=0)
-    return root / build_index(store, tower, corpus, BuildId("demo", number), config, show=False).key
+    contents = make_contents(items, config, snapshot="made", at_us=0)
+    return root / build_index(store, tower, contents, BuildId("demo", number), config, show=False).key

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from retrieval.errors import RequestError
-from retrieval.index.filters import AllOf, AnyOf, Filter, NoneOf, Range, SomeOf, Value
+from retrieval.filters.filter import AllOf, AnyOf, Filter, NoneOf, Range, SomeOf, Value
 from retrieval.v1 import filter_pb2
 
 _MAX_CONDITIONS = 64

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from retrieval.errors import ConfigError
+from retrieval.filters.text import parse_filters, split_pair
 
 if TYPE_CHECKING:
-    from retrieval.v1 import candidates_pb2, filter_pb2
+    from retrieval.v1 import candidates_pb2
 
 _LARGEST = 2**32
 
@@ -53,6 +54,7 @@ def ask_candidates(
 
 def request_message(query: TypedQuery) -> candidates_pb2.GetCandidatesRequest:
     """The request that a typed question stands for. Raises ConfigError naming what can't be read."""
+    from retrieval.serving.wire.filters import filter_message
     from retrieval.v1 import candidates_pb2
 
     if not 0 <= query.k < _LARGEST:
@@ -62,7 +64,7 @@ def request_message(query: TypedQuery) -> candidates_pb2.GetCandidatesRequest:
         k=query.k,
         context=parse_values("--context", query.context),
         profile=parse_values("--profile", query.profile),
-        filter=parse_filters(query.filters),
+        filter=filter_message(parse_filters(query.filters)),
         exclude_item_ids=query.exclude,
         allow_seen=query.allow_seen,
         visit_budget=query.visit_budget,
@@ -78,28 +80,10 @@ def parse_values(flag: str, given: Sequence[str]) -> Mapping[str, Any]:
     from retrieval.serving.wire.user_messages import value_message
 
     found = {}
-    for name, text in _pairs(flag, given):
+    for name, text in (split_pair(flag, one) for one in given):
         parts = [_number_or_text(part) for part in text.split(",")]
         found[name] = value_message(parts[0] if len(parts) == 1 else parts)
     return found
-
-
-def parse_filters(given: Sequence[str]) -> filter_pb2.Filter | None:
-    """FIELD=A,B | FIELD=LOW..HIGH | FIELD!=…, all of which must hold; None for none. Raises ConfigError."""
-    from retrieval.v1 import filter_pb2
-
-    conditions = [_condition(field, text) for field, text in _pairs("--filter", given)]
-    return filter_pb2.Filter(conditions=conditions) if conditions else None
-
-
-def _pairs(flag: str, given: Sequence[str]) -> list[tuple[str, str]]:
-    pairs = []
-    for text in given:
-        name, separator, value = text.partition("=")
-        if not separator or name in {"", "!"} or not value:
-            raise ConfigError(f"{flag} {text!r}: expected COLUMN=VALUE")
-        pairs.append((name, value))
-    return pairs
 
 
 def _number_or_text(text: str) -> str | int | float:
@@ -109,25 +93,3 @@ def _number_or_text(text: str) -> str | int | float:
         except ValueError:
             continue
     return text
-
-
-def _condition(field: str, text: str) -> filter_pb2.Condition:
-    """One condition; a field that ends with ! stands before a negation, FIELD!=…."""
-    from retrieval.v1 import filter_pb2
-
-    if field.endswith("!"):
-        inner = _condition(field.removesuffix("!"), text)
-        return filter_pb2.Condition(none=filter_pb2.Conditions(conditions=[inner]))
-    low, dots, high = text.partition("..")
-    if dots:
-        ends = filter_pb2.Range(minimum=_end(field, low), maximum=_end(field, high))
-        return filter_pb2.Condition(field=field, range=ends)
-    return filter_pb2.Condition(field=field, any_of=filter_pb2.AnyOf(texts=text.split(",")))
-
-
-def _end(field: str, text: str) -> float | None:
-    try:
-        return float(text) if text else None
-    except ValueError:
-        expected = "LOW..HIGH, LOW.. or ..HIGH"
-        raise ConfigError(f"--filter {field}: {text!r} is not a number; expected {expected}") from None

@@ -16,7 +16,7 @@ from retrieval.errors import ArtifactError, ConfigError, GateError, NotFoundErro
 from retrieval.features import Features
 from retrieval.index.build import BuildReport, build_index
 from retrieval.index.config import IndexConfig
-from retrieval.index.corpus import Corpus, build_inputs_hash, make_corpus
+from retrieval.index.contents import Contents, build_inputs_hash, make_contents
 from retrieval.index.encode import ItemEncoder
 from retrieval.index.files import ITEM_ID
 from retrieval.index.metadata import ExpectedShard
@@ -117,7 +117,7 @@ def _config(config: IndexConfig, shards: int | None) -> IndexConfig:
 # -- what is indexed, and whom it is measured with
 
 
-def _corpus(dataset: Dataset, features: Features, config: IndexConfig) -> Corpus:
+def _corpus(dataset: Dataset, features: Features, config: IndexConfig) -> Contents:
     from retrieval.towers.offline import catalog_at
 
     histories = dataset.histories
@@ -131,7 +131,7 @@ def _corpus(dataset: Dataset, features: Features, config: IndexConfig) -> Corpus
         kept &= items_active_between(histories, at_us - int(config.active_days * DAY_US), at_us)
     # the id under its own name, and what is known of an item's events: nobody filters on them
     hidden = [*dataset.items.column_names[:1], *(set(items.column_names) - set(dataset.items.column_names) - {ITEM_ID})]
-    return make_corpus(items.filter(pa.array(kept)), config, snapshot=dataset.snapshot, at_us=at_us, hidden=hidden)
+    return make_contents(items.filter(pa.array(kept)), config, snapshot=dataset.snapshot, at_us=at_us, hidden=hidden)
 
 
 def _queries(workspace: Workspace, dataset: Dataset, tower: UserTower, config: IndexConfig) -> Vectors | None:

@@ -10,10 +10,11 @@ import pytest
 
 from retrieval.index.build import BuildReport, build_index
 from retrieval.index.config import IndexConfig
-from retrieval.index.corpus import make_corpus
+from retrieval.index.contents import make_contents
 from retrieval.index.shard import Shard, open_shard
 from retrieval.storage import ArtifactStore
 from retrieval.types import BuildId, ModelVersion, SpaceId
+from tests.items import make_items
 
 DIM = 16
 
@@ -44,29 +45,6 @@ class StandInTower:
     def encode(self, items: pa.Table, at_us: int, batch_size: int) -> np.ndarray:
         self.calls.append(items.num_rows)
         return self.table[items["number"].to_numpy()]
-
-
-def make_items(count: int) -> pa.Table:
-    """Items i0, i1, … with attributes of every kind; every 7th has none."""
-    number = np.arange(count)
-    missing = number % 7 == 6
-
-    def with_nulls(values: list[object], kind: pa.DataType) -> pa.Array:
-        return pa.array([None if m else v for v, m in zip(values, missing, strict=True)], kind)
-
-    return pa.table(
-        {
-            "item_id": pa.array([f"i{i}" for i in number]),
-            "number": pa.array(number),
-            "colour": with_nulls([("red", "green", "blue")[i % 3] for i in number], pa.string()),
-            "price": with_nulls([float(i % 100) for i in number], pa.float32()),
-            "year": with_nulls([int(1990 + i % 30) for i in number], pa.int16()),
-            "on_sale": with_nulls([bool(i % 2) for i in number], pa.bool_()),
-            "genres": with_nulls([[f"g{i % 5}", f"g{i % 11}"][: i % 3] for i in number], pa.list_(pa.string())),
-            "seen_at": with_nulls([int(i) * 1000 for i in number], pa.timestamp("ms")),
-            "blob": with_nulls([b"x" for _ in number], pa.binary()),
-        }
-    )
 
 
 @dataclass
@@ -100,8 +78,8 @@ def build(
     tower = StandInTower(vectors, ModelVersion("demo", version), SpaceId(space_id))
     config = IndexConfig(**{"threads": 1, "ef_construction": 64, "recall_queries": 100, **settings})
     store = ArtifactStore.create(str(root), cache=root / "cache")
-    corpus = make_corpus(make_items(count), config, snapshot="made", at_us=at_us)
-    report = build_index(store, tower, corpus, BuildId("demo", number), config, show=False)
+    contents = make_contents(make_items(count), config, snapshot="made", at_us=at_us)
+    report = build_index(store, tower, contents, BuildId("demo", number), config, show=False)
     return Built(store, root / report.key, report, vectors)
 
 
@@ -129,12 +107,6 @@ def build_at() -> Callable[..., Built]:
 def make_vectors() -> Callable[..., np.ndarray]:
     """Clustered, normalised vectors."""
     return clustered
-
-
-@pytest.fixture(scope="session")
-def items_table() -> Callable[[int], pa.Table]:
-    """Items with attributes of every kind."""
-    return make_items
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from retrieval.filters.allowed import Allowed, packed
 from retrieval.index import _native
-from retrieval.index.allowed import Allowed, packed
 from retrieval.index.query import NO_ROWS, RowQuery
 
 

@@ -18,7 +18,7 @@ from retrieval.errors import ArtifactError, ConflictError, DataError, GateError
 from retrieval.index.build import build_index
 from retrieval.index.canary import read_canary
 from retrieval.index.config import IndexConfig
-from retrieval.index.corpus import build_inputs_hash, make_corpus
+from retrieval.index.contents import build_inputs_hash, make_contents
 from retrieval.index.encode import encode_items
 from retrieval.index.golden import read_golden
 from retrieval.index.measure import measured_recall
@@ -29,6 +29,7 @@ from retrieval.index.sharding import shard_of
 from retrieval.index.verify import verify_build
 from retrieval.storage import ArtifactStore, hash_file, read_manifest
 from retrieval.types import BuildId, ModelVersion, SpaceId
+from tests.items import make_items
 
 
 def test_every_item_is_in_the_shard_of_its_hash_and_is_found_there(make_build: Callable[..., Any]) -> None:
@@ -84,14 +85,12 @@ def test_another_shard_than_expected_is_refused(
         open_shard(make_build(900, shards=3).shard_folder(0), ExpectedShard(**expected))
 
 
-def test_golden_items_keep_their_raw_columns(
-    make_build: Callable[..., Any], items_table: Callable[[int], pa.Table]
-) -> None:
+def test_golden_items_keep_their_raw_columns(make_build: Callable[..., Any]) -> None:
     built = make_build(900, shards=3)
     golden = read_golden(built.shard_folder(1), read_metadata(built.shard_folder(1)))
     numbers = golden.items["number"].to_pylist()
     assert len(numbers) == 4
-    assert golden.items.equals(items_table(900).take(numbers))
+    assert golden.items.equals(make_items(900).take(numbers))
     assert np.array_equal(golden.embeddings, built.vectors[numbers])
 
 
@@ -108,17 +107,15 @@ def test_the_same_inputs_give_the_same_files(build_at: Callable[..., Any], tmp_p
     assert other.report.inputs_hash != first.report.inputs_hash
 
 
-def test_the_order_of_the_items_does_not_matter(
-    items_table: Callable[[int], pa.Table], tower: Any, tmp_path: Path
-) -> None:
-    items = items_table(300)
+def test_the_order_of_the_items_does_not_matter(tower: Any, tmp_path: Path) -> None:
+    items = make_items(300)
     order = np.random.default_rng(0).permutation(300)
     folders = []
     for name, table in (("a", items), ("b", items.take(order))):
         store = ArtifactStore.create(str(tmp_path / name), cache=tmp_path / "cache")
         config = IndexConfig(threads=1, shards=2)
-        corpus = make_corpus(table, config, snapshot="s", at_us=0)
-        report = build_index(store, tower, corpus, BuildId("demo", 1), config, show=False)
+        contents = make_contents(table, config, snapshot="s", at_us=0)
+        report = build_index(store, tower, contents, BuildId("demo", 1), config, show=False)
         folders.append(tmp_path / name / report.key)
     assert files_of(folders[0]) == files_of(folders[1])
 
@@ -177,7 +174,7 @@ def test_only_named_attributes_are_kept(build_at: Callable[..., Any], tmp_path: 
 )
 def test_items_that_can_not_be_indexed(items: pa.Table, part: str) -> None:
     with pytest.raises(DataError, match=part):
-        make_corpus(items, IndexConfig(), snapshot="s", at_us=0)
+        make_contents(items, IndexConfig(), snapshot="s", at_us=0)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +198,7 @@ def test_a_tower_that_gives_anything_but_unit_vectors(made: np.ndarray, part: st
         list(encode_items(Tower(), pa.table({"item_id": ["a", "b", "c"]}), 0, 100))
 
 
-def test_a_tower_may_answer_in_blocks_and_is_normalised(tower: Any, items_table: Callable[[int], pa.Table]) -> None:
+def test_a_tower_may_answer_in_blocks_and_is_normalised(tower: Any) -> None:
     class Blocks:
         version, space_id, dim = tower.version, tower.space_id, 16
 
@@ -209,16 +206,16 @@ def test_a_tower_may_answer_in_blocks_and_is_normalised(tower: Any, items_table:
             whole = tower.encode(items, at_us, batch_size) * 1.003  # as far off as bf16 may be
             return iter([whole[:5], whole[5:]])
 
-    items = items_table(300)
+    items = make_items(300)
     found = np.concatenate(list(encode_items(Blocks(), items, 0, 64)))
     assert np.allclose(found, tower.encode(items, 0, 64), atol=1e-6)
     assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
 
 
-def test_what_decides_the_address_of_a_build(tower: Any, items_table: Callable[[int], pa.Table]) -> None:
+def test_what_decides_the_address_of_a_build(tower: Any) -> None:
     def address(*, snapshot: str = "s", at_us: int = 0, rows: int = 300, **settings: Any) -> str:
         config = IndexConfig(**settings)
-        return build_inputs_hash(tower, make_corpus(items_table(rows), config, snapshot=snapshot, at_us=at_us), config)
+        return build_inputs_hash(tower, make_contents(make_items(rows), config, snapshot=snapshot, at_us=at_us), config)
 
     same = address()
     assert address(threads=7, batch_size=3, min_recall=0.1) == same
@@ -228,25 +225,21 @@ def test_what_decides_the_address_of_a_build(tower: Any, items_table: Callable[[
     assert len({*others}) == len(others)
 
 
-def test_recall_is_measured_with_user_embeddings_where_there_are_some(
-    tower: Any, items_table: Callable[[int], pa.Table], tmp_path: Path
-) -> None:
+def test_recall_is_measured_with_user_embeddings_where_there_are_some(tower: Any, tmp_path: Path) -> None:
     users = np.eye(16, dtype=np.float32)
     store = ArtifactStore.create(str(tmp_path), cache=tmp_path / "cache")
-    corpus = make_corpus(items_table(300), IndexConfig(), snapshot="s", at_us=0)
-    report = build_index(store, tower, corpus, BuildId("demo", 1), IndexConfig(), queries=users, show=False)
+    contents = make_contents(make_items(300), IndexConfig(), snapshot="s", at_us=0)
+    report = build_index(store, tower, contents, BuildId("demo", 1), IndexConfig(), queries=users, show=False)
     part = tmp_path / report.key / "shard-0-of-1"
     asked = {tuple(query) for query in read_canary(part, read_metadata(part)).queries}
     assert asked == {tuple(user) for user in users}
 
 
-def test_recall_of_users_with_several_vectors(
-    tower: Any, items_table: Callable[[int], pa.Table], tmp_path: Path
-) -> None:
+def test_recall_of_users_with_several_vectors(tower: Any, tmp_path: Path) -> None:
     users = np.eye(16, dtype=np.float32).reshape(4, 4, 16)
     store = ArtifactStore.create(str(tmp_path), cache=tmp_path / "cache")
-    corpus = make_corpus(items_table(300), IndexConfig(), snapshot="s", at_us=0)
-    report = build_index(store, tower, corpus, BuildId("demo", 1), IndexConfig(), queries=users, show=False)
+    contents = make_contents(make_items(300), IndexConfig(), snapshot="s", at_us=0)
+    report = build_index(store, tower, contents, BuildId("demo", 1), IndexConfig(), queries=users, show=False)
     assert report.recall == 1.0
     part = tmp_path / report.key / "shard-0-of-1"
     asked = {tuple(query) for query in read_canary(part, read_metadata(part)).queries}

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retrieval.filters.allowed import Allowed
 from retrieval.index import _native
-from retrieval.index.allowed import Allowed
 from retrieval.index.canary import recall
 from retrieval.index.query import NO_ROWS, RowQuery
 from tests.unit.index.conftest import clustered

@@ -76,7 +76,7 @@ class Native(Engine):
         return self.search_filtered(index, queries, k, effort, None)
 
     def selector(self, index: Any, allowed: NDArray[np.bool_]) -> Any:
-        from retrieval.index.allowed import Allowed, packed
+        from retrieval.filters.allowed import Allowed, packed
 
         return Allowed(packed(allowed[index.order]), len(allowed))
 

@@ -5,28 +5,7 @@ from __future__ import annotations
 import pytest
 
 from retrieval.errors import ConfigError
-from retrieval.index import AllOf, AnyOf, NoneOf, Range
-from retrieval.serving.wire.filters import read_filter
-from retrieval.workflows.fleet.query import TypedQuery, parse_filters, request_message
-
-
-def test_filters_as_they_are_typed() -> None:
-    wanted = read_filter(parse_filters(["colour=red,blue", "price=1..", "colour!=green", "price!=2..3"]))
-    assert wanted == AllOf(
-        (
-            AnyOf("colour", ("red", "blue")),
-            Range("price", 1.0),
-            NoneOf((AnyOf("colour", ("green",)),)),
-            NoneOf((Range("price", 2.0, 3.0),)),
-        )
-    )
-    assert parse_filters(()) is None
-
-
-@pytest.mark.parametrize("text", ["colour!", "!red", "=red", "colour!=", "!=red"])
-def test_a_filter_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="expected COLUMN=VALUE"):
-        parse_filters([text])
+from retrieval.workflows.fleet.query import TypedQuery, request_message
 
 
 def test_values_are_numbers_where_they_read_as_such() -> None:

@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 
 from retrieval.arrays import Mask
 from retrieval.errors import DataError, RequestError
-from retrieval.index.allowed import Allowed, Bits, RecentlyAllowed, all_rows, packed
-from retrieval.index.filters import AllOf, AnyOf, Filter, Range, SomeOf, Value
+from retrieval.filters.allowed import Allowed, Bits, RecentlyAllowed, all_rows, packed
+from retrieval.filters.filter import AllOf, AnyOf, Filter, Range, SomeOf, Value
 
 _CACHED_BYTES = 32 << 20
 _FEW_VALUES = 8  # up to so many values of a condition have a cached set of rows each
@@ -209,11 +209,14 @@ def _int64(value: int) -> int:
     return value
 
 
-def attribute_table(items: pa.Table, names: Sequence[str] | None, *, hidden: Collection[str] = ()) -> pa.Table:
+def attribute_table(
+    items: pa.Table, names: Sequence[str] | None, *, hidden: Collection[str] = (), setting: str = "index.attributes"
+) -> pa.Table:
     """The columns of `items` to filter on, in the types that shards store.
 
     `names` None takes every column of a suitable type, but for the item id, `hidden` ones and lists of real numbers,
-    which are vectors. Raises DataError on a named column that is absent or unsuitable.
+    which are vectors. `setting` is where the names come from, said in errors. Raises DataError on a named column that
+    is absent or unsuitable.
     """
     if names is None:
         skipped = {"item_id", *hidden}
@@ -224,10 +227,10 @@ def attribute_table(items: pa.Table, names: Sequence[str] | None, *, hidden: Col
     for name in names:
         if name not in items.column_names:
             have = ", ".join(items.column_names)
-            raise DataError(f"index.attributes names {name!r}, the items have no such column; they have: {have}")
+            raise DataError(f"{setting} names {name!r}, the items have no such column; they have: {have}")
         column = _storable(items[name])
         if column is None:
-            raise DataError(f"index.attributes names {name!r}, whose type {items[name].type} can't be filtered on")
+            raise DataError(f"{setting} names {name!r}, whose type {items[name].type} can't be filtered on")
         columns[name] = column
     return pa.table(columns)
 

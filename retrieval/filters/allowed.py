@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval.arrays import Mask
-from retrieval.index.filters import Filter
+from retrieval.filters.filter import Filter
 
 Bits = npt.NDArray[np.uint64]
 """uint64 [ceil(n / 64)]: bit r % 64 of word r // 64 is row r; the bits beyond n are 0."""

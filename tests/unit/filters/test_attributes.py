@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import retrieval.index.attributes as attributes_module
+import retrieval.filters.attributes as attributes_module
 from retrieval.errors import DataError, RequestError
-from retrieval.index.allowed import Allowed, RecentlyAllowed, all_rows
-from retrieval.index.attributes import Attributes, attribute_table
-from retrieval.index.filters import AllOf, AnyOf, Filter, NoneOf, Range, SomeOf
+from retrieval.filters.allowed import Allowed, RecentlyAllowed, all_rows
+from retrieval.filters.attributes import Attributes, attribute_table
+from retrieval.filters.filter import AllOf, AnyOf, Filter, NoneOf, Range, SomeOf
+from tests.items import make_items
 
 
 def attributes_of(table: pa.Table, names: list[str] | None = None) -> Attributes:
@@ -30,8 +31,8 @@ def expected(table: pa.Table, field: str, test: Callable[[Any], bool]) -> list[i
 
 
 @pytest.fixture(scope="module")
-def items(items_table: Callable[[int], pa.Table]) -> pa.Table:
-    return items_table(200)
+def items() -> pa.Table:
+    return make_items(200)
 
 
 def test_any_of_text(items: pa.Table) -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from retrieval.errors import DataError
-from retrieval.index.attributes import attribute_table
+from retrieval.filters.attributes import attribute_table
 from retrieval.index.config import IndexConfig
 from retrieval.index.encode import ItemEncoder
 from retrieval.index.files import ITEM_ID
@@ -24,7 +24,7 @@ _NOT_CONTENT = {"threads", "batch_size", "min_recall"}
 
 
 @dataclass(frozen=True, slots=True)
-class Corpus:
+class Contents:
     """What goes into a build: items with the hash of each id, what can be filtered on, and where they come from."""
 
     items: pa.Table
@@ -34,9 +34,9 @@ class Corpus:
     at_us: int
 
 
-def make_corpus(
+def make_contents(
     items: pa.Table, config: IndexConfig, *, snapshot: str, at_us: int, hidden: Collection[str] = ()
-) -> Corpus:
+) -> Contents:
     """Check the items (text column `item_id` and whatever the item tower reads) and pick their attributes.
 
     `snapshot` names the data that they come from, `at_us` is the time that they are encoded for, `hidden`
@@ -53,10 +53,10 @@ def make_corpus(
     repeated = items.num_rows - len(ids.unique())
     if repeated:
         raise DataError(f"{repeated} item ids stand more than once; each item is indexed once")
-    return Corpus(items, hashes, attribute_table(items, config.attributes, hidden=hidden), snapshot, at_us)
+    return Contents(items, hashes, attribute_table(items, config.attributes, hidden=hidden), snapshot, at_us)
 
 
-def build_inputs_hash(tower: ItemEncoder, corpus: Corpus, config: IndexConfig) -> str:
+def build_inputs_hash(tower: ItemEncoder, contents: Contents, config: IndexConfig) -> str:
     """SHA-256 of everything that decides what a build holds; the same inputs give the same hash.
 
     The queries that recall is measured with are left out: they follow from the version, the data and the seed.
@@ -67,10 +67,10 @@ def build_inputs_hash(tower: ItemEncoder, corpus: Corpus, config: IndexConfig) -
         "version": str(tower.version),
         "space_id": tower.space_id,
         "settings": settings,
-        "snapshot": corpus.snapshot,
-        "at_us": corpus.at_us,
-        "attributes": [str(field) for field in corpus.attributes.schema],
+        "snapshot": contents.snapshot,
+        "at_us": contents.at_us,
+        "attributes": [str(field) for field in contents.attributes.schema],
     }
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    digest.update(corpus.hashes.astype("<u8").tobytes())
+    digest.update(contents.hashes.astype("<u8").tobytes())
     return digest.hexdigest()
