@@ -20,7 +20,7 @@ from retrieval.towers.offline import ItemInputs, SideInputs
 from retrieval.towers.pair import TowerPair
 from retrieval.training.config import TrainingConfig
 from retrieval.training.labels import Labels
-from retrieval.training.losses import EVERY_ITEM, LOSSES, make_loss
+from retrieval.training.losses import compares_every_item, make_loss
 from retrieval.training.losses.comparison import Comparison
 from retrieval.training.machine import tower_precision
 from retrieval.training.negatives import make_sources
@@ -55,7 +55,7 @@ class Objective:
         self._config = config
         negatives = config.negatives
         seen = np.flatnonzero(inputs.counts)
-        every_item = LOSSES.has(config.loss, EVERY_ITEM)
+        every_item = compares_every_item(config.loss, len(seen))
         self._loss = make_loss(config)
         self._everything = all_items(seen) if every_item else None
         self._popularity: Popularity = inputs.periods or Counts(inputs.counts)

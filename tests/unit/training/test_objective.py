@@ -17,6 +17,7 @@ from retrieval.features import Features
 from retrieval.towers.config import TowerConfig
 from retrieval.towers.offline import SideInputs, item_inputs
 from retrieval.towers.pair import TowerPair, build_pair
+from retrieval.training import losses
 from retrieval.training.config import NegativesConfig, TrainingConfig
 from retrieval.training.labels import Labels, target_actions
 from retrieval.training.loop import train
@@ -105,6 +106,18 @@ def test_several_targets_of_a_position_are_each_its_own_example(world: World) ->
         for one in order
     ]
     assert float(have.detach()) == pytest.approx(float(torch.stack(each).mean()), rel=1e-4)
+
+
+def test_auto_compares_every_item_where_they_are_few(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = world.batch()
+
+    def loss(name: str) -> float:
+        return float(world.objective(settings(loss=name))(world.pair, batch, rng()).detach())
+
+    assert loss("auto") == loss("full_softmax") != loss("sampled_softmax")
+    seen = len(np.unique(world.dataset.histories.items))
+    monkeypatch.setattr(losses, "FEW_ITEMS", seen // 2)
+    assert loss("auto") == loss("sampled_softmax")
 
 
 def gradients(pair: TowerPair) -> dict[str, torch.Tensor]:
