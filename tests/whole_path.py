@@ -94,8 +94,8 @@ def make(folder: Path, model: str, importing: Sequence[str], *settings: Settings
     folder.mkdir(parents=True, exist_ok=True)
     retrieval(folder, "init", model, "--model", model)
     root = folder / model
-    imported = retrieval(root, "data", "import", *importing, "--write-settings")
     configure(root, *settings)
+    imported = retrieval(root, "data", "import", *importing, "--write-settings")
     validated = retrieval(root, "data", "validate")
     trained = retrieval(root, "train")
     built = retrieval(root, "index", "build")

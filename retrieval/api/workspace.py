@@ -65,8 +65,10 @@ class Workspace:
         (`"cancel: InvoiceNo ~ ^C"`). `context` are columns that a request will bring, too; `item_features` and
         `user_features` columns of the events that describe the item or the user.
 
-        Features are declared from the columns' types; with a `recipe` its own stay. `settings` go into retrieval.toml:
-        `{"training.epochs": 5}`. Rows that can't be used lie in data/rejects, each with its reason.
+        `settings` go into retrieval.toml: `{"training.epochs": 5}`. Where neither they nor a `recipe` say how to learn,
+        the recipe that fits the log does, if it has 20,000 events or more. Features are declared from the columns'
+        types, unless features of columns are declared already. Rows that can't be used lie in data/rejects, each with
+        its reason.
 
         Raises ConflictError where the folder is a workspace already, DataError for events that can't be used,
         ConfigError.
@@ -93,7 +95,7 @@ class Workspace:
                 users=None if users is None else _table(users),
                 items=None if items is None else _table(items),
                 write_settings=True,
-                keep_features=recipe is not None,
+                keep_features=opened.settings.features.of_columns,
                 show=show,
             )
             return cls(opened.reopen())

@@ -90,7 +90,7 @@ def import_(
     write_settings: WriteSettingsOption = False,
     keep_features: Annotated[
         bool,
-        typer.Option("--keep-features", help="With --write-settings: [data] only; features stay those of a recipe."),
+        typer.Option("--keep-features", help="With --write-settings: [data] only; features stay as declared."),
     ] = False,
     workspace: WorkspaceOption = None,
     overrides: SetOption = None,
@@ -278,6 +278,8 @@ def _show_import(console: Console, done: Imported, workspace: Workspace, written
     if "rejects" in done.paths:
         console.print(f"The refused rows, each with its reason, are in {done.paths['rejects']}.", soft_wrap=True)
     _show_suggestion(console, done.suggestion, written)
+    if done.recipe:
+        console.print(f"So are those of the recipe {done.recipe}: {done.why}.", highlight=False, soft_wrap=True)
 
 
 def _show_synth(console: Console, made: Synthesised, workspace: Workspace, written: bool) -> None:

@@ -23,7 +23,7 @@ def recipes(
 ) -> None:
     """List the recipes: settings measured on known data, for `retrieval init --recipe` and `retrieval train --recipe`.
 
-    Example: `retrieval recipes ml1m-time`
+    Example: `retrieval recipes long-histories`
     """
     from retrieval.workflows.workspace.recipes import load_recipe, recipe_names
 

@@ -40,8 +40,8 @@ def init(
 
     Example: `retrieval init shop --model homefeed`
 
-    With a recipe, import with `--write-settings --keep-features`, so that its features stay:
-    `retrieval init films --recipe ml1m-time`
+    With settings that were measured on data of the same shape:
+    `retrieval init films --recipe long-histories`
     """
     from retrieval.workflows.workspace import create_workspace
 

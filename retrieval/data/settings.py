@@ -8,7 +8,8 @@ for the first one's, so that they would go with it or stand before a new key.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, MutableMapping
+import tomllib
+from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
 import tomlkit
@@ -28,16 +29,39 @@ def merge_settings(text: str, suggestion: Suggestion, *, features: bool = True) 
     if features:
         text = _without_features(text)
     for table, keys in (("data", suggestion.data), ("data.split", suggestion.split)):
-        if not keys:
-            continue
-        text, missing = _set_by_key(text, table, keys)
-        lines = text.splitlines()
-        for key in missing:
-            lines = _insert(lines, table, f"{key} = {value_text(keys[key])}", key)
-        text = "\n".join(lines) + "\n"
+        text = _set_keys(text, table, keys)
     if features and suggestion.features:
         text += "\n" + toml_text({"features": suggestion.features})
     return text
+
+
+def set_missing(text: str, settings: Mapping[str, Any]) -> str:
+    """The text of a retrieval.toml with `settings`, by section, except for keys that are set in it: these stay."""
+    there = tomllib.loads(text)
+    for table, keys in _tables(settings):
+        section: Any = there
+        for name in table.split("."):
+            section = section.get(name, {})
+        text = _set_keys(text, table, {key: value for key, value in keys.items() if key not in section})
+    return text
+
+
+def _tables(settings: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every table of nested settings by its dotted name, with the keys that are no tables."""
+    for name, value in settings.items():
+        table = f"{within}{name}"
+        yield table, {key: inner for key, inner in value.items() if not isinstance(inner, Mapping)}
+        yield from _tables({key: inner for key, inner in value.items() if isinstance(inner, Mapping)}, f"{table}.")
+
+
+def _set_keys(text: str, table: str, keys: Mapping[str, Any]) -> str:
+    if not keys:
+        return text
+    text, missing = _set_by_key(text, table, keys)
+    lines = text.splitlines()
+    for key in missing:
+        lines = _insert(lines, table, f"{key} = {value_text(keys[key])}", key)
+    return "\n".join(lines) + "\n"
 
 
 def _set_by_key(text: str, table: str, keys: Mapping[str, Any]) -> tuple[str, list[str]]:

@@ -74,6 +74,11 @@ class FeatureSpec(Section):
             return given
         return (declaration_class("id")(name=ITEM_ID, kind="id"), *given)
 
+    @property
+    def of_columns(self) -> bool:
+        """Whether any of them reads a column of the data."""
+        return any(feature.stored for side in SIDES for feature in getattr(self, side))
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         for side in SIDES:

@@ -47,6 +47,9 @@ class Imported:
     items: int = 0
     paths: dict[str, str] = field(default_factory=dict)
     suggestion: Suggestion = field(default_factory=Suggestion)
+    recipe: str = ""
+    """Whose settings were written down, too, as the log is of its shape; empty for none."""
+    why: str = ""
 
 
 def layout_for(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from retrieval.data.importers import IMPORTERS, ArrowStream, ColumnMapping, Imported, ImportRequest, import_arrow
 from retrieval.errors import ConfigError
-from retrieval.workflows.workspace.suggested import apply_suggestion
+from retrieval.workflows.workspace.fitting import LEAST_EVENTS
+from retrieval.workflows.workspace.suggested import apply_fitting_recipe, apply_suggestion
 from retrieval.workflows.workspace.workspace import Workspace
 
 DATA = "data"
@@ -33,8 +34,9 @@ def import_events(
 
     `kind` names an importer for files (movielens, csv, parquet); not given, the file's suffix decides. Refused rows go
     to data/rejects/import.parquet, with reason, file and row. With `replace`, the new data takes the place of what is
-    there. With `write_settings`, the settings that fit go into retrieval.toml (`workspace.reopen()` reads them), with
-    `keep_features` those of [data] alone.
+    there. With `write_settings`, the settings that fit go into retrieval.toml (`workspace.reopen()` reads them): those
+    of [data], and features of the columns, unless `keep_features`; and where nothing says yet how to learn, those of
+    the recipe that fits the log.
 
     Raises ConfigError, DataError, and ConflictError where data is there.
     """
@@ -57,7 +59,9 @@ def import_events(
     else:
         done = IMPORTERS[_kind(kind, events)](request)
     if write_settings:
-        apply_suggestion(workspace, done.suggestion, features=not keep_features)
+        workspace = apply_suggestion(workspace, done.suggestion, features=not keep_features)
+        if done.written >= LEAST_EVENTS and (fit := apply_fitting_recipe(workspace, show=show)) is not None:
+            done.recipe, done.why = fit.recipe, fit.why
     return done
 
 

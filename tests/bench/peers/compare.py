@@ -60,7 +60,7 @@ class Contender:
 def contenders(users: int) -> list[Contender]:
     """RecTools first, then ours in the same shape, then our recipe."""
     made = []
-    for model, peer, recipe in (("transformer", "sasrec", "ml1m-no-time"), ("hstu", "hstu", "ml1m-time")):
+    for model, peer, track in (("transformer", "sasrec", "no-time"), ("hstu", "hstu", "time")):
         name = {"sasrec": "RecTools SASRec", "hstu": "RecTools HSTU"}[peer]
         made.append(Contender(name, model, "last", f"{NEGATIVES} uniform, each target its own", peer))
         for windows, negatives in (("last", NEGATIVES), ("last", SHARED_NEGATIVES), ("all", NEGATIVES)):
@@ -69,7 +69,9 @@ def contenders(users: int) -> list[Contender]:
             shared = f"{negatives:,} uniform, shared by the batch"
             ours = f"retrieval {model}, {windows}, {negatives:,}"
             made.append(Contender(ours, model, windows, shared, overrides=same))
-        made.append(Contender(f"retrieval recipe {recipe}", model, "recipe", "recipe", recipe=recipe))
+        data = DATASETS["ml1m"]
+        ours = f"retrieval recipe {data.recipes[track]}, {track}"
+        made.append(Contender(ours, model, "recipe", "recipe", None, data.recipes[track], data.inputs[track]))
     return made
 
 

@@ -36,6 +36,8 @@ class BenchData:
     """From the data set's folder into a data folder, with so many users only."""
     protocol: Overrides
     """Settings that the protocol fixes; they win over recipes and flags."""
+    inputs: Mapping[str, Overrides]
+    """Track → what of the data is an input. They win over recipes, flags over them."""
     cuts: Mapping[str, Overrides] = field(default_factory=lambda: {"": ()})
     """Splits that are measured one after another, by the name that their rows bear."""
     ks: tuple[int, ...] = (10, 50, 200)
@@ -172,6 +174,17 @@ def _online_retail(source: Path, out: Path, users: int | None) -> Imported:
     return IMPORTERS["parquet"](ImportRequest(source=path, out=out, mapping=mapping, replace=True, show=False))
 
 
+_GENRES = 'features.item=[{kind = "multi_categorical", name = "genres"}]'
+_ATTRIBUTES = 'features.item=[{kind = "multi_categorical", name = "attributes"}]'
+_NO_TIME = "features.history.time=false"
+_SINCE_LAST = '{kind = "since_last", name = "since_last"}'
+_REQUEST = '{kind = "time", name = "request", parts = ["hour", "weekday"]}'
+_DESCRIPTION = '{kind = "text", name = "description", column = "Description"}'
+_PRICE = '{kind = "numeric", name = "unit_price", column = "UnitPrice", method = "quantile"}'
+_CLICKS = ", ".join(
+    f'{{kind = "categorical", name = "{name.lower()}", column = "click_{name}"}}' for name in _GLOBO_CONTEXT
+)
+
 _LEAVE_ONE_OUT = ("data.split.method=leave_one_out", "evaluation.candidates=engaged", "evaluation.filter_seen=true")
 
 
@@ -182,23 +195,30 @@ def _six_hours(start: str, end: str) -> Overrides:
 DATASETS: dict[str, BenchData] = {
     "ml1m": BenchData(
         folder="ml1m",
-        recipes={"no-time": "ml1m-no-time", "time": "ml1m-time"},
+        recipes={"no-time": "long-histories", "time": "long-histories"},
         make=_ml1m,
         protocol=_LEAVE_ONE_OUT,
+        # what published models read, and genres
+        inputs={"no-time": (_GENRES, _NO_TIME), "time": (_GENRES, f"features.context=[{_SINCE_LAST}]")},
         notes={"time": "timestamps are partly imputed (62 % exact, each user's last two always)"},
         check=_check_ml1m,
     ),
     "amazon_beauty": BenchData(
-        folder="amazon_beauty", recipes={"no-time": "beauty"}, make=_beauty, protocol=_LEAVE_ONE_OUT
+        folder="amazon_beauty",
+        recipes={"no-time": "short-histories"},
+        make=_beauty,
+        protocol=_LEAVE_ONE_OUT,
+        inputs={"no-time": (_ATTRIBUTES, _NO_TIME)},
     ),
     # Three windows late in the log, so that all have more than a week to learn from, on different days and at different
     # hours (the portal's local time is UTC-3): the evening, when few articles are new; the afternoon, the busiest; and
     # the morning, when the day's articles appear and what was true yesterday is stale.
     "globo": BenchData(
         folder="globo",
-        recipes={"time": "globo"},
+        recipes={"time": "news"},
         make=_globo,
         protocol=("evaluation.candidates=known", "evaluation.filter_seen=true"),
+        inputs={"time": (f"features.context=[{_CLICKS}, {_REQUEST}, {_SINCE_LAST}]",)},
         cuts={
             "evening": _six_hours("2017-10-09T22:00", "2017-10-10T04:00"),
             "afternoon": _six_hours("2017-10-10T16:00", "2017-10-10T22:00"),
@@ -215,10 +235,20 @@ DATASETS: dict[str, BenchData] = {
     ),
     "online_retail": BenchData(
         folder="online_retail",
-        recipes={"time": "online-retail"},
+        recipes={"time": "long-histories"},
         make=_online_retail,
         # people buy the same again, so what was bought before is no wrong answer
-        protocol=("evaluation.candidates=engaged", "evaluation.filter_seen=false", "data.split.method=time"),
+        protocol=(
+            *("evaluation.candidates=engaged", "evaluation.filter_seen=false", "data.split.method=time"),
+            *("data.split.valid_hours=168", "data.split.test_hours=336"),
+        ),
+        inputs={
+            "time": (
+                'features.user=[{kind = "categorical", name = "country", column = "Country"}]',
+                f"features.item=[{_DESCRIPTION}, {_PRICE}]",
+                f"features.context=[{_REQUEST}, {_SINCE_LAST}]",
+            )
+        },
         ks=(10, 50, 100, 200),
         baselines=("popularity", "recent_popularity", "covisitation"),
         cold_start=True,

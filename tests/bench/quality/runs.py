@@ -70,7 +70,7 @@ def _run(job: Run) -> list[Row]:
     from tests.bench.quality.measure import measure
 
     data, recipe = DATASETS[job.dataset], load_recipe(job.recipe)
-    flags = [*job.overrides, f"training.seed={job.seed}", f"training.threads={job.threads}"]
+    flags = [*data.inputs[job.track], *job.overrides, f"training.seed={job.seed}", f"training.threads={job.threads}"]
     flags += [f"evaluation.ks={list(data.ks)}", f"evaluation.max_targets={job.most}", *data.protocol]
     flags += data.cuts.get(job.cut, ())
     workspace = Workspace.open(job.root, flags, recipe=recipe.settings)

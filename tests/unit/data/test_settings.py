@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from retrieval.data.importers.suggest import Suggestion, suggest_features
-from retrieval.data.settings import merge_settings
+from retrieval.data.settings import merge_settings, set_missing
 
 SUGGESTION = Suggestion(
     data={"events": "data/events", "context_columns": ("device",)},
@@ -110,3 +110,11 @@ def test_a_suggestion_reads_back_as_it_was_written() -> None:
     read = tomllib.loads(SUGGESTION.as_toml())
     assert read["data"] == {"events": "data/events", "context_columns": ["device"], "split": {"method": "time"}}
     assert read["features"] == {"user": [{"kind": "categorical", "name": "plan"}]}
+
+
+def test_what_is_set_stays_and_what_is_missing_comes_in_its_place() -> None:
+    text = '[training]\nepochs = 3\n#loss = "x"\n\n[training.negatives]\n#uniform = 1\n'
+    under = {"training": {"epochs": 9, "loss": "auto", "negatives": {"uniform": 7}}, "towers": {"dim": 32}}
+    assert set_missing(text, under) == (
+        '[training]\nepochs = 3\nloss = "auto"\n\n[training.negatives]\nuniform = 7\n\n[towers]\ndim = 32\n'
+    )

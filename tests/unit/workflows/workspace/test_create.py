@@ -7,15 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.data.importers.suggest import Suggestion
 from retrieval.errors import ConfigError, ConflictError, NotFoundError
 from retrieval.workflows.workspace import Settings, Workspace, create_workspace, open_workspace
-from retrieval.workflows.workspace.suggested import apply_suggestion
 
 
 def test_settings_lie_over_a_recipe_and_the_model_over_both(tmp_path: Path) -> None:
     given = {"towers": {"dim": 48}, "model": {"name": "other"}, "data": {"split": {"test_hours": 5.0}}}
-    made = create_workspace(tmp_path / "shop", model="feed", recipe="ml1m-time", settings=given)
+    made = create_workspace(tmp_path / "shop", model="feed", recipe="long-histories", settings=given)
     assert (made.root, made.model) == ((tmp_path / "shop").resolve(), "feed")
     assert made.settings.towers.dim == 48
     assert made.settings.data.split.test_hours == 5.0
@@ -67,26 +65,7 @@ def test_flags_go_before_the_environment_and_that_before_file_and_recipe(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create_workspace(tmp_path, settings={"training": {"epochs": 3}})
-    assert open_workspace(tmp_path, recipe="ml1m-time").settings.training.epochs == 3
+    assert open_workspace(tmp_path, recipe="long-histories").settings.training.epochs == 3
     monkeypatch.setenv("RETRIEVAL_TRAINING__EPOCHS", "4")
     assert open_workspace(tmp_path).settings.training.epochs == 4
     assert open_workspace(tmp_path, ["training.epochs=5"]).settings.training.epochs == 5
-
-
-def test_a_suggestion_goes_into_the_file_and_what_else_was_set_stays(tmp_path: Path) -> None:
-    create_workspace(tmp_path)
-    opened = open_workspace(tmp_path, ["training.epochs=5"], recipe="ml1m-time")
-    suggestion = Suggestion(data={"events": "mine"}, features={"item": ({"kind": "text", "name": "title"},)})
-    after = apply_suggestion(opened, suggestion)
-    assert after.settings.data.events == "mine"
-    assert [feature.name for feature in after.settings.features.item] == ["title"]
-    assert after.settings.training.epochs == 5
-    assert Workspace.open(tmp_path).settings.data.events == "mine"
-
-
-def test_a_suggestion_that_is_not_valid_leaves_the_file(tmp_path: Path) -> None:
-    opened = create_workspace(tmp_path)
-    before = (tmp_path / "retrieval.toml").read_text()
-    with pytest.raises(ConfigError, match=r"retrieval\.toml.*memory_limit_mb"):
-        apply_suggestion(opened, Suggestion(data={"memory_limit_mb": 1}))
-    assert (tmp_path / "retrieval.toml").read_text() == before

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,11 @@ def test_every_recipe_is_valid_says_what_it_is_for_and_can_start_a_workspace(nam
     assert written != Settings(model=written.model)
 
 
-def test_the_issue_s_recipes_are_there() -> None:
-    assert {"ml1m-no-time", "ml1m-time", "beauty", "globo", "online-retail"} <= set(recipe_names())
+def test_there_is_one_for_each_shape_of_log_and_none_names_a_column() -> None:
+    assert recipe_names() == ("long-histories", "news", "short-histories")
+    for name in recipe_names():
+        features = Settings.model_validate_json(json.dumps(load_recipe(name).settings)).features
+        assert not features.of_columns
 
 
 def test_the_workspace_s_own_settings_win_key_by_key(tmp_path: Path) -> None:
@@ -53,7 +57,7 @@ def test_a_recipe_may_be_a_file(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_none_lists_those_there_are() -> None:
-    with pytest.raises(NotFoundError, match=r"no recipe 'ml2m'; there are: .*ml1m-time"):
+    with pytest.raises(NotFoundError, match=r"no recipe 'ml2m'; there are: .*long-histories"):
         load_recipe("ml2m")
 
 
