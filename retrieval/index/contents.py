@@ -56,8 +56,10 @@ def make_contents(
     return Contents(items, hashes, attribute_table(items, config.attributes, hidden=hidden), snapshot, at_us)
 
 
-def build_inputs_hash(tower: ItemEncoder, contents: Contents, config: IndexConfig) -> str:
+def build_inputs_hash(tower: ItemEncoder, contents: Contents, config: IndexConfig, *, refreshed: bool = False) -> str:
     """SHA-256 of everything that decides what a build holds; the same inputs give the same hash.
+
+    A refreshed build has another than one that was encoded as a whole: it is kept for a shorter time.
 
     The queries that recall is measured with are left out: they follow from the version, the data and the seed.
     """
@@ -71,6 +73,8 @@ def build_inputs_hash(tower: ItemEncoder, contents: Contents, config: IndexConfi
         "at_us": contents.at_us,
         "attributes": [str(field) for field in contents.attributes.schema],
     }
+    if refreshed:
+        facts["refreshed"] = True
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     digest.update(contents.hashes.astype("<u8").tobytes())
     return digest.hexdigest()

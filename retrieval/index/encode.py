@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,9 +12,13 @@ import pyarrow as pa
 
 from retrieval.arrays import Vectors
 from retrieval.errors import ArtifactError
+from retrieval.index.fingerprints import Fingerprints, fingerprints
 from retrieval.types import ModelVersion, SpaceId
 
 _NORM_TOLERANCE = 0.02  # what bf16 may be off before it is put right
+
+TowerInputs = Mapping[str, npt.NDArray[Any]]
+"""What an item tower reads of n items: arrays [n, ...] by name."""
 
 
 class ItemEncoder(Protocol):
@@ -31,20 +36,39 @@ class ItemEncoder(Protocol):
     def dim(self) -> int:
         """D, the embeddings' dimension."""
 
-    def encode(self, items: pa.Table, at_us: int, batch_size: int) -> npt.NDArray[Any] | Iterable[npt.NDArray[Any]]:
-        """Embeddings float32 [n, D] of the rows of `items`, or blocks of them in order."""
+    def inputs(self, items: pa.Table, at_us: int) -> TowerInputs:
+        """What the tower reads of the rows of `items`, as seen at `at_us` (µs)."""
+
+    def embed(self, inputs: TowerInputs) -> npt.NDArray[Any]:
+        """Embeddings float32 [n, D] of n items; that of each follows from its own inputs alone."""
 
 
-def encode_items(tower: ItemEncoder, items: pa.Table, at_us: int, batch_size: int) -> Iterator[Vectors]:
-    """Blocks float32 [<= batch_size, D] of L2-normalised embeddings, in the order of `items`.
+@dataclass(frozen=True, slots=True)
+class EncodedItems:
+    """L2-normalised embeddings float32 [n, D] of n items, and the fingerprints uint64 [n] of what they were made of."""
+
+    vectors: Vectors
+    fingerprints: Fingerprints
+
+
+def encode_items(tower: ItemEncoder, items: pa.Table, at_us: int, batch_size: int) -> Iterator[EncodedItems]:
+    """Blocks of at most `batch_size` items, in the order of `items`.
 
     Raises ArtifactError where the tower gives anything but finite vectors of length 1.
     """
     for start in range(0, items.num_rows, batch_size):
         part = items.slice(start, batch_size)
-        made = tower.encode(part, at_us, batch_size)
-        block = made if isinstance(made, np.ndarray) else np.concatenate(list(made))
-        yield _normalised(tower, block, part.num_rows)
+        inputs = tower.inputs(part, at_us)
+        yield EncodedItems(_normalised(tower, tower.embed(inputs), part.num_rows), fingerprints(inputs))
+
+
+def item_fingerprints(tower: ItemEncoder, items: pa.Table, at_us: int, batch_size: int) -> Fingerprints:
+    """Fingerprints uint64 [n] of what the tower reads of all `items`; nothing is encoded."""
+    found = np.empty(items.num_rows, np.uint64)
+    for start in range(0, items.num_rows, batch_size):
+        part = items.slice(start, batch_size)
+        found[start : start + part.num_rows] = fingerprints(tower.inputs(part, at_us))
+    return found
 
 
 def _normalised(tower: ItemEncoder, block: npt.NDArray[Any], rows: int) -> Vectors:

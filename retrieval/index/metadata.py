@@ -11,12 +11,15 @@ from retrieval.errors import ArtifactError
 from retrieval.types import BuildId, ModelVersion, SpaceId
 
 FILE = "metadata.json"
-FORMAT = 2  # 2: with items.lookup
+FORMAT = 3  # 2: with items.lookup; 3: with fingerprints.npy and at_us
 
 
 @dataclass(frozen=True, slots=True)
 class ShardMetadata:
-    """Metadata of one shard. `recall` is recall@`measured_k` at `ef_search` against exact search, when it was built."""
+    """Metadata of one shard. `recall` is recall@`measured_k` at `ef_search` against exact search, when it was built.
+
+    Its items are as they were known at `at_us` (µs).
+    """
 
     model: str
     version: int
@@ -35,6 +38,7 @@ class ShardMetadata:
     recall: float
     measured_k: int
     canary_recall: float
+    at_us: int
     created: str
 
     @property

@@ -11,6 +11,7 @@ from retrieval.errors import ArtifactError
 from retrieval.index.artifact import BUILD_KIND, SHARD_KIND
 from retrieval.index.canary import CANARY, approximate_recall, check_answers, read_canary
 from retrieval.index.files import ITEMS, check_vectors
+from retrieval.index.fingerprints import open_fingerprints
 from retrieval.index.golden import check_golden, read_golden
 from retrieval.index.items import LOOKUP, ItemIds
 from retrieval.index.metadata import FILE, ExpectedShard, ShardMetadata, check_expected, read_metadata
@@ -99,6 +100,7 @@ def inspect(folder: Path, metadata: ShardMetadata) -> Inspected:
     parts = open_parts(folder, metadata, validate=True)
     vectors, backend = parts.vectors, parts.backend
     check_vectors(folder, vectors)
+    open_fingerprints(folder, metadata)
     parts.item_ids.verify(folder / ITEMS, folder / LOOKUP)
     _check_hashes(folder, parts.item_ids, metadata)
     check_golden(folder, vectors, parts.item_ids, read_golden(folder, metadata))

@@ -5,6 +5,9 @@ N items, D width of the embedding.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -50,18 +53,27 @@ class ItemTower:
         Items never seen in training get theirs from their features. Raises DataError where a column is of a wrong type.
         """
         vectors = np.empty((items.num_rows, self.dim), np.float32)
+        for start in range(0, items.num_rows, batch_size):
+            part = items.slice(start, batch_size)
+            vectors[start : start + part.num_rows] = self.embed(self.inputs(part, at_us))
+        return vectors
+
+    def inputs(self, items: pa.Table, at_us: int) -> dict[str, npt.NDArray[Any]]:
+        """All that the tower reads of some items, as seen at `at_us` (µs): encoded features [n, ...] by name.
+
+        Raises DataError where a column is of a wrong type.
+        """
         ids = items.column("item_id")
         ids = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
+        return dict(encode_items(self.features, items, ids, at_us))
+
+    def embed(self, inputs: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.float32]:
+        """Unit vectors float32 [n, D] of n items' `inputs`."""
         # Matrix products in bf16 where a GPU makes them; the vectors are brought back to length 1 in float32
         half = torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
         with torch.inference_mode(), half:
-            for start in range(0, items.num_rows, batch_size):
-                part = slice(start, min(start + batch_size, items.num_rows))
-                rows = part.stop - start
-                encoded = tensors(encode_items(self.features, items.slice(start, rows), ids.slice(start, rows), at_us))
-                moved = {name: values.to(self.device) for name, values in encoded.items()}
-                vectors[part] = functional.normalize(self._network(moved).float(), dim=-1).cpu().numpy()
-        return vectors
+            moved = {name: values.to(self.device) for name, values in tensors(inputs).items()}
+            return functional.normalize(self._network(moved).float(), dim=-1).cpu().numpy()
 
 
 def load_item_tower(store: ArtifactStore, version: ModelVersion, *, device: str = "auto") -> ItemTower:

@@ -17,7 +17,7 @@ import argparse
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +59,11 @@ class TableTower:
         self.version, self.space_id, self.dim = ModelVersion("bench", 1), SpaceId("b" * 64), table.shape[1]
         self._table = table
 
-    def encode(self, items: pa.Table, at_us: int, batch_size: int) -> np.ndarray:
-        return self._table[items["number"].to_numpy()]
+    def inputs(self, items: pa.Table, at_us: int) -> dict[str, np.ndarray]:
+        return {"number": items["number"].to_numpy()}
+
+    def embed(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        return self._table[inputs["number"]]
 
 
 def measure(given: argparse.Namespace) -> Iterator[Row]:
@@ -93,7 +96,7 @@ def encode_row(root: Path, count: int) -> Row:
     items = with_item_ids(dataset)
     blocks = encode_items(tower, items, dataset.histories.last_us, IndexConfig().batch_size)
     began = time.perf_counter()
-    encoded = sum(len(block) for block in blocks)
+    encoded = sum(len(block.vectors) for block in blocks)
     took = time.perf_counter() - began
     row = {"what": f"encode on {tower.device}", "engine": "retrieval", "threads": torch.get_num_threads()}
     return {**row, "items": encoded, "seconds": took, "items_per_s": encoded / took}

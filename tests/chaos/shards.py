@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -22,6 +23,7 @@ FILES = (
     "vectors.npy",
     "items.arrow",
     "items.lookup",
+    "fingerprints.npy",
     "canary.arrow",
     "golden.arrow",
     "metadata.json",
@@ -37,9 +39,12 @@ class Tower:
     dim: int
     seed: int
 
-    def encode(self, items: pa.Table, at_us: int, batch_size: int) -> np.ndarray:
+    def inputs(self, items: pa.Table, at_us: int) -> dict[str, np.ndarray]:
+        return {"number": items["number"].to_numpy()}
+
+    def embed(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         vectors = np.random.default_rng(self.seed).normal(size=(ITEMS, self.dim))
-        made = vectors[items["number"].to_numpy()]
+        made = vectors[inputs["number"]]
         return (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
 
 

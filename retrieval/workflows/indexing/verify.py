@@ -77,8 +77,8 @@ def _golden_cosines(folder: Path, metadata: ShardMetadata, tower: ItemEncoder) -
     golden = read_golden(folder, metadata)
     if not len(golden.rows):
         return []
-    made = np.concatenate(list(encode_items(tower, golden.items, golden.at_us, len(golden.rows))))
-    cosines = np.einsum("gd,gd->g", made, golden.embeddings)
+    (made,) = encode_items(tower, golden.items, golden.at_us, len(golden.rows))
+    cosines = np.einsum("gd,gd->g", made.vectors, golden.embeddings)
     for item_id, cosine in zip(golden.items[ITEM_ID].to_pylist(), cosines, strict=True):
         if cosine < _GOLDEN_COSINE:
             raise ArtifactError(

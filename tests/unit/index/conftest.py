@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,9 +42,12 @@ class StandInTower:
     def dim(self) -> int:
         return self.table.shape[1]
 
-    def encode(self, items: pa.Table, at_us: int, batch_size: int) -> np.ndarray:
-        self.calls.append(items.num_rows)
-        return self.table[items["number"].to_numpy()]
+    def inputs(self, items: pa.Table, at_us: int) -> dict[str, np.ndarray]:
+        return {"number": items["number"].to_numpy()}
+
+    def embed(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        self.calls.append(len(inputs["number"]))
+        return self.table[inputs["number"]]
 
 
 @dataclass
@@ -107,6 +110,12 @@ def build_at() -> Callable[..., Built]:
 def make_vectors() -> Callable[..., np.ndarray]:
     """Clustered, normalised vectors."""
     return clustered
+
+
+@pytest.fixture(scope="session")
+def stand_in() -> type[StandInTower]:
+    """A tower that looks vectors up."""
+    return StandInTower
 
 
 @pytest.fixture

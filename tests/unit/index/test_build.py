@@ -19,7 +19,7 @@ from retrieval.index.build import build_index
 from retrieval.index.canary import read_canary
 from retrieval.index.config import IndexConfig
 from retrieval.index.contents import build_inputs_hash, make_contents
-from retrieval.index.encode import encode_items
+from retrieval.index.encode import encode_items, item_fingerprints
 from retrieval.index.golden import read_golden
 from retrieval.index.measure import measured_recall
 from retrieval.index.metadata import ExpectedShard, read_metadata
@@ -127,8 +127,11 @@ def tower(make_vectors: Callable[..., np.ndarray]) -> Any:
     class Tower:
         version, space_id, dim = ModelVersion("demo", 1), SpaceId("5" * 64), 16
 
-        def encode(self, items: pa.Table, at_us: int, batch_size: int) -> Any:
-            return vectors[items["number"].to_numpy()]
+        def inputs(self, items: pa.Table, at_us: int) -> Any:
+            return {"number": items["number"].to_numpy()}
+
+        def embed(self, inputs: Any) -> Any:
+            return vectors[inputs["number"]]
 
     return Tower()
 
@@ -191,24 +194,30 @@ def test_a_tower_that_gives_anything_but_unit_vectors(made: np.ndarray, part: st
     class Tower:
         version, space_id, dim = ModelVersion("demo", 1), SpaceId("5" * 64), 2
 
-        def encode(self, items: pa.Table, at_us: int, batch_size: int) -> Any:
+        def inputs(self, items: pa.Table, at_us: int) -> Any:
+            return {"number": np.arange(items.num_rows)}
+
+        def embed(self, inputs: Any) -> Any:
             return made.astype(np.float32)
 
     with pytest.raises(ArtifactError, match=part):
         list(encode_items(Tower(), pa.table({"item_id": ["a", "b", "c"]}), 0, 100))
 
 
-def test_a_tower_may_answer_in_blocks_and_is_normalised(tower: Any) -> None:
-    class Blocks:
-        version, space_id, dim = tower.version, tower.space_id, 16
+def test_items_are_encoded_in_blocks_and_normalised(tower: Any) -> None:
+    class Longer:
+        version, space_id, dim, inputs = tower.version, tower.space_id, 16, staticmethod(tower.inputs)
 
-        def encode(self, items: pa.Table, at_us: int, batch_size: int) -> Any:
-            whole = tower.encode(items, at_us, batch_size) * 1.003  # as far off as bf16 may be
-            return iter([whole[:5], whole[5:]])
+        def embed(self, inputs: Any) -> Any:
+            return tower.embed(inputs) * 1.003  # as far off as bf16 may be
 
     items = make_items(300)
-    found = np.concatenate(list(encode_items(Blocks(), items, 0, 64)))
-    assert np.allclose(found, tower.encode(items, 0, 64), atol=1e-6)
+    blocks = list(encode_items(Longer(), items, 0, 64))
+    assert [len(block.vectors) for block in blocks] == [64, 64, 64, 64, 44]
+    found = np.concatenate([block.vectors for block in blocks])
+    assert np.allclose(found, tower.embed(tower.inputs(items, 0)), atol=1e-6)
+    kept = np.concatenate([block.fingerprints for block in blocks])
+    assert np.array_equal(kept, item_fingerprints(tower, items, 0, 100))
     assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
 
 
@@ -292,17 +301,17 @@ sys.path.insert(0, {here!r})
 import conftest
 from pathlib import Path
 
-whole = conftest.StandInTower.encode
+whole = conftest.StandInTower.embed
 calls = []
 
-def slow(self, items, at_us, batch_size):
+def slow(self, inputs):
     calls.append(1)
     if len(calls) > 2:  # the third shard never gets its vectors
         Path({marker!r}).touch()
         time.sleep(600)
-    return whole(self, items, at_us, batch_size)
+    return whole(self, inputs)
 
-conftest.StandInTower.encode = slow
+conftest.StandInTower.embed = slow
 conftest.build(Path({root!r}), 900, shards=3, number={number})
 """
 

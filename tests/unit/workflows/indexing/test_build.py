@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ def test_only_items_with_recent_events(made: tuple[Workspace, Dataset]) -> None:
 
 def test_a_refused_build_is_marked_as_failed(made: tuple[Workspace, Dataset], monkeypatch: pytest.MonkeyPatch) -> None:
     workspace, _ = made
-    monkeypatch.setattr("retrieval.index.build.measured_recall", lambda *_: 0.5)
+    monkeypatch.setattr("retrieval.index.shard_build.measured_recall", lambda *_: 0.5)
     with pytest.raises(GateError, match=r"recall@100 0\.5000"):
         build_version_index(workspace, show=False)
     registry = workspace.registry()
@@ -146,7 +147,7 @@ def test_an_interrupted_build_keeps_a_number(made: tuple[Workspace, Dataset], mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("retrieval.index.build.measured_recall", killed)
+        patch.setattr("retrieval.index.shard_build.measured_recall", killed)
         with pytest.raises(KeyboardInterrupt):
             build_version_index(workspace, show=False)
     with pytest.raises(NotFoundError, match="never finished"):
@@ -171,7 +172,8 @@ def test_verification_notices_a_tower_that_encodes_otherwise(
     workspace, _ = made
     row = build_version_index(workspace, show=False).build
     whole = verifying.encode_items
-    monkeypatch.setattr(verifying, "encode_items", lambda *given: (block[:, ::-1] for block in whole(*given)))
+    reverse = lambda block: replace(block, vectors=block.vectors[:, ::-1])  # noqa: E731
+    monkeypatch.setattr(verifying, "encode_items", lambda *given: map(reverse, whole(*given)))
     with pytest.raises(ArtifactError, match=r"golden\.arrow.*encoded otherwise"):
         verify_version_index(workspace, row.id, show=False)
 
