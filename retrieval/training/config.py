@@ -143,7 +143,7 @@ class TrainingConfig(Section):
         ge=1,
         le=64,
         description="Processes that share every step, on CUDA each with a device of its own; loss and weights don't "
-        "depend on their number. Started by torchrun, its processes are used instead.",
+        "depend on their number, but for rounding. Started by torchrun, its processes are used instead.",
     )
     threads: int = Field(0, ge=0, le=1024, description="CPU threads per process; 0: its share of the cores.")
     select: str = Field("ndcg@10", min_length=1, description="Validation metric that chooses the best checkpoint.")

@@ -116,7 +116,7 @@ def _loss(run: Run, batch: Batch, seed: tuple[int, ...]) -> Tensor:
     rng = np.random.default_rng(seed)
     ranks = run.ranks
     with torch.random.fork_rng(devices=[] if run.device.type == "cpu" else [run.device]):
-        torch.manual_seed(int(rng.integers(2**62)) + ranks.number)
+        torch.manual_seed(int(rng.integers(2**62)))
         if ranks.count == 1:
             return run.objective(run.pair, batch, rng)
         return run.objective(run.pair, batch.part(ranks.number, ranks.count), rng, whole=batch)

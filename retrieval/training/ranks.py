@@ -1,8 +1,8 @@
 """The processes that train one model together: each takes its part of every step, and all take the same step.
 
 All draw the same batch from (seed, epoch, step); process r of R computes every R-th window of it, against candidates
-drawn from the targets of the whole batch. Gradients are summed in one exchange, so weights and optimisers stay equal,
-and the loss doesn't depend on R.
+drawn from the targets of the whole batch, dropping what one process would drop of these windows. Gradients are summed
+in one exchange, so weights and optimisers stay equal; loss and weights don't depend on R, but for the order of sums.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ B windows of a batch, L its longest window, P real positions in it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -53,6 +53,7 @@ class Batch:
     time is that of, and of the one before it (-1 where there is none).
     target: event rows of what is to be predicted, int64 [Q]; target_position: from which of the P positions, int64 [Q]
     (None: Q = P, the next event of each). at: the beginning of the windows' period in µs, None where they have none.
+    rows: which windows of the step's batch these are, where they are a part of it.
     """
 
     history: HistoryTokens
@@ -64,6 +65,7 @@ class Batch:
     target: Ints
     target_position: Ints | None = None
     at: int | None = None
+    rows: slice = field(default_factory=lambda: slice(None))
 
     @property
     def examples(self) -> int:
@@ -85,6 +87,7 @@ class Batch:
             target=self.target[targets],
             target_position=None if self.target_position is None else renumbered[self.target_position[targets]],
             at=self.at,
+            rows=slice(number, None, count),
         )
 
 

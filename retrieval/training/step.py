@@ -16,6 +16,7 @@ from retrieval.arrays import Ints
 from retrieval.errors import ArtifactError
 from retrieval.features import ITEM_ID, Features, HistoryTokens
 from retrieval.towers.chunks import with_chunks
+from retrieval.towers.dropout import rows_of_batch
 from retrieval.towers.offline import ItemInputs, SideInputs
 from retrieval.towers.pair import TowerPair
 from retrieval.training.config import TrainingConfig
@@ -82,8 +83,9 @@ class Objective:
     def __call__(self, pair: TowerPair, batch: Batch, rng: np.random.Generator, whole: Batch | None = None) -> Tensor:
         """Mean loss, weighted, over a step's positions.
 
-        Where several processes share a step, each gives its part of it as `batch` and all of it as `whole`: candidates
-        and the sum of weights are those of the whole, so that losses and gradients of all parts add up to the step's.
+        Where several processes share a step, each gives its part of it as `batch` and all of it as `whole`: candidates,
+        what is dropped or hidden, and the sum of weights are those of the whole, so that losses and gradients of all
+        parts add up to the step's, given that all processes' generators stand alike.
         """
         labels = self._inputs.labels
         rows = batch.target if whole is None else whole.target
@@ -92,9 +94,10 @@ class Objective:
         if not len(batch.target):  # one of several processes, and fewer windows than processes
             return torch.zeros((), device=self._device)
         items = np.union1d(drawn.items, everyone)
-        with tower_precision(self._config, self._device):
+        windows = len(batch.users if whole is None else whole.users)
+        with tower_precision(self._config, self._device), rows_of_batch(batch.rows, windows):
             vectors = pair.item(self._item_rows(pair, self._tensor(items), batch.at, rng)).float()  # [M, D]
-            users = self._users(pair, batch, rng).float()
+            users = self._users(pair, batch, windows, rng).float()
         negatives = (
             vectors[self._tensor(np.searchsorted(items, drawn.items))] if len(items) > len(drawn.items) else vectors
         )
@@ -168,7 +171,7 @@ class Objective:
             encoded[ITEM_ID] = torch.where(hidden, unknown, encoded[ITEM_ID])
         return encoded
 
-    def _users(self, pair: TowerPair, batch: Batch, rng: np.random.Generator) -> Tensor:
+    def _users(self, pair: TowerPair, batch: Batch, windows: int, rng: np.random.Generator) -> Tensor:
         history = batch.history
         table, items, chunked = self._token_table(pair, history)
         tokens = pair.user.tokens(table, items, self._tensor(history.actions), self._tensor(history.gaps))
@@ -178,7 +181,7 @@ class Objective:
         L = states.shape[1]
         at = self._tensor(batch.position_row * L + batch.position_column)
         states = torch.nn.functional.embedding(at, states.reshape(-1, states.shape[-1]))  # [P, D]
-        return pair.user.embed(states, self._side(pair, batch, rng))
+        return pair.user.embed(states, self._side(pair, batch, windows, rng))
 
     def _token_table(self, pair: TowerPair, history: HistoryTokens) -> tuple[Tensor, Tensor, Tensor]:
         """Tokens of the codes that occur (of all, where the vocabulary is small), and the batch's codes as rows of it.
@@ -195,11 +198,11 @@ class Objective:
         table = pair.token_table(self._inputs.items.codes(self._tensor(used)))
         return table, self._tensor(rows), self._tensor(np.searchsorted(used, chunked))
 
-    def _side(self, pair: TowerPair, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
+    def _side(self, pair: TowerPair, batch: Batch, windows: int, rng: np.random.Generator) -> dict[str, Tensor]:
         side = self._inputs.sides.read(batch.users, batch.position_row, batch.next_event, batch.previous)
         side = {name: values.to(self._device) for name, values in side.items()}
         if side and pair.config.profile_dropout:
-            hidden = rng.random(len(batch.users)) < pair.config.profile_dropout
+            hidden = (rng.random(windows) < pair.config.profile_dropout)[batch.rows]
             side = self._inputs.sides.hide_profiles(side, self._tensor(hidden[batch.position_row]))
         return side
 

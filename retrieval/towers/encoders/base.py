@@ -22,7 +22,10 @@ class HistoryEncoder(Protocol):
     """
 
     def __call__(self, tokens: Tensor, times: Tensor, query_times: Tensor) -> Tensor:
-        """tokens [B, L, D] -> the state at every position [B, L, D]. For training."""
+        """tokens [B, L, D] -> the state at every position [B, L, D]. For training.
+
+        What it drops should be dropped by `towers.dropout.Dropout`: weights then don't depend on `training.processes`.
+        """
 
     def last(self, tokens: Tensor, lengths: Tensor, times: Tensor, query_times: Tensor) -> Tensor:
         """tokens [B, L, D], lengths int64 [B] (>= 1) -> the state at the last real position [B, D]. For serving.

@@ -6,7 +6,7 @@ import torch
 from retrieval.data import Dataset
 from retrieval.features import FeatureInput
 from retrieval.towers.config import TowerConfig
-from retrieval.towers.dropout import Dropout
+from retrieval.towers.dropout import Dropout, rows_of_batch
 from retrieval.towers.embedding import FeatureEmbedding, FeatureSum
 from retrieval.towers.item_tower import TimeVaryingPart
 from retrieval.towers.offline import item_inputs
@@ -129,6 +129,28 @@ def test_dropout_follows_the_seed_and_is_off_in_evaluation() -> None:
     torch.manual_seed(4)
     assert torch.equal(first, drop(x))
     assert drop.eval()(x) is x
+
+
+@pytest.mark.parametrize("shape", [(7, 5, 3), (8, 4), (2, 6, 2, 3)])
+def test_parts_of_a_batch_are_dropped_from_as_the_whole_is(shape: tuple[int, ...]) -> None:
+    """Layer after layer, forward and backward; a third process of two rows has none."""
+    drop, whole = Dropout(0.4).train(), torch.randn(shape, requires_grad=True)
+
+    def layers(x: torch.Tensor) -> torch.Tensor:
+        torch.manual_seed(3)
+        return drop(drop(x) * 2.0)
+
+    want = layers(whole)
+    want.square().sum().backward()  # type: ignore[no-untyped-call]
+    for number in range(3):
+        rows = slice(number, None, 3)
+        part = whole.detach()[rows].requires_grad_()
+        with rows_of_batch(rows, shape[0]):
+            have = layers(part)
+        have.square().sum().backward()  # type: ignore[no-untyped-call]
+        assert torch.equal(have, want[rows])
+        assert torch.equal(part.grad, whole.grad[rows])
+    assert torch.equal(layers(whole), want), "after a part, all of it again"
 
 
 def test_unknown_settings_are_refused() -> None:
