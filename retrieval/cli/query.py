@@ -9,7 +9,12 @@ import typer
 from retrieval.cli.console import JsonOption, SetOption, WorkspaceOption, emit, open_workspace, table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
     from rich.console import Console
+
+    from retrieval.workflows.workspace import Workspace
 
 
 def register(app: typer.Typer) -> None:
@@ -56,12 +61,12 @@ def query(
     workspace: WorkspaceOption = None,
     overrides: SetOption = None,
 ) -> None:
-    """Print candidates for a user.
+    """Print candidates for a user; in a workspace beside the names of items, and what the user did last.
 
     Example: `retrieval query 42 --k 20 --filter genre=drama,crime --filter price=1..5 --filter 'colour!=red' --explain`
     """
     from retrieval.workflows.fleet.discovery import find_candidate_service
-    from retrieval.workflows.fleet.query import TypedQuery, ask_candidates, request_message
+    from retrieval.workflows.fleet.query import TypedQuery, ask_candidates, newest_events, request_message, with_names
 
     typed = TypedQuery(
         user_id=user,
@@ -75,21 +80,61 @@ def query(
         time_budget_us=time_budget_us,
     )
     request = request_message(typed)
-    where = address or find_candidate_service(open_workspace(workspace, overrides))
-    result = ask_candidates(where, request, timeout_s=timeout)
+    if address is None:
+        opened = open_workspace(workspace, overrides)
+        answer = ask_candidates(find_candidate_service(opened), request, timeout_s=timeout)
+        result = with_names(opened, answer, newest_events(opened, user))
+    else:
+        result = ask_candidates(address, request, timeout_s=timeout)
+        known = _workspace_if_any(workspace, overrides)
+        if known is not None:  # the user store is the service's own
+            result = with_names(known, result, history=[])
     emit(result, as_json, lambda console: _show(console, result, explain=explain))
+
+
+def _workspace_if_any(folder: Path | None, overrides: list[str] | None) -> Workspace | None:
+    from retrieval.errors import NotFoundError
+
+    try:
+        return open_workspace(folder, overrides)
+    except NotFoundError:
+        if folder is not None:
+            raise
+        return None
+
+
+def _show_history(console: Console, history: Sequence[Mapping[str, Any]]) -> None:
+    if not history:
+        return
+    from retrieval.data.facts.stats import as_moment
+
+    named, acted = (any(event[key] for event in history) for key in ("item_name", "action"))
+    rows = [
+        [
+            as_moment(event["timestamp"]),
+            event["item_id"],
+            *([event["item_name"] or ""] if named else []),
+            *([event["action"]] if acted else []),
+        ]
+        for event in history
+    ]
+    columns = ["time", "item", *(["name"] if named else []), *(["action"] if acted else [])]
+    console.print(table("Newest events", columns, rows))
 
 
 def _show(console: Console, answer: dict[str, Any], *, explain: bool) -> None:
     by = answer["version_of_item"] or [0] * len(answer["item_ids"])
-    names = [f"{version['model']}@{version['version']}" for version in answer["versions"]]
+    versions = [f"{version['model']}@{version['version']}" for version in answer["versions"]]
+    names = answer.get("item_names", [])
+    _show_history(console, answer.get("history", ()))
     rows = [
-        [rank, item, score, names[position]]
+        [rank, item, *([names[rank - 1] or ""] if any(names) else []), score, versions[position]]
         for rank, (item, score, position) in enumerate(
             zip(answer["item_ids"], answer["scores"], by, strict=True), start=1
         )
     ]
-    console.print(table(f"{len(rows)} candidates", ["rank", "item", "score", "version"], rows))
+    columns = ["rank", "item", *(["name"] if any(names) else []), "score", "version"]
+    console.print(table(f"{len(rows)} candidates", columns, rows))
     if not answer["user_known"]:
         console.print("The user is not known: answered from context and profile.")
     for ignored in answer["ignored_columns"]:

@@ -72,6 +72,11 @@ class DataConfig(Section):
     items: str = Field("", description="Item features: a Parquet file or folder; empty = there are none.")
     user_column: str = Field("user_id", min_length=1, description="Column with the user's id (integer or text).")
     item_column: str = Field("item_id", min_length=1, description="Column with the item's id (integer or text).")
+    item_name_column: str | None = Field(
+        None,
+        description="Item column that people know an item by, shown beside its id; unset = the text column called "
+        "title, name …, where there is one, empty = ids alone.",
+    )
     timestamp_column: str = Field("timestamp", min_length=1, description="Column with the time of the event.")
     action_column: str | None = Field(
         None,

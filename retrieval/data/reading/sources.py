@@ -92,6 +92,13 @@ def open_source(path: Path, what: str, *, required: Sequence[str], optional: Seq
     return Source(path, files, types, rows)
 
 
+def schema_of(path: Path, what: str) -> pa.Schema:
+    """Columns and their types as the first file of a dataset has them. Raises DataError."""
+    with _open(list_files(path, what)[0]) as parquet:
+        schema: pa.Schema = parquet.schema_arrow
+    return schema
+
+
 def read_table(path: Path, what: str, *, required: Sequence[str]) -> pa.Table:
     """A whole dataset with all its columns, for tables that grow with users or items, never with events."""
     files = list_files(path, what)

@@ -21,9 +21,9 @@ from retrieval.evaluation.reports.findings import Findings, slice_metrics
 from retrieval.towers.runtime import UserTower
 from retrieval.types import ModelVersion
 from retrieval.workflows.evaluation.evaluate import EvaluationSetup, Targets, newest_version, user_vectors
-from retrieval.workflows.evaluation.item_names import item_labels
 from retrieval.workflows.evaluation.protocol_facts import protocol_facts, warnings_about
 from retrieval.workflows.evaluation.provenance import Provenance, check_different, check_same_data, provenance_of
+from retrieval.workflows.item_names import item_labels
 from retrieval.workflows.workspace import Workspace
 
 _FIT_TARGETS = 2_000
@@ -150,7 +150,7 @@ def _completed(
         calibration=calibration,
         temperature="" if temperature is None else temperature.source,
         neighbourhoods=around,
-        labels=item_labels(setup.dataset, setup.workspace.settings.features, rows),
+        labels=item_labels(setup.dataset, setup.workspace.settings.data, setup.workspace.settings.features, rows),
     )
 
 

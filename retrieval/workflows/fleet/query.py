@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from retrieval.errors import ConfigError
+from retrieval.errors import ConfigError, RetrievalError
 from retrieval.filters.text import parse_filters, split_pair
+from retrieval.workflows.fleet.users import find_user
+from retrieval.workflows.item_names import read_item_names
+from retrieval.workflows.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from retrieval.v1 import candidates_pb2
@@ -50,6 +53,29 @@ def ask_candidates(
         version["version"] = int(version["version"])
         version["builds"] = [int(build) for build in version["builds"]]
     return result
+
+
+def with_names(workspace: Workspace, answer: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """An answer and a history for people: `item_names` beside the answer's `item_ids`, None where an item has none, and
+    `history` with the `item_name` of each event. Raises ConfigError.
+    """
+    names = read_item_names(workspace, [*answer["item_ids"], *(event["item_id"] for event in history)])
+    return {
+        **answer,
+        "item_names": [names.get(item) for item in answer["item_ids"]],
+        "history": [{**event, "item_name": names.get(event["item_id"])} for event in history],
+    }
+
+
+def newest_events(workspace: Workspace, user_id: str, most: int = 5) -> list[dict[str, Any]]:
+    """A user's newest events in the workspace's user store, the newest first: item_id, timestamp in µs, action."""
+    try:
+        found = find_user(workspace, user_id).history
+    except RetrievalError:  # nobody, or no store here: the service has its own
+        return []
+    actions = found.actions or [""] * len(found.item_ids)
+    newest = list(zip(found.item_ids, found.timestamps, actions, strict=True))[-most:]
+    return [{"item_id": item, "timestamp": time, "action": action} for item, time, action in reversed(newest)]
 
 
 def request_message(query: TypedQuery) -> candidates_pb2.GetCandidatesRequest:

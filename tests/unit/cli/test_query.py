@@ -36,3 +36,21 @@ def test_ignored_columns_are_shown() -> None:
     _show(Console(file=out, width=200), answer, explain=False)
     assert "ignored: context.page (no feature reads it)" in out.getvalue()
     assert "ignored: profile.age (NaN counts as missing)" in out.getvalue()
+
+
+def test_names_and_the_newest_events_are_shown_where_there_are_any() -> None:
+    answer = {
+        "item_ids": ["i1", "i2"], "scores": [0.5, 0.4], "versions": [{"model": "demo", "version": 1}],
+        "version_of_item": [], "user_known": True, "truncated": False, "ignored_columns": [],
+        "item_names": ["Vertigo", None],
+        "history": [{"item_id": "i9", "timestamp": 1_700_000_000_000_000, "action": "", "item_name": "Rear Window"}],
+    }  # fmt: skip
+    out = io.StringIO()
+    _show(Console(file=out, width=200), answer, explain=False)
+    lines = [line.split() for line in out.getvalue().splitlines() if line.strip()]
+    assert ["rank", "item", "name", "score", "version"] in lines
+    assert ["1", "i1", "Vertigo", "0.5", "demo@1"] in [
+        [*line[:3], line[3].rstrip("0"), *line[4:]] for line in lines if len(line) == 5
+    ]
+    assert ["2023-11-14T22:13:20+00:00", "i9", "Rear", "Window"] in lines
+    assert "action" not in out.getvalue()

@@ -18,13 +18,11 @@ from retrieval.cli.main import build_app
 from retrieval.data import Dataset
 from retrieval.errors import ConfigError, DataError, NotFoundError
 from retrieval.evaluation.reports import make_page
-from retrieval.features import FeatureSpec
 from retrieval.storage import ArtifactStore, write_manifest
 from retrieval.storage.keys import version_key
 from retrieval.towers.artifact import VERSION_KIND
 from retrieval.types import ModelVersion
 from retrieval.workflows.evaluation.evaluate import EvaluationSetup, evaluate_version
-from retrieval.workflows.evaluation.item_names import name_column
 from retrieval.workflows.evaluation.protocol_facts import warnings_about
 from retrieval.workflows.evaluation.provenance import Provenance, check_same_data, provenance_of
 from retrieval.workflows.evaluation.report import examine_version
@@ -218,17 +216,6 @@ def test_wrong_flags_are_found_before_anything_is_measured(made: Any, tmp_path: 
         result = command(workspace, "1", *arguments)
         assert isinstance(result.exception, ConfigError)
         assert message in str(result.exception)
-
-
-def test_names_come_from_the_column_that_looks_like_one() -> None:
-    none = FeatureSpec()
-    text = FeatureSpec.model_validate({"item": ({"kind": "text", "name": "words", "column": "body"},)})
-    table = {"item_id": ["a"], "genre": ["g"], "body": ["b"], "year": [1]}
-    assert name_column(pa.table(table), none) is None
-    assert name_column(pa.table(table), text) == "body"
-    assert name_column(pa.table({**table, "movie_title": ["t"]}), text) == "movie_title"
-    assert name_column(pa.table({**table, "Name": ["t"], "movie_title": ["t"]}), none) == "Name"
-    assert name_column(pa.table({"title": ["a"], "genre": ["g"]}), none) is None
 
 
 def test_a_plain_evaluation_imports_neither_plots_nor_templates() -> None:
