@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from retrieval.cli.console import JsonOption, SetOption, WorkspaceOption, emit, open_workspace
-from retrieval.errors import ConfigError
+from retrieval.errors import ConfigError, GateError
 from retrieval.types import ModelVersion
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from retrieval.evaluation.reports import Findings
+    from retrieval.evaluation.served import ServedQuality
     from retrieval.workflows.workspace import Workspace
 
 
@@ -56,6 +59,21 @@ def evaluate(
         list[str] | None,
         typer.Option("--neighbours-of", metavar="ITEM", help="Show this item's neighbours in the report; repeatable."),
     ] = None,
+    served: Annotated[
+        bool, typer.Option("--served", help="Ask the services for the targets, and show where quality is lost.")
+    ] = False,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address", metavar="HOST:PORT", help="With --served: the candidate service, if not this workspace's."
+        ),
+    ] = None,
+    max_loss: Annotated[
+        float | None,
+        typer.Option(
+            "--max-loss", min=0.0, max=1.0, help="With --served: fail past this, not evaluation.max_served_loss."
+        ),
+    ] = None,
     workspace: WorkspaceOption = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
@@ -66,32 +84,55 @@ def evaluate(
 
     With --report, also their 95 % intervals, comparisons, exposure, calibration and neighbours, on one page.
 
-    Example: `retrieval evaluate homefeed@12 --slice user.country --against 11 --report homefeed-12.html`
+    With --served, the targets are asked for as users would: of the candidate service that runs, or of its engine in
+    this process where none does. From the trained towers to the answer, one part after another is replaced by the one
+    that is served, and each stage's loss of hit rate is shown; where one is over the limit, the exit status is 8.
+
+    Examples:
+
+    `retrieval evaluate homefeed@12 --slice user.country --against 11 --report homefeed-12.html`
+
+    `retrieval evaluate --served --max-loss .005`
     """
     if neighbours_of and report is None:
         raise ConfigError("--neighbours-of goes into a report; add --report FILE.html")
     if other_data and against is None:
         raise ConfigError("--other-data is about --against; add --against VERSION")
+    if not served and (address is not None or max_loss is not None):
+        raise ConfigError("--address and --max-loss are about --served; add it")
     opened = open_workspace(workspace, overrides)
     chosen = None if version is None else ModelVersion.parse(version, model=opened.model)
-    if report is None and against is None:
+    other = None if against is None else ModelVersion.parse(against, model=opened.model)
+    asked = None
+    if served:
+        from retrieval.workflows.evaluation.served.measure import measure_served
+
+        asked = measure_served(
+            opened, chosen, address=address, targets=split.value, max_loss=max_loss, show=not as_json
+        )
+        chosen = asked.version
+    if report is not None or other is not None:
+        _examine(
+            opened,
+            chosen,
+            other,
+            split=split,
+            columns=columns or [],
+            report=report,
+            neighbours_of=neighbours_of or [],
+            as_json=as_json,
+            other_data=other_data,
+            served=asked,
+        )
+    elif asked is not None:
+        emit(asked.to_dict(), as_json, partial(_show_served, asked))
+    else:
         from retrieval.workflows.evaluation.evaluate import evaluate_version
 
         found = evaluate_version(opened, chosen, targets=split.value, slices=columns or (), show=not as_json)
         emit(found.to_dict(), as_json, lambda console: console.print(*found.tables(), sep="\n"))
-        return
-    other = None if against is None else ModelVersion.parse(against, model=opened.model)
-    _examine(
-        opened,
-        chosen,
-        other,
-        split=split,
-        columns=columns or [],
-        report=report,
-        neighbours_of=neighbours_of or [],
-        as_json=as_json,
-        other_data=other_data,
-    )
+    if asked is not None and asked.problems():
+        raise typer.Exit(GateError.exit_code)
 
 
 def _examine(
@@ -105,6 +146,7 @@ def _examine(
     neighbours_of: list[str],
     as_json: bool,
     other_data: bool,
+    served: ServedQuality | None,
 ) -> None:
     from retrieval.evaluation.reports import check_report_path, make_page, write_page
     from retrieval.workflows.evaluation.report import examine_version
@@ -122,6 +164,7 @@ def _examine(
         neighbours_of=neighbours_of,
         show=not as_json,
     )
+    found = replace(found, served=served)
     if report is not None:
         write_page(make_page(found), report)
     body = {**found.to_dict(), "report": None if report is None else str(report)}
@@ -132,5 +175,13 @@ def _show(console: Console, found: Findings, report: Path | None) -> None:
     console.print(*found.report.tables(), sep="\n")
     for line in found.sentences():
         console.print(line, markup=False, highlight=False)
+    if found.served is not None:
+        _show_served(found.served, console)
     if report is not None:
         console.print(f"report: {report}", markup=False, highlight=False)
+
+
+def _show_served(served: ServedQuality, console: Console) -> None:
+    console.print(*served.tables(), sep="\n")
+    for line in (*served.remarks, *(f"OFF  {problem}" for problem in served.problems())):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -46,6 +46,16 @@ class EvaluationConfig(Section):
     slice_values: int = Field(
         10, ge=2, le=1000, description="Values shown per column, the most frequent ones; numbers are cut in quarters."
     )
+    served_targets: int = Field(
+        10_000, ge=1, description="Targets that `evaluate --served` asks for; evenly spaced ones where there are more."
+    )
+    max_served_loss: float = Field(
+        0.01,
+        ge=0.0,
+        le=1.0,
+        description="HR@K, K the shortest length, that may be lost between the trained towers and the answer, in all "
+        "and at any stage; `evaluate --served` fails where more is, by more than chance.",
+    )
     block_mb: int = Field(64, ge=1, description="Memory for one block of scores, in MiB.")
 
     @field_validator("ks")

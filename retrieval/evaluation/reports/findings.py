@@ -13,6 +13,7 @@ from retrieval.evaluation.certainty import Comparison, Curve
 from retrieval.evaluation.neighbours import Neighbourhood
 from retrieval.evaluation.report import EvaluationReport, Evidence, ModelScores
 from retrieval.evaluation.reports.words import mixed, verdict
+from retrieval.evaluation.served import ServedQuality
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Findings:
     """Where the temperature comes from, in words."""
     neighbourhoods: tuple[Neighbourhood, ...] = ()
     labels: ItemLabels | None = None
+    served: ServedQuality | None = None
+    """What services answer, where they were asked."""
 
     def sentences(self) -> list[str]:
         """What the comparisons amount to, in words."""
@@ -68,6 +71,7 @@ class Findings:
             "comparisons": [_comparison(one) for one in self.comparisons],
             "calibration": None if self.calibration is None else _calibration(self.calibration, self.temperature),
             "warnings": list(self.warnings),
+            "served": None if self.served is None else self.served.to_dict(),
         }
 
 

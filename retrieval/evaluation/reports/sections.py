@@ -13,6 +13,7 @@ from retrieval.evaluation.neighbours import Item
 from retrieval.evaluation.reports import plots
 from retrieval.evaluation.reports.findings import Findings, ItemLabels, slice_metrics
 from retrieval.evaluation.reports.page import Block, Cell, Figure, Page, Section, Table, Text
+from retrieval.evaluation.reports.served import served_blocks
 from retrieval.evaluation.reports.words import (
     bounds,
     figure,
@@ -33,6 +34,7 @@ def make_page(findings: Findings) -> Page:
         Section("What was measured", (Table(("", ""), findings.facts, labels=2),)),
         Section("Metrics", tuple(_metrics(findings))),
         *([Section("Comparisons", tuple(_comparisons(findings)))] if findings.comparisons else []),
+        *([Section("Served", tuple(served_blocks(findings.served)))] if findings.served else []),
         Section("Slices", tuple(_slices(findings))),
         Section("Exposure and popularity", tuple(_exposure(findings))),
         *([Section("Calibration", tuple(_calibration(findings)))] if findings.temperature else []),

@@ -12,7 +12,7 @@ from retrieval.serving.ann.host import AnnHost
 from retrieval.serving.ann.takedowns import TakedownFile, TakedownWatch
 from retrieval.serving.config import ServingConfig
 from retrieval.serving.core.answer import CandidateAnswer
-from retrieval.serving.core.candidates import look_up
+from retrieval.serving.core.candidates import Users, look_up
 from retrieval.serving.core.engine import Engine
 from retrieval.serving.core.fleet import Fleet
 from retrieval.serving.core.held_towers import HeldTowers
@@ -100,6 +100,11 @@ class InProcessService:
             self._engine.answer(pieces)
             answers += [piece.answer.result() for piece in pieces]
         return answers
+
+    @property
+    def users(self) -> Users:
+        """The stored users that it answers for."""
+        return self._users
 
     def close(self) -> None:
         """Let go of shards, towers and the user store."""

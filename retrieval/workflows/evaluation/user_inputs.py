@@ -19,7 +19,7 @@ def inputs_at(dataset: Dataset, features: Features, rows: Rows) -> list[UserInpu
     histories = dataset.histories
     users = histories.users_of(rows)
     profiles = profiles_of(dataset, features, users)
-    contexts = _contexts(dataset, features, rows)
+    contexts = contexts_of(dataset, features, rows)
     starts = histories.newest_before(rows, features.spec.history.events, users)
     names = np.array(histories.action_names, object)
     ids = histories.item_ids
@@ -49,7 +49,8 @@ def profiles_of(dataset: Dataset, features: Features, users: Rows) -> Sequence[M
     return rows
 
 
-def _contexts(dataset: Dataset, features: Features, rows: Rows) -> Sequence[Mapping[str, Any]]:
+def contexts_of(dataset: Dataset, features: Features, rows: Rows) -> Sequence[Mapping[str, Any]]:
+    """Context values by column that the user tower reads, of each of the events."""
     known = dataset.histories.context
     names = [name for name in features.columns("context") if name in known and name != LAST_EVENT]
     columns = [known[name].take(rows).to_pylist() for name in names]

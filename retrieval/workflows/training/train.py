@@ -36,6 +36,8 @@ from retrieval.training.journal import CURVES, METRICS
 from retrieval.training.loop import HOW_IT_IS_RUN, TrainResult, Validate, train
 from retrieval.training.vectors import PairVectors
 from retrieval.types import ModelVersion
+from retrieval.workflows.evaluation.recorded_ranks import FILE as RANKS
+from retrieval.workflows.evaluation.recorded_ranks import measured_under, write_ranks
 from retrieval.workflows.evaluation.user_inputs import inputs_at
 from retrieval.workflows.training.own_code import check_own_code, own_code
 from retrieval.workflows.workspace import Settings, Workspace
@@ -88,7 +90,9 @@ def train_version(
         report = made.evaluate(result.pair, workspace.model, show=show) if test else None
         reserved = registry.reserve_version(workspace.model, inputs_hash=address)
         facts = _facts(settings, made, result, report, address)
-        extra = [path for path in (run_dir / METRICS, run_dir / CURVES) if path.exists()]
+        if report is not None:
+            write_ranks(run_dir / RANKS, report, measured_under(settings, dataset.snapshot))
+        extra = [path for path in (run_dir / METRICS, run_dir / CURVES, run_dir / RANKS) if path.exists()]
         made.export(store, reserved.id, result.pair, facts, extra)
         row = registry.add_version(_published(store, reserved))
     shutil.rmtree(run_dir, ignore_errors=True)

@@ -1,0 +1,222 @@
+"""From the trained towers to the answer: what the same targets find as one part after another is the served one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from retrieval.arrays import Ints, Vectors
+from retrieval.errors import DataError
+from retrieval.evaluation.served import ServedQuality
+from retrieval.evaluation.stages import StageHits, make_stages
+from retrieval.index.verified_shards import VerifiedShards
+from retrieval.observability import track
+from retrieval.towers.runtime import UserTower
+from retrieval.types import BuildId, ModelVersion
+from retrieval.workflows.evaluation.evaluate import EvaluationSetup, Targets, user_vectors
+from retrieval.workflows.evaluation.recorded_ranks import RecordedRanks
+from retrieval.workflows.evaluation.served.asking import SEARCH, USERS, Answered, Answerers, ask_all
+from retrieval.workflows.evaluation.served.exact import Asked, Exact, exact_search
+from retrieval.workflows.evaluation.served.remarks import (
+    STALE_USERS,
+    other_items,
+    other_lists,
+    other_moments,
+    other_users,
+    other_vectors,
+)
+from retrieval.workflows.evaluation.served.requests import PastRequests
+from retrieval.workflows.evaluation.served.rules import Rules, rules_of
+from retrieval.workflows.evaluation.served.running import Served, find_served, in_process, over_grpc
+from retrieval.workflows.evaluation.served.shards import BuildItems, open_shards, read_build
+from retrieval.workflows.evaluation.served.targets import comparable_ranks, spaced, targets_of
+from retrieval.workflows.fleet.services import VERIFIED
+from retrieval.workflows.fleet.users import users_are_current
+from retrieval.workflows.workspace import Workspace
+from retrieval.workflows.workspace.workspace import RUN
+
+ENGINE, ANSWER = "merging", "answer"
+_MOMENTS_HELD = 4
+
+
+def measure_served(
+    workspace: Workspace,
+    version: ModelVersion | None = None,
+    *,
+    address: str | None = None,
+    build: BuildId | None = None,
+    targets: Targets = "test",
+    max_loss: float | None = None,
+    show: bool = True,
+) -> ServedQuality:
+    """Ask for the targets of a split as users would, and say where quality is lost on the way from the trained towers.
+
+    Asked is the candidate service at `address`, else the workspace's where one runs, else the same engine in this
+    process: with `build`, the one that is deployed where none is named, or the newest (of `version`). More than
+    `max_loss` (None: evaluation.max_served_loss) of HR@K, K the shortest length measured, is a problem. Raises
+    NotFoundError, ConflictError (a roll-out is under way), UnavailableError, ArtifactError, DataError.
+    """
+    served = find_served(workspace, address=address, build=build, version=version)
+    setup = EvaluationSetup.open(workspace, targets=targets, show=show).model_only()
+    way = _Way.open(setup, served)
+    measured, remarks = way.measure(show=show)
+    users = setup.dataset.histories.users_of(way.rows)
+    most = setup.config.max_served_loss if max_loss is None else max_loss
+    return ServedQuality(
+        version=served.build.model_version,
+        build=served.build.id,
+        asked=served.address or "in this process",
+        split=f"{setup.split.name} {targets}",
+        available=way.available,
+        stages=make_stages(way.k, users, measured),
+        max_loss=most,
+        remarks=tuple(remarks),
+    )
+
+
+@dataclass(frozen=True)
+class _Way:
+    """What all stages have in common. T targets, N items of the catalog."""
+
+    setup: EvaluationSetup
+    served: Served
+    rules: Rules
+    tower: UserTower
+    vectors_at: Callable[[int], Vectors]
+    held: BuildItems
+    rows: Ints
+    """int64 [T]: event rows."""
+    available: int
+    recorded: RecordedRanks | None
+    remarks: tuple[str, ...]
+
+    @classmethod
+    def open(cls, setup: EvaluationSetup, served: Served) -> _Way:
+        workspace, row = setup.workspace, served.build
+        tower, items = setup.towers(row.model_version)
+        held = read_build(workspace.store(), row, setup.dataset)
+        rules = rules_of(setup)
+        recorded, why = comparable_ranks(setup, row.model_version)
+        rows, remark = targets_of(setup, rules, held.at_us)
+        if recorded is not None:
+            rows = rows[np.isin(rows, recorded.targets)]
+        if not len(rows):
+            raise DataError("evaluation: this split has no targets")
+        chosen = spaced(rows, setup.config.served_targets)
+        encode = lru_cache(_MOMENTS_HELD)(items) if callable(items) else lambda _: items
+        stale = () if users_are_current(workspace, setup.dataset.snapshot) else (STALE_USERS,)
+        remarks = tuple(text for text in (why, remark, *stale) if text)
+        return cls(setup, served, rules, tower, encode, held, chosen, len(rows), recorded, remarks)
+
+    @property
+    def k(self) -> int:
+        return self.setup.config.ks[0]
+
+    def measure(self, *, show: bool) -> tuple[list[StageHits], list[str]]:
+        vectors = user_vectors(self.setup.dataset, self.tower, self.rows)
+        stages, indexed = self._exact_stages(vectors)
+        found = self._answers(vectors, indexed, show=show)
+        return [*self._trained(), *stages, *self._list_stages(found, indexed)], list(self.remarks)
+
+    # -- before the index: exact search
+
+    def _trained(self) -> list[StageHits]:
+        if self.recorded is None:
+            return []
+        places = np.searchsorted(self.recorded.targets, self.rows, sorter=np.argsort(self.recorded.targets))
+        order = np.argsort(self.recorded.targets)
+        hits = self.recorded.ranks[order[places]] < self.k
+        whole = float((self.recorded.ranks < self.k).mean())
+        all_of = (
+            f"all {len(self.recorded.ranks):,} targets: {whole:.4f}" if len(hits) < len(self.recorded.ranks) else ""
+        )
+        return [StageHits("trained", "nothing: the towers as training measured them, exact search", hits, all_of)]
+
+    def _exact_stages(self, users: Vectors) -> tuple[list[StageHits], Exact]:
+        """Exported towers, the index's moment, its vectors, its items; and what exact search finds with all of them."""
+        times = self.setup.dataset.histories.timestamps[self.rows]
+        measured = self.rules.moments(times)
+        at_us = self.held.at_us
+        now = np.full(len(self.rows), at_us)
+        asked = self._asked(users)
+        exported = exact_search(asked, measured, self.rules.items_at, self.vectors_at)
+        moved = bool((measured != now).any())
+        then = exact_search(asked, now, self.rules.items_at, self.vectors_at) if moved else exported
+        encoded, members = self.vectors_at(at_us), self.rules.items_at(at_us)
+        laid = self.held.laid_over(encoded)
+        vectors = exact_search(asked, now, lambda _: members, lambda _: laid)
+        inside = np.zeros(len(members), np.bool_)
+        inside[self.held.rows] = True
+        corpus = exact_search(asked, now, lambda _: inside, lambda _: laid)
+        return [
+            StageHits("exported", "towers: exported, and stored", exported.hits),
+            StageHits(
+                "moment", "the moment that items are seen at", then.hits, other_moments(measured, self.held.at_us)
+            ),
+            StageHits("vectors", "item vectors: the build's", vectors.hits, other_vectors(encoded, self.held)),
+            StageHits("corpus", "items that can be found: the build's", corpus.hits, other_items(members, inside)),
+        ], corpus
+
+    def _asked(self, users: Vectors) -> Asked:
+        config = self.setup.config
+        return Asked(self.setup.dataset.histories, self.rows, users, self.k, self.rules.allow_seen, config.block_mb)
+
+    # -- from the index on: lists
+
+    def _answers(self, vectors: Vectors, indexed: Exact, *, show: bool) -> Answered:
+        workspace, row = self.setup.workspace, self.served.build
+        settings = workspace.settings.serving
+        verified = VerifiedShards(workspace.root / RUN / VERIFIED)
+        with ExitStack() as opened:
+            engine, users = opened.enter_context(in_process(workspace, row))
+            engines = {ENGINE: engine}
+            if self.served.address is not None:
+                engines[ANSWER] = opened.enter_context(over_grpc(self.served.address, row.id))
+            who = Answerers(
+                dataset=self.setup.dataset,
+                tower=self.tower,
+                shards=open_shards(workspace.store(), row, verified),
+                requests=PastRequests(
+                    self.setup.dataset,
+                    self.tower.features,
+                    users,
+                    self.k,
+                    settings.max_history,
+                    self.rules.allow_seen,
+                ),
+                serving=settings,
+                engines=engines,
+            )
+            tracker = opened.enter_context(track("asking", len(self.rows), unit="targets", show=show))
+            return ask_all(who, self.rows, vectors, indexed.excluded, tracker)
+
+    def _list_stages(self, found: Answered, indexed: Exact) -> list[StageHits]:
+        recall = self._recall(found.lists[SEARCH], indexed)
+        stages = [
+            StageHits(SEARCH, "search: on the build's shards", found.hits[SEARCH], f"recall@{self.k} {recall:.4f}"),
+            StageHits(USERS, "users: as the store has them", found.hits[USERS], other_users(found)),
+            StageHits(
+                ENGINE,
+                "filters, exclusions, merging: the engine's",
+                found.hits[ENGINE],
+                other_lists(found.lists[USERS], found.lists[ENGINE]),
+            ),
+        ]
+        if ANSWER in found.lists:
+            other = other_lists(found.lists[ENGINE], found.lists[ANSWER])
+            stages.append(StageHits(ANSWER, "the answer: of the services, over gRPC", found.hits[ANSWER], other))
+        return stages
+
+    def _recall(self, lists: list[list[str]], exact: Exact) -> float:
+        """Share of what exact search lists, with the same vectors, that the search lists too."""
+        ids = self.setup.dataset.histories.item_ids
+        wanted = found = 0
+        for listed, best in zip(lists, exact.lists, strict=True):
+            names = set(ids.take(best[best >= 0]).to_pylist())
+            wanted += len(names)
+            found += len(names.intersection(listed))
+        return found / wanted if wanted else 1.0

@@ -1,0 +1,64 @@
+"""What was found to differ at a stage, in words; empty where nothing does."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+
+from retrieval.arrays import Ints, Mask, Vectors
+from retrieval.workflows.evaluation.served.asking import Answered
+from retrieval.workflows.evaluation.served.shards import BuildItems
+
+STALE_USERS = "The user store was filled from other data than is evaluated here: `retrieval users load` fills it anew."
+_SAME_VECTOR = 0.9999
+"""Cosine from which on two vectors of an item count as the same."""
+
+
+def other_moments(measured: Ints, at_us: int) -> str:
+    """Moments of the index that are not the build's."""
+    if (measured == at_us).all():
+        return ""
+    return f"{iso(at_us)} in place of {moments_in_words(measured)}"
+
+
+def moments_in_words(moments: Ints) -> str:
+    """From the first to the last."""
+    first, last = int(moments.min()), int(moments.max())
+    return iso(first) if first == last else f"{iso(first)} to {iso(last)}"
+
+
+def iso(at_us: int) -> str:
+    """A moment in µs, to the second, UTC."""
+    return datetime.fromtimestamp(at_us / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def other_vectors(encoded: Vectors, held: BuildItems) -> str:
+    """How many items of a build have another vector than the item tower gives them now."""
+    cosines = np.einsum("nd,nd->n", encoded[held.rows], held.vectors)
+    other = int((cosines < _SAME_VECTOR).sum())
+    return f"{other:,} of {len(held.rows):,} items have another vector" if other else ""
+
+
+def other_items(measured: Mask, inside: Mask) -> str:
+    """How many items are measured or indexed only, by masks bool [N]."""
+    missing, more = int((measured & ~inside).sum()), int((inside & ~measured).sum())
+    said = [f"{missing:,} items are measured but not indexed"] if missing else []
+    said += [f"{more:,} are indexed but not measured"] if more else []
+    return ", ".join(said)
+
+
+def other_users(found: Answered) -> str:
+    """How the store's users differ from the log's."""
+    counts = {
+        "users are not in the store": found.unknown,
+        "histories are not the log's": found.histories,
+        "vectors differ": found.vectors,
+    }
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+
+
+def other_lists(before: list[list[str]], after: list[list[str]]) -> str:
+    """How many answers hold other items."""
+    other = sum(set(one) != set(two) for one, two in zip(before, after, strict=True))
+    return f"{other:,} lists differ" if other else ""

@@ -1,0 +1,51 @@
+"""Which targets are asked for, and what training recorded of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from retrieval.arrays import Ints
+from retrieval.types import ModelVersion
+from retrieval.workflows.evaluation.evaluate import EvaluationSetup
+from retrieval.workflows.evaluation.recorded_ranks import RecordedRanks, measured_under, read_ranks
+from retrieval.workflows.evaluation.served.remarks import iso, moments_in_words
+from retrieval.workflows.evaluation.served.rules import Rules
+
+
+def comparable_ranks(setup: EvaluationSetup, version: ModelVersion) -> tuple[RecordedRanks | None, str]:
+    """What training measured, where it can be compared with; else why not."""
+    if setup.targets != "test":
+        return None, "Training keeps no record of validation targets, so the first stage is the exported towers."
+    recorded = read_ranks(setup.workspace.store(), version)
+    if recorded is None:
+        return None, f"{version} was trained without a test, so the first stage is the exported towers."
+    expected = measured_under(setup.workspace.settings, setup.dataset.snapshot)
+    other = [name for name in expected if recorded.protocol.get(name) != expected[name]]
+    if other:
+        return None, (
+            f"Training measured {version} under another protocol ({', '.join(other)}), so the first stage is the "
+            "exported towers."
+        )
+    return recorded, ""
+
+
+def targets_of(setup: EvaluationSetup, rules: Rules, at_us: int) -> tuple[Ints, str]:
+    """The targets of requests that meet an index of this moment; all of them where there are none."""
+    rows = setup.split.test if setup.targets == "test" else setup.split.valid
+    moments = rules.moments(setup.dataset.histories.timestamps[rows])
+    meet = moments == at_us
+    if meet.all() or not len(rows):
+        return rows, ""
+    if meet.any():
+        return rows[meet], f"Asked for are the targets that meet an index of {iso(at_us)}."
+    return rows, (
+        f"No target meets an index of {iso(at_us)}: evaluation's are of {moments_in_words(moments)}. What that costs "
+        "stands at the stage 'moment'; an index of the past is built with index.as_of."
+    )
+
+
+def spaced(rows: Ints, most: int) -> Ints:
+    """At most so many of the rows, evenly spaced."""
+    if len(rows) <= most:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]

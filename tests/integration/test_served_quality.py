@@ -1,0 +1,171 @@
+"""What is measured is what is served: a log that nobody prepared, real processes; and faults found at their stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as csv
+import pyarrow.parquet as pq
+import pytest
+
+from retrieval.data import leave_one_out
+from retrieval.evaluation.served import ServedQuality
+from retrieval.serving.users.store import UserStore
+from retrieval.simulation.synthetic import SynthConfig, write_synthetic
+from retrieval.towers.loading import ItemTower
+from retrieval.workflows.evaluation.served.measure import measure_served
+from retrieval.workflows.fleet.users import load_users
+from retrieval.workflows.indexing import build as indexing
+from retrieval.workflows.indexing.build import build_version_index
+from retrieval.workflows.workspace import Workspace
+from tests.serving_fleet import running_fleet
+from tests.whole_path import PATIENT, SMALL, Made, make, retrieval
+
+pytestmark = pytest.mark.timeout(420)
+_WORLD = SynthConfig(users=500, items=400, days=6, new_items_per_day=0, new_users_per_day=0, seed=5)
+_LEAVE_ONE_OUT = {"data.split": 'method = "leave_one_out"'}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """From a CSV log to a deployed build, by the commands of the README, without a recipe."""
+    folder = tmp_path_factory.mktemp("served")
+    write_synthetic(_WORLD, folder / "source", show=False)
+    for name in ("events", "items.parquet", "users.parquet"):
+        table = pq.read_table(folder / "source" / name)
+        plain = [field.name for field in table.schema if not pa.types.is_nested(field.type)]
+        csv.write_csv(table.select(plain), (folder / name).with_suffix(".csv"))
+    importing = ["csv", str(folder / "events.csv"), "--context", "device", "--users", str(folder / "users.csv")]
+    importing += ["--items", str(folder / "items.csv")]
+    return make(folder, "shop", importing, PATIENT, SMALL, _LEAVE_ONE_OUT)
+
+
+@pytest.fixture
+def workspace(made: Made) -> Workspace:
+    return made.workspace()
+
+
+def lost(quality: ServedQuality | dict[str, Any]) -> dict[str, float]:
+    """HR@10 that is lost at each stage."""
+    body = quality if isinstance(quality, dict) else quality.to_dict()
+    return {stage["name"]: stage["loss"]["value"] for stage in body["stages"] if stage["loss"] is not None}
+
+
+def test_what_is_served_is_what_training_reported(made: Made) -> None:
+    with running_fleet(made.root) as fleet:
+        found = retrieval(made.root, "evaluate", "--served")
+        address = fleet.address
+        named = retrieval(made.root, "evaluate", "--served", "--address", address, "--max-loss", "0.005")
+    assert found["asked"] == named["asked"] == address
+    assert (found["version"], found["build"]) == (made.trained["version"], made.built["build"])
+    first, last = found["stages"][0], found["stages"][-1]
+    assert (first["name"], last["name"]) == ("trained", "answer")
+    assert first["hit_rate"] == pytest.approx(made.trained["metrics"]["hr@10"])
+    low, high = found["whole"]["interval"]
+    assert low <= 0.0 <= high
+    assert abs(found["whole"]["value"]) <= 0.003
+    assert all(abs(loss) <= 0.003 for loss in lost(found).values())
+    assert sum(lost(found).values()) == pytest.approx(found["whole"]["value"])
+    assert found["problems"] == found["remarks"] == []
+    assert 0.1 < last["hit_rate"] < 1.0  # there is something to lose
+
+
+def test_without_services_the_same_engine_answers_in_this_process(workspace: Workspace) -> None:
+    found = measure_served(workspace, show=False)
+    assert found.asked == "in this process"
+    assert found.stages.last.name == "merging"
+    assert abs(found.stages.whole.value) <= 0.003
+
+
+def test_items_of_other_weights_are_found_at_the_vectors(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    encode = ItemTower.encode
+
+    def other(self: ItemTower, items: pa.Table, at_us: int, batch_size: int = 8192) -> Any:
+        turned = np.random.default_rng(0).permutation(self.dim)
+        return np.ascontiguousarray(encode(self, items, at_us, batch_size)[:, turned])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ItemTower, "encode", other)
+        build = build_version_index(Workspace.open(workspace.root, ["index.seed=91"]), show=False).build.id
+    found = measure_served(workspace, build=build, show=False)
+    assert worst(found) == "vectors"
+    assert "another vector" in found.problems()[0]
+
+
+def test_an_item_that_is_missing_is_found_at_the_corpus(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = workspace.dataset(show=False)
+    targets = dataset.histories.items[leave_one_out(dataset.histories).test]
+    missing = dataset.histories.item_ids[int(np.bincount(targets).argmax())].as_py()
+    make_contents = indexing.make_contents
+
+    def without(items: pa.Table, *arguments: Any, **options: Any) -> Any:
+        return make_contents(items.filter(pa.compute.not_equal(items["item_id"], missing)), *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(indexing, "make_contents", without)
+        build = build_version_index(Workspace.open(workspace.root, ["index.seed=92"]), show=False).build.id
+    found = measure_served(workspace, build=build, max_loss=0.0, show=False)
+    assert worst(found) == "corpus"
+    (stage,) = (stage for stage in found.stages.stages if stage.name == "corpus")
+    assert stage.remark == "1 items are measured but not indexed"
+
+
+def test_histories_that_were_cut_are_found_at_the_users(workspace: Workspace) -> None:
+    with cut_histories(workspace, events=2):
+        found = measure_served(workspace, show=False)
+    assert worst(found) == "users"
+    assert "histories are not the log's" in found.problems()[0]
+
+
+def test_items_that_were_taken_down_are_found_at_the_merging(workspace: Workspace) -> None:
+    dataset = workspace.dataset(show=False)
+    (workspace.root / "takedowns.txt").write_text("\n".join(dataset.histories.item_ids.to_pylist()[:200]))
+    found = measure_served(Workspace.open(workspace.root, ["serving.takedowns=takedowns.txt"]), show=False)
+    assert worst(found) == "merging"
+
+
+def test_past_the_limit_the_command_fails_and_the_report_shows_where(made: Made, tmp_path: Path) -> None:
+    with cut_histories(made.workspace(), events=0):
+        body = retrieval(made.root, "evaluate", "--served", "--report", str(tmp_path / "r.html"), code=8)
+    assert any("at the stage 'users'" in problem for problem in body["served"]["problems"])
+    page = (tmp_path / "r.html").read_text()
+    assert "<h2" in page
+    assert "what is as served from here on" in page
+    assert body["served"]["version"] == body["model"]["name"]
+
+
+def worst(found: ServedQuality) -> str:
+    """The stage with the largest loss, which is over the limit; all before it lose nothing."""
+    losses = lost(found)
+    name = max(losses, key=lambda stage: losses[stage])
+    assert any(f"at the stage {name!r}" in problem for problem in found.problems())
+    for stage in losses:
+        if stage == name:
+            break
+        assert abs(losses[stage]) <= 0.003, stage
+    return name
+
+
+@contextmanager
+def cut_histories(workspace: Workspace, events: int) -> Iterator[None]:
+    """The user store with the newest events before the target only, while the block runs."""
+    with closing(UserStore.open(workspace.root / workspace.settings.serving.user_store, write=True)) as store:
+        records = []
+        for user in workspace.dataset(show=False).histories.user_ids.to_pylist():
+            record = store.record(user)
+            assert record is not None
+            for column in ("item_ids", "timestamps", "actions"):
+                values = getattr(record.history, column)
+                del values[: max(0, len(values) - events - 1)]
+            records.append((user, record))
+        for _ in store.load(records):
+            pass
+    try:
+        yield
+    finally:
+        load_users(workspace, show=False)
