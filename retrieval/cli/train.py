@@ -53,6 +53,8 @@ def train(
         "best_epoch": run.best_epoch if run else None,
         "examples": run.examples if run else None,
         "seconds": round(run.seconds, 1) if run else None,
+        "device": run.device if run else None,
+        "precision": run.precision if run else None,
         "resumed_at_step": run.resumed_at if run else None,
     }
 
@@ -63,8 +65,8 @@ def train(
             console.print(f"{row.id} was made from the same inputs before; nothing to do (--force trains anew)")
             return
         console.print(
-            f"{row.id} is ready: {run.epochs} epochs ({run.examples:,} examples) in {run.seconds:.0f} s, "
-            f"the best was epoch {run.best_epoch}; next: retrieval index build"
+            f"{row.id} is ready: {run.epochs} epochs ({run.examples:,} examples) in {run.seconds:.0f} s "
+            f"in {run.precision} on {run.device}, the best was epoch {run.best_epoch}; next: retrieval index build"
         )
 
     emit(result, as_json, show)

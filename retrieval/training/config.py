@@ -134,8 +134,10 @@ class TrainingConfig(Section):
     ema: float = Field(
         0.0, ge=0.0, lt=1.0, description="Decay per step of a running mean of the weights, the one that counts; 0: off."
     )
-    precision: Literal["float32", "bf16"] = Field(
-        "bf16", description="Precision inside matrix products; weights and sums are always float32."
+    precision: Literal["auto", "float32", "bf16"] = Field(
+        "auto",
+        description="Precision inside matrix products; weights and sums are always float32. auto: bf16 where the "
+        "device has units for it (CUDA, processors with AMX), float32 elsewhere; the manifest says which it was.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA where there is one.")
     processes: int = Field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,11 +19,20 @@ from retrieval.training.checkpoint import load_best
 from retrieval.training.config import TrainingConfig
 from retrieval.training.epoch import cut_epoch, train_epoch
 from retrieval.training.journal import CURVES, draw_curves
-from retrieval.training.machine import cpu_threads, limit_kernel_cache, matrix_precision, return_memory
+from retrieval.training.machine import (
+    Precision,
+    chosen_precision,
+    cpu_threads,
+    limit_kernel_cache,
+    matrix_precision,
+    return_memory,
+)
 from retrieval.training.processes import processes_of
 from retrieval.training.ranks import Ranks
 from retrieval.training.run import HOW_IT_IS_RUN, Run, TrainingInputs, prepare_run
 from retrieval.training.validation import Validate, end_epoch
+
+_log = logging.getLogger(__name__)
 
 __all__ = ["HOW_IT_IS_RUN", "TrainResult", "Validate", "train"]
 
@@ -43,6 +53,10 @@ class TrainResult:
     resumed_at: int
     """Steps that an earlier, interrupted run had done already."""
     curves: Path
+    device: str
+    """cpu or cuda: where it was trained (since it was resumed, if it was)."""
+    precision: Precision
+    """Of matrix products, likewise."""
 
 
 def train(
@@ -86,6 +100,8 @@ def train(
         seconds=progress.seconds,
         resumed_at=resumed_at,
         curves=draw_curves(run_dir) if ranks.first else run_dir / CURVES,
+        device=run.device.type,
+        precision=chosen_precision(config, run.device),
     )
 
 
@@ -98,7 +114,9 @@ def _follow(inputs: TrainingInputs, ranks: Ranks) -> None:
 def _trained(inputs: TrainingInputs, ranks: Ranks, validate: Validate | None, *, show: bool) -> tuple[Run, int]:
     """The run at its end, and the step that it was found at."""
     config = inputs.config
-    with cpu_threads(config, ranks.here), matrix_precision(config):
+    if ranks.first:
+        _log.info("training in %s on %s", chosen_precision(config, ranks.device), ranks.device.type)
+    with cpu_threads(config, ranks.here), matrix_precision(config, ranks.device):
         run = prepare_run(inputs, ranks.device, ranks)
         resumed_at = run.progress.total_steps
         started = time.monotonic() - run.progress.seconds

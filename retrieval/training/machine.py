@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from typing import Literal
 
 import torch
 
@@ -45,11 +46,29 @@ def cpu_threads(config: TrainingConfig, processes: int = 1) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+Precision = Literal["float32", "bf16"]
+
+
+def chosen_precision(config: TrainingConfig, device: torch.device) -> Precision:
+    """The precision of products that the settings name or, with "auto", the faster one of the device.
+
+    A processor without AMX multiplies bf16 hardly faster, even where it knows instructions for it (AVX512-BF16), and
+    the rounding of the operands costs more than that saves.
+    """
+    if config.precision != "auto":
+        return config.precision
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = device.type == "cpu" and torch.cpu._is_amx_tile_supported()  # noqa: SLF001  # public in later versions only
+    return "bf16" if fast else "float32"
+
+
 @contextmanager
-def matrix_precision(config: TrainingConfig) -> Iterator[None]:
-    """bf16 inside matrix products only: operands are rounded, sums, weights and everything else stay float32."""
+def matrix_precision(config: TrainingConfig, device: torch.device) -> Iterator[None]:
+    """Where bf16 is chosen, it is inside matrix products only: operands are rounded, all else stays float32."""
     before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium" if config.precision == "bf16" else "highest")
+    torch.set_float32_matmul_precision("medium" if chosen_precision(config, device) == "bf16" else "highest")
     try:
         yield
     finally:
@@ -61,7 +80,7 @@ def tower_precision(config: TrainingConfig, device: torch.device) -> AbstractCon
 
     Losses belong outside it. On a CPU bf16 is for matrix products only, and `matrix_precision` sees to it.
     """
-    if config.precision == "bf16" and device.type == "cuda":
+    if device.type == "cuda" and chosen_precision(config, device) == "bf16":
         return torch.autocast("cuda", torch.bfloat16)
     return nullcontext()
 

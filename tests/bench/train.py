@@ -147,7 +147,7 @@ def our_steps(dataset: Dataset, split: Split, features: Features, config: Traini
 
     def step() -> int:
         nonlocal done
-        with matrix_precision(config):
+        with matrix_precision(config, run.device):
             examples, _ = take_step(run, windows, steps[done % len(steps)], done)
         done += 1
         return examples

@@ -32,7 +32,7 @@ def run(record: Recorder, place: Place) -> None:
             for precision, bound in bounds.items():
                 with record.check(f"{name}, {interests} interests, {precision}") as figures:
                     config = TrainingConfig(precision=precision)
-                    with matrix_precision(config):
+                    with matrix_precision(config, place.device):
                         have = _results(loss, _as(given, place.device, torch.float32))
                     for part in want:
                         figures.at_most(part, apart(have[part], want[part]), bound)

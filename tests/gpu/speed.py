@@ -90,7 +90,7 @@ def _time_steps(figures: Figures, training: Run, place: Place, ceilings: tuple[f
     windows, steps = plan_epoch(training, 0)
     if place.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(place.device)
-    with matrix_precision(training.config):
+    with matrix_precision(training.config, place.device):
         for step in range(3):
             take_step(training, windows, steps[step % len(steps)], step)
         flops, moved = _counted(lambda: take_step(training, windows, steps[0], 0))
@@ -127,7 +127,7 @@ def _busy(training: Run, place: Place) -> dict[str, float]:
     windows, steps = plan_epoch(training, 0)
     cuda = place.device.type == "cuda"
     activity = torch.profiler.ProfilerActivity.CUDA if cuda else torch.profiler.ProfilerActivity.CPU
-    with matrix_precision(training.config):
+    with matrix_precision(training.config, place.device):
         seconds = median_seconds(lambda: take_step(training, windows, steps[0], 0), place)
         with torch.profiler.profile(activities=[activity]) as profile:
             take_step(training, windows, steps[0], 0)

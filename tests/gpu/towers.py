@@ -67,7 +67,7 @@ def _results(
     run = world.run(shape, config, device, root / "run")
     _spread(run)
     found = {}
-    with matrix_precision(config):
+    with matrix_precision(config, device):
         inputs = item_inputs(world.dataset, world.features, world.dataset.histories.last_us)
         vectors = PairVectors(world.dataset, world.features, inputs)
         ends = world.dataset.histories.offsets[1:] - 1

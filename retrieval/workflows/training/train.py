@@ -100,7 +100,11 @@ def train_version(
 
 
 def version_inputs_hash(settings: Settings, dataset: Dataset, split: Split) -> str:
-    """SHA-256 over all that decides a version: what is learned from, how, with which code and seed (rule 10)."""
+    """SHA-256 over all that decides a version: what is learned from, how, with which code and seed (rule 10).
+
+    Settings count as they are written: what `precision = "auto"` or `device = "auto"` come to on a machine doesn't, so
+    that the same inputs address the same version on every machine. The manifest says what they came to.
+    """
     settled = {
         "features": settings.features.model_dump(mode="json"),
         "towers": settings.towers.model_dump(mode="json"),
@@ -284,5 +288,7 @@ def _facts(
             "steps": result.steps,
             "examples": result.examples,
             "seconds": round(result.seconds, 1),
+            "device": result.device,
+            "precision": result.precision,
         },
     }

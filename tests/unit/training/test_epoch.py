@@ -11,7 +11,7 @@ from retrieval.data import Dataset, Split
 from retrieval.features import Features
 from retrieval.training.config import NegativesConfig, TrainingConfig
 from retrieval.training.epoch import plan_epoch, take_step
-from retrieval.training.machine import tower_precision
+from retrieval.training.machine import chosen_precision, matrix_precision, tower_precision
 from retrieval.training.run import Run, TrainingInputs, prepare_run
 from tests.tiny import TINY_TOWERS
 
@@ -61,6 +61,26 @@ def test_accumulation_takes_that_many_batches_to_a_step(made) -> None:  # type: 
     assert {len(step) for step in steps[:-1]} == {3}
     assert 1 <= len(steps[-1]) <= 3
     assert sorted(np.concatenate([batch for step in steps for batch in step])) == list(range(len(windows)))
+
+
+@pytest.mark.parametrize(
+    ("device", "units", "chosen"),
+    [("cpu", True, "bf16"), ("cpu", False, "float32"), ("cuda", True, "bf16"), ("cuda", False, "float32")],
+)
+def test_precision_is_what_is_fast_on_the_device_unless_it_is_named(
+    monkeypatch: pytest.MonkeyPatch, device: str, units: bool, chosen: str
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: units and device == "cpu")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: units and not including_emulation)
+    where = torch.device(device)
+    assert TrainingConfig().precision == "auto"
+    assert chosen_precision(TrainingConfig(), where) == chosen
+    assert chosen_precision(TrainingConfig(precision="bf16"), where) == "bf16"
+    assert chosen_precision(TrainingConfig(precision="float32"), where) == "float32"
+    before = torch.get_float32_matmul_precision()
+    with matrix_precision(TrainingConfig(), where):
+        assert torch.get_float32_matmul_precision() == ("medium" if chosen == "bf16" else "highest")
+    assert torch.get_float32_matmul_precision() == before
 
 
 def test_towers_are_in_bf16_on_cuda_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from retrieval.training.checkpoint import BEST
 from retrieval.training.config import NegativesConfig, TrainingConfig
 from retrieval.training.journal import METRICS, read_journal
 from retrieval.training.loop import TrainResult, train
+from retrieval.training.machine import chosen_precision
 from retrieval.training.optimiser import rate_at
 from tests.tiny import TINY_FEATURES, TINY_TOWERS, tiny_dataset
 
@@ -88,6 +90,7 @@ def test_the_loss_goes_down_and_is_written_down(run, tmp_path: Path) -> None:  #
     [
         {"loss": "full_softmax"},
         {"windows": "last"},
+        {"precision": "float32"},
         {"precision": "bf16"},
         {"negatives": NegativesConfig(in_batch=0, uniform=8)},
         {"negatives": NegativesConfig(in_batch=8, uniform=0, correction="none")},
@@ -96,6 +99,14 @@ def test_the_loss_goes_down_and_is_written_down(run, tmp_path: Path) -> None:  #
 def test_every_way_of_training_runs(run, changes: dict[str, object]) -> None:  # type: ignore[no-untyped-def]
     result = run(settings(epochs=1, **changes))
     assert all(torch.isfinite(value).all() for value in fingerprint(result.pair).values())
+
+
+def test_the_precision_that_was_chosen_is_said(run, caplog: pytest.LogCaptureFixture) -> None:  # type: ignore[no-untyped-def]
+    with caplog.at_level(logging.INFO, logger="retrieval"):
+        result = run(settings(epochs=1, device="cpu"))
+    chosen = chosen_precision(TrainingConfig(), torch.device("cpu"))
+    assert (result.device, result.precision) == ("cpu", chosen)
+    assert f"training in {chosen} on cpu" in caplog.text
 
 
 def test_the_best_validated_weights_win_and_patience_ends(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

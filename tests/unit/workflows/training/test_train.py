@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from retrieval.cli.main import build_app
@@ -64,6 +65,9 @@ def test_a_version_is_trained_measured_registered_and_found_again(root: Path) ->
     assert facts["settings"]["towers"]["dim"] == 16
     assert (facts["seed"], facts["inputs_hash"], facts["space_id"]) == (1, row.inputs_hash, row.space_id)
     assert facts["code_version"].startswith("0.")
+    assert facts["settings"]["training"]["precision"] == "auto"
+    assert facts["training"]["device"] in {"cpu", "cuda"}
+    assert facts["training"]["precision"] in {"float32", "bf16"}
     assert {"metrics.jsonl", "curves.png"} <= {path.name for path in folder.iterdir()}
     assert not list((root / RUNS / "demo").iterdir())
 
@@ -82,7 +86,9 @@ def test_the_served_version_measures_what_training_measured(root: Path) -> None:
     assert served.metrics["mrr"] == pytest.approx(outcome.version.metrics["mrr"], abs=0.005)
 
 
-def test_what_decides_a_version_is_in_its_address(root: Path) -> None:
+def test_what_decides_a_version_is_in_its_address(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bf16_units = torch.cpu._is_amx_tile_supported()
+
     def address(*overrides: str) -> str:
         workspace = Workspace.open(root, overrides)
         dataset = open_dataset(workspace.settings.data, root, show=False)
@@ -91,8 +97,12 @@ def test_what_decides_a_version_is_in_its_address(root: Path) -> None:
     plain = address()
     assert address() == plain
     assert address("training.threads=2", "training.device=cpu", "index.shards=7") == plain
+    with monkeypatch.context() as patch:  # of another machine, too
+        patch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: not bf16_units)
+        assert address() == plain
     for change in (
         "training.seed=2",
+        "training.precision=bf16",
         "training.epochs=3",
         "towers.dim=32",
         "features.history.length=9",

@@ -68,7 +68,7 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         run_dir.mkdir(parents=True, exist_ok=True)
         watch({"ndcg@10": score})
         metrics = {"ndcg@10": score}
-        return TrainResult(None, metrics, config.epochs, 1, 4, 100, 0.5, 0, run_dir)  # type: ignore[arg-type]
+        return TrainResult(None, metrics, config.epochs, 1, 4, 100, 0.5, 0, run_dir, "cpu", "float32")  # type: ignore[arg-type]
 
     monkeypatch.setattr(Training, "train", train)
     return trained
