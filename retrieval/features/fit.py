@@ -29,21 +29,23 @@ if TYPE_CHECKING:
 _ROWS = 1 << 16
 
 
-def fit_features(spec: FeatureSpec, dataset: Dataset, split: Split) -> Features:
+def fit_features(spec: FeatureSpec, dataset: Dataset, split: Split, begin: Ints | None = None) -> Features:
     """Learn the features of `spec` from the training events of `split`, and the users and items that occur in them.
 
-    Raises DataError where there is no training event, or a declared column is missing or of a wrong type.
+    `begin` int64 [U] is the first row of each user that training reads (all, where it isn't given): an id whose events
+    are all older is as unknown as one without any. Raises DataError where there is no training event, or a declared
+    column is missing or of a wrong type.
     """
     histories = dataset.histories
-    counts, action_counts = item_and_action_counts(histories, split.train_end)
+    counts, action_counts = item_and_action_counts(histories, split.train_end, begin)
     if not counts.any():
         raise DataError("there are no training events: nothing can be learned from this split")
-    users = training_users(histories, split.train_end)
+    users = training_users(histories, split.train_end, begin)
     items = np.flatnonzero(counts)
     sources: dict[Side, Callable[[Declaration], Iterator[Column]]] = {
         "user": lambda made: _table_blocks(made, "user", table=dataset.users, ids=histories.user_ids, rows=users),
         "item": lambda made: _table_blocks(made, "item", table=dataset.items, ids=histories.item_ids, rows=items),
-        "context": lambda made: _context_blocks(made, histories, split.train_end),
+        "context": lambda made: _context_blocks(made, histories, split.train_end, begin),
     }
     transforms: dict[Side, tuple[Transform, ...]] = {}
     for side in SIDES:
@@ -89,7 +91,9 @@ def _table_blocks(made: Declaration, side: Side, *, table: pa.Table, ids: pa.Arr
         yield Column.of(made.name, values.take(pa.array(here)), len(here))
 
 
-def _context_blocks(made: Declaration, histories: Histories, train_end: npt.NDArray[np.int64]) -> Iterator[Column]:
+def _context_blocks(
+    made: Declaration, histories: Histories, train_end: npt.NDArray[np.int64], begin: Ints | None
+) -> Iterator[Column]:
     if not made.stored or made.source is None:
         return
     if made.source not in histories.context:
@@ -99,5 +103,5 @@ def _context_blocks(made: Declaration, histories: Histories, train_end: npt.NDAr
             "name it in data.context_columns"
         )
     column = histories.context[made.source]
-    for rows in training_rows(histories, train_end):
+    for rows in training_rows(histories, train_end, begin):
         yield Column.of(made.name, column.take(rows), len(rows))

@@ -57,8 +57,7 @@ class Vocabulary:
         self.oov_buckets = oov_buckets
         if oov_buckets < 1:
             raise ValueError("a vocabulary needs a bucket for unknown values")
-        first = 1 + oov_buckets
-        self._index = {word: code for code, word in enumerate(self.words, start=first)}
+        self._index = {word: code for code, word in enumerate(self.words, start=self.first)}
         if len(self._index) != len(self.words):
             raise ValueError("a vocabulary holds a word twice")
         self._hashed: HashedCodes | None = None  # of many words; made when many values are first asked for
@@ -68,9 +67,14 @@ class Vocabulary:
         return Vocabulary, (self.words, self.oov_buckets)
 
     @property
+    def first(self) -> int:
+        """The code of the first known value; those below are missing and the buckets of unknown values."""
+        return 1 + self.oov_buckets
+
+    @property
     def cardinality(self) -> int:
         """Number of codes: missing, buckets and known values."""
-        return 1 + self.oov_buckets + len(self.words)
+        return self.first + len(self.words)
 
     def code(self, value: object) -> int:
         """The code of one raw value. Raises TypeError where it is of no type that can be a category."""
@@ -114,7 +118,7 @@ class Vocabulary:
         """Make what is quicker for many values, where there are so many words that it is; so the first call needn't."""
         if self._hashed is None and len(self.words) >= _MANY_WORDS:
             try:
-                self._hashed = HashedCodes(self.words, 1 + self.oov_buckets)
+                self._hashed = HashedCodes(self.words, self.first)
             except ValueError:  # two words of one hash, in one of 10⁷ processes with a million words
                 return False
         return self._hashed is not None

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from retrieval.features import FeatureInput
 
 _INIT_STD = 0.005
-"""Small: vectors are compared by their directions, and short ones turn faster."""
+"""Small: vectors are compared by their directions, and short ones turn faster. What stands for values that are missing
+or unknown starts at nothing: where training meets none of them, it says nothing."""
 
 
 class FeatureEmbedding(nn.Module):
@@ -29,6 +30,8 @@ class FeatureEmbedding(nn.Module):
         else:
             self.table = nn.Embedding(feature.cardinality, width)
             nn.init.normal_(self.table.weight, std=_INIT_STD)
+            with torch.no_grad():
+                self.table.weight[: feature.unknown] = 0.0
 
     def forward(self, encoded: Tensor) -> Tensor:
         """The feature's embeddings; a bag becomes the mean of its codes, an empty one the embedding of code 0."""

@@ -19,9 +19,10 @@ from retrieval.errors import DivergedError
 from retrieval.observability import Tracker
 from retrieval.training.optimiser import rate_at, set_rate
 from retrieval.training.periods import cut_periods, order_periods
+from retrieval.training.rows_read import recent_since
 from retrieval.training.run import Run
 from retrieval.training.sequences import Batch, Windows, cut_windows, order_batches
-from retrieval.types import DAY_US, MINUTE_US
+from retrieval.types import MINUTE_US
 
 _SMALLEST_BATCH = 64  # tokens
 _ORDER, _STEP, _TARGETS = 0, 1, 2  # what a generator is for; part of its seed
@@ -53,7 +54,7 @@ def cut_epoch(run: Run, rng: np.random.Generator) -> Windows:
         run.window,
         period_us,
         offset_us=int(rng.integers(period_us)),  # so that no moment of the hour is always seen at the same age
-        since_us=run.newest - round(config.recent_days * DAY_US) if config.recent_days else 0,
+        since_us=recent_since(run.histories, run.split, config),
     )
 
 

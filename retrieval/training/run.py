@@ -25,6 +25,7 @@ from retrieval.training.labels import Labels, target_actions
 from retrieval.training.optimiser import make_optimiser
 from retrieval.training.periods import PeriodShares
 from retrieval.training.ranks import Ranks
+from retrieval.training.rows_read import rows_read
 from retrieval.training.sequences import SequenceReader
 from retrieval.training.step import Objective, StepInputs
 from retrieval.training.window_targets import WindowTargets
@@ -96,7 +97,8 @@ def prepare_run(inputs: TrainingInputs, device: torch.device, ranks: Ranks | Non
     _check_time_varying(config, features)
     histories = inputs.dataset.histories
     predicted = target_actions(histories, inputs.positive_actions, config.action_weights)
-    counts = item_counts(histories, inputs.split.train_end, actions=predicted)
+    begin = rows_read(histories, inputs.split, features.spec.history, config).targets
+    counts = item_counts(histories, inputs.split.train_end, actions=predicted, begin=begin)
     if np.count_nonzero(counts) < 2:
         raise DataError(
             f"training needs events of at least 2 different items, found {np.count_nonzero(counts)}; "

@@ -1,7 +1,8 @@
 """What the training part of a log holds: its rows, how often each item and action occurs, and when it ends.
 
 The training events of user u are the rows offsets[u] … train_end[u] − 1 of the histories; `train_end` int64 [U] is that
-of a Split. U users, N items, A actions, E training events. All functions read the log in blocks.
+of a Split. `begin` int64 [U] is given where only the rows from begin[u] on count, within offsets[u] … train_end[u]: see
+`training/rows_read.py`. U users, N items, A actions, E training events. All functions read the log in blocks.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from retrieval.data.histories.histories import Histories
 _EVENTS_AT_ONCE = 1 << 20
 
 
-def training_rows(histories: Histories, train_end: Ints) -> Iterator[Ints]:
+def training_rows(histories: Histories, train_end: Ints, begin: Ints | None = None) -> Iterator[Ints]:
     """Rows of the training events in order, int64, in blocks of about a million; no block is empty."""
-    starts = np.asarray(histories.offsets[:-1], np.int64)
+    starts = np.asarray(histories.offsets[:-1] if begin is None else begin, np.int64)
     lengths = np.asarray(train_end, np.int64) - starts
     for first, last in row_blocks(edges_of(lengths), _EVENTS_AT_ONCE):
         rows = concat_ranges(starts[first:last], lengths[first:last])
@@ -27,9 +28,9 @@ def training_rows(histories: Histories, train_end: Ints) -> Iterator[Ints]:
             yield rows
 
 
-def training_users(histories: Histories, train_end: Ints) -> Ints:
+def training_users(histories: Histories, train_end: Ints, begin: Ints | None = None) -> Ints:
     """Users with a training event, ascending: int64 [n]."""
-    return np.flatnonzero(train_end > histories.offsets[:-1])
+    return np.flatnonzero(train_end > (histories.offsets[:-1] if begin is None else begin))
 
 
 def last_training_rows(histories: Histories, train_end: Ints) -> Ints:
@@ -44,7 +45,12 @@ def last_training_us(histories: Histories, train_end: Ints) -> int:
 
 
 def item_counts(
-    histories: Histories, train_end: Ints, *, actions: Sequence[str] = (), since_us: int | None = None
+    histories: Histories,
+    train_end: Ints,
+    *,
+    actions: Sequence[str] = (),
+    since_us: int | None = None,
+    begin: Ints | None = None,
 ) -> Ints:
     """Training events of every item, int64 [N].
 
@@ -52,18 +58,18 @@ def item_counts(
     """
     counted = histories.action_mask(actions) if actions else np.ones(1, np.bool_)
     counts = np.zeros(len(histories.item_ids), np.int64)
-    for block in training_rows(histories, train_end):
+    for block in training_rows(histories, train_end, begin):
         rows = block if counted.all() else block[counted[histories.actions[block]]]
         rows = rows if since_us is None else rows[histories.timestamps[rows] >= since_us]
         counts += np.bincount(histories.items[rows], minlength=len(counts))
     return counts
 
 
-def item_and_action_counts(histories: Histories, train_end: Ints) -> tuple[Ints, Ints]:
+def item_and_action_counts(histories: Histories, train_end: Ints, begin: Ints | None = None) -> tuple[Ints, Ints]:
     """Training events of every item, int64 [N], and of every action, int64 [A], in one reading of the log."""
     items = np.zeros(len(histories.item_ids), np.int64)
     actions = np.zeros(len(histories.action_names), np.int64)
-    for rows in training_rows(histories, train_end):
+    for rows in training_rows(histories, train_end, begin):
         items += np.bincount(histories.items[rows], minlength=len(items))
         actions += np.bincount(histories.actions[rows], minlength=len(actions))
     return items, actions

@@ -87,7 +87,7 @@ class ActivityShare:
 
     def inputs(self, side: Side) -> tuple[FeatureInput, ...]:
         """One input of codes."""
-        return (codes_input(self.declaration, side, CARDINALITY),)
+        return (codes_input(self.declaration, side, CARDINALITY, unknown=2),)  # without an event nothing is known
 
     def encode(self, column: Column, at: Ints | None) -> Encoded:  # noqa: ARG002  # the share is as of then already
         """int64 [n]."""

@@ -50,7 +50,8 @@ class Category:
 
     def inputs(self, side: Side) -> tuple[FeatureInput, ...]:
         """One input of codes."""
-        return (codes_input(self.declaration, side, self.vocabulary.cardinality),)
+        vocabulary = self.vocabulary
+        return (codes_input(self.declaration, side, vocabulary.cardinality, unknown=vocabulary.first),)
 
     def encode(self, column: Column, at: Ints | None) -> Encoded:  # noqa: ARG002  # the same for all kinds
         """int64 [n]."""

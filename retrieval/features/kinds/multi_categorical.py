@@ -54,7 +54,8 @@ class Bag:
     def inputs(self, side: Side) -> tuple[FeatureInput, ...]:
         """One bag."""
         made = self.declaration
-        return (FeatureInput(made.name, side, "bag", self.vocabulary.cardinality, made.max_values, made.dim),)
+        known = self.vocabulary
+        return (FeatureInput(made.name, side, "bag", known.cardinality, made.max_values, made.dim, known.first),)
 
     def encode(self, column: Column, at: Ints | None) -> Encoded:  # noqa: ARG002  # the same for all kinds
         """int64 [n, max_values], padded with 0."""

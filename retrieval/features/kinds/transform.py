@@ -40,9 +40,11 @@ class Transform(Protocol):
         """What it learned."""
 
 
-def codes_input(declaration: Declaration, side: Side, cardinality: int, name: str | None = None) -> FeatureInput:
+def codes_input(
+    declaration: Declaration, side: Side, cardinality: int, name: str | None = None, *, unknown: int = 1
+) -> FeatureInput:
     """An input of form `codes`."""
-    return FeatureInput(name or declaration.name, side, "codes", cardinality, 1, declaration.dim)
+    return FeatureInput(name or declaration.name, side, "codes", cardinality, 1, declaration.dim, unknown)
 
 
 def required_times(column: Column, at: Ints | None) -> Ints:

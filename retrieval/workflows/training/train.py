@@ -23,7 +23,7 @@ from retrieval.errors import ArtifactError
 from retrieval.evaluation import EvaluationReport, candidate_items, evaluate_vectors, hit_rate_and_ndcg
 from retrieval.evaluation.config import EvaluationConfig
 from retrieval.evaluation.evaluate import ItemVectors
-from retrieval.features import Features, fit_features
+from retrieval.features import Features
 from retrieval.registry import Registry, VersionRow
 from retrieval.storage import ArtifactStore, Manifest, read_manifest
 from retrieval.storage.keys import version_key
@@ -34,6 +34,7 @@ from retrieval.towers.runtime import UserTower
 from retrieval.training.export import export_version
 from retrieval.training.journal import CURVES, METRICS
 from retrieval.training.loop import HOW_IT_IS_RUN, TrainResult, Validate, train
+from retrieval.training.rows_read import fit_read
 from retrieval.training.vectors import PairVectors
 from retrieval.types import ModelVersion
 from retrieval.workflows.evaluation.recorded_ranks import FILE as RANKS
@@ -85,7 +86,7 @@ def train_version(
         run_dir = workspace.root / RUNS / workspace.model / address[:16]
         if fresh or force:
             shutil.rmtree(run_dir, ignore_errors=True)
-        made = Training(settings, dataset, split, fit_features(settings.features, dataset, split))
+        made = Training(settings, dataset, split, fit_read(settings.features, dataset, split, settings.training))
         result = made.train(run_dir, show=show)
         report = made.evaluate(result.pair, workspace.model, show=show) if test else None
         reserved = registry.reserve_version(workspace.model, inputs_hash=address)

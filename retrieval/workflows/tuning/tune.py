@@ -24,10 +24,11 @@ from pydantic import ValidationError
 
 from retrieval.data import Dataset, Split, make_split, open_dataset
 from retrieval.errors import ConfigError, DataError, RetrievalError
-from retrieval.features import Features, fit_features
+from retrieval.features import Features
 from retrieval.storage.locks import locked
 from retrieval.strategies import is_import_path, source_hash
 from retrieval.training.journal import METRICS, read_journal
+from retrieval.training.rows_read import fit_read
 from retrieval.workflows.training.train import Training, version_inputs_hash
 from retrieval.workflows.tuning.search_space import Base, Tried, check_tries, points_of
 from retrieval.workflows.tuning.study import Outcome, Sampler, Study, open_study
@@ -165,7 +166,7 @@ class _Search:
     ) -> None:
         self._base, self._plan, self._dataset, self._split = base, plan, dataset, split
         self._folder, self._study, self._show, self._say = folder, study, show, say
-        self._fitted: tuple[str, Features] | None = None
+        self._fitted: tuple[tuple[str, str, float], Features] | None = None
 
     def run(self, wanted: int) -> bool:
         """Trials until there are `wanted` of them; True where Ctrl-C ended it before."""
@@ -218,10 +219,11 @@ class _Search:
         return run.outcome(values, "done", found, seconds)
 
     def _features(self, settings: Settings) -> Features:
-        """Fitted once for all trials that declare the same."""
-        declared = settings.features.model_dump_json()
+        """Fitted once for all trials that declare the same, and read the same of the log."""
+        training = settings.training
+        declared = (settings.features.model_dump_json(), training.windows, training.recent_days)
         if self._fitted is None or self._fitted[0] != declared:
-            self._fitted = declared, fit_features(settings.features, self._dataset, self._split)
+            self._fitted = declared, fit_read(settings.features, self._dataset, self._split, training)
         return self._fitted[1]
 
 

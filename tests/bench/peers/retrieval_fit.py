@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
-from retrieval.features import fit_features
 from retrieval.towers.pair import TowerPair
 from retrieval.training.loop import train
+from retrieval.training.rows_read import fit_read
 from retrieval.workflows.training.train import Training
 from retrieval.workflows.workspace import Workspace
 from retrieval.workflows.workspace.recipes import load_recipe
@@ -46,7 +46,7 @@ def main(request_file: str, answer_file: str) -> None:
     dataset = workspace.dataset(show=False)
     split = workspace.split(dataset)
     started = time.perf_counter()
-    features = fit_features(settings.features, dataset, split)
+    features = fit_read(settings.features, dataset, split, settings.training)
     clock = EpochClock()
     with tempfile.TemporaryDirectory() as folder:
         result = train(

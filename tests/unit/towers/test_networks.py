@@ -169,3 +169,10 @@ def test_at_first_features_do_not_drown_ids(tiny: Tiny, dataset: Dataset) -> Non
     assert pair.item.has_features
     assert 0 < added.norm(dim=1).mean() < 3 * ids.norm(dim=1).mean()
     assert (vectors @ vectors.T).mean() < 0.6
+
+
+def test_what_stands_for_unknown_values_starts_at_nothing() -> None:
+    made = FeatureEmbedding(FeatureInput("colour", "item", "codes", 9, 1, None, unknown=3), 4)
+    rows = made(torch.arange(9))
+    assert not rows[:3].any()
+    assert rows[3:].all()
