@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from retrieval.features.inputs import EncodedHistories, Events, FeatureInput, HistoryInputs
     from retrieval.features.kinds.since_last import LAST_EVENT
     from retrieval.features.spec import ITEM_ID, FeatureSpec, HistorySpec
-    from retrieval.features.time_varying import has_time_varying, time_varying_columns
+    from retrieval.features.time_varying import needs_activity, stored_time_varying, time_varying_columns
 
 __all__ = [
     "BLOCK",
@@ -37,7 +37,8 @@ __all__ = [
     "Side",
     "chunk_counts",
     "fit_features",
-    "has_time_varying",
+    "needs_activity",
+    "stored_time_varying",
     "time_varying_columns",
 ]
 
@@ -51,7 +52,7 @@ __getattr__ = lazy_names(
         "retrieval.features.history": ("CODES_AND_TIMES", "HistoryTokens"),
         "retrieval.features.inputs": ("EncodedHistories", "Events", "FeatureInput", "HistoryInputs"),
         "retrieval.features.kinds.since_last": ("LAST_EVENT",),
-        "retrieval.features.time_varying": ("has_time_varying", "time_varying_columns"),
+        "retrieval.features.time_varying": ("needs_activity", "stored_time_varying", "time_varying_columns"),
         "retrieval.features.spec": ("ITEM_ID", "FeatureSpec", "HistorySpec"),
     },
 )

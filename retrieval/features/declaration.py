@@ -38,7 +38,9 @@ class Declaration(Section):
     kind: Annotated[str, KINDS]
 
     time_varying: ClassVar[bool] = False
-    """Whether an item's value changes with time and is read from the log: see `as_of`."""
+    """Whether the value of the same item or user changes with time: of an item it is then encoded anew as of each
+    example's and each index's moment, of a user as of each example's and each request's. `encode` is told the time only
+    of such features and of the context's. Where it isn't `stored`, it is read from the log: see `as_of`."""
     examples: ClassVar[Examples] = ()
     """What a new workspace's settings show: a side, and what is declared beside the kind."""
 
@@ -61,7 +63,7 @@ class Declaration(Section):
         """Raises ValueError where it can't be declared on this side, or beside this history."""
 
     def as_of(self, activity: Activity, items: npt.NDArray[np.int64], at_us: int) -> pa.Array:
-        """Values of a time-varying feature for catalog rows int64 [n], from what happened before `at_us` (µs)."""
+        """Values read from the log for catalog rows int64 [n], from what happened before `at_us` (µs)."""
         raise NotImplementedError(f"{self.kind} is not read from the log")
 
     @abstractmethod

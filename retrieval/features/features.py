@@ -63,19 +63,30 @@ class Features:
         return tuple(sorted({name for name in sources if name is not None}))
 
     def encode(
-        self, side: Side, columns: Mapping[str, Any], n: int, at: npt.NDArray[np.int64] | None = None
+        self,
+        side: Side,
+        columns: Mapping[str, Any],
+        n: int,
+        at: npt.NDArray[np.int64] | None = None,
+        *,
+        time_varying: bool | None = None,
     ) -> dict[str, np.ndarray[Any, Any]]:
         """Encode n rows: arrays by input name, in the forms that `FeatureInput` describes.
 
         Each column is an Arrow array of n rows, or a sequence of n Python values; one that is absent is all missing,
         and so is a None or NaN. `at` is each row's request time in µs. Values never seen in training go to the buckets
-        for unknown ones. Raises RequestError (DataError for Arrow columns), naming the feature and what was expected.
+        for unknown ones. With `time_varying`, only features that vary with time are encoded (True), or only the others
+        (False). Raises RequestError (DataError for Arrow columns), naming the feature and what was expected.
         """
         out: dict[str, np.ndarray[Any, Any]] = {}
         for made in self.transforms[side]:
+            varies = made.declaration.time_varying
+            if time_varying is not None and varies != time_varying:
+                continue
             source = made.declaration.source
             values = None if source is None else columns.get(source)
-            out.update(made.encode(Column.of(made.declaration.name, values, n), at))
+            told = at if varies or side == "context" else None
+            out.update(made.encode(Column.of(made.declaration.name, values, n), told))
         return out
 
     def encode_history(

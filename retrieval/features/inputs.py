@@ -35,7 +35,7 @@ class FeatureInput:
     unknown: int = 1
     """Codes below it stand for what is not known of the value: 0 = missing, and the buckets of unknown values."""
     time_varying: bool = False
-    """Its value for an item changes with time (see `Declaration.time_varying`)."""
+    """Its value changes with time (see `Declaration.time_varying`)."""
 
 
 @dataclass(frozen=True, slots=True)

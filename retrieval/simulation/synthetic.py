@@ -56,7 +56,7 @@ _FEATURES: dict[str, tuple[dict[str, Any], ...]] = {
         {"kind": "multi_categorical", "name": "tags"},
         {"kind": "categorical", "name": "format"},
         {"kind": "numeric", "name": "price", "method": "quantile"},
-        {"kind": "age", "name": "published"},
+        {"kind": "time", "name": "published", "column": "published", "parts": ("year", "month")},
         {"kind": "text", "name": "title"},
         {"kind": "vector", "name": "content", "size": CONTENT_DIM},
     ),

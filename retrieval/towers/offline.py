@@ -16,7 +16,15 @@ from torch import Tensor
 
 from retrieval.arrays import Ints
 from retrieval.data import Activity, Dataset, Histories, item_activity
-from retrieval.features import ITEM_ID, LAST_EVENT, FeatureInput, Features, has_time_varying, time_varying_columns
+from retrieval.features import (
+    ITEM_ID,
+    LAST_EVENT,
+    FeatureInput,
+    Features,
+    needs_activity,
+    stored_time_varying,
+    time_varying_columns,
+)
 from retrieval.towers.artifact import input_key
 
 _ROWS_AT_ONCE = 1 << 16
@@ -24,16 +32,22 @@ _ROWS_AT_ONCE = 1 << 16
 
 @dataclass(frozen=True)
 class TimeVaryingInputs:
-    """Encoded item features that change with time, read from the log as of any moment."""
+    """Encoded item features that change with time, as of any moment."""
 
     features: Features
-    activity: Activity
+    stored: pa.Table
+    """Of every catalog item, the columns that such features are encoded from."""
+    activity: Activity | None
+    """What the log says, where any of them reads it."""
 
     def items(self, rows: Ints, at_us: int) -> dict[str, Tensor]:
-        """Inputs of some catalog rows, int64 [n], from what happened before `at_us`."""
-        columns = time_varying_columns(self.features.spec, self.activity, rows, at_us)
-        encoded = self.features.encode("item", columns, len(rows), np.full(len(rows), at_us))
-        return tensors({one.name: encoded[one.name] for one in self.features.inputs("item") if one.time_varying})
+        """Inputs of some catalog rows, int64 [n], as seen at `at_us`, from what happened before."""
+        taken = self.stored.take(pa.array(rows))
+        columns = {name: taken.column(name) for name in taken.column_names}
+        if self.activity is not None:
+            columns |= time_varying_columns(self.features.spec, self.activity, rows, at_us)
+        at = np.full(len(rows), at_us)
+        return tensors(self.features.encode("item", columns, len(rows), at, time_varying=True))
 
 
 @dataclass(frozen=True)
@@ -67,7 +81,7 @@ class ItemInputs:
 
 def item_inputs(dataset: Dataset, features: Features, at_us: int) -> ItemInputs:
     """Encode the whole catalog as seen at `at_us`."""
-    activity = item_activity(dataset.histories) if has_time_varying(features.spec) else None
+    activity = item_activity(dataset.histories) if needs_activity(features.spec) else None
     table = with_time_varying(dataset.items, features, activity, at_us)
     by_item = encode_items(features, table, dataset.histories.item_ids, at_us)
     vocabulary = features.item_vocabulary
@@ -78,13 +92,15 @@ def item_inputs(dataset: Dataset, features: Features, at_us: int) -> ItemInputs:
     for name, values in by_item.items():
         by_code[name][codes[known]] = values[known]
     by_code[ITEM_ID] = np.arange(vocabulary.cardinality)
-    varying = None if activity is None else TimeVaryingInputs(features, activity)
-    return ItemInputs(tensors(by_item), tensors(by_code), varying)
+    varying = any(one.time_varying for one in features.inputs("item"))
+    stored = [name for name in stored_time_varying(features.spec) if name in dataset.items.column_names]
+    then = TimeVaryingInputs(features, dataset.items.select(stored).combine_chunks(), activity) if varying else None
+    return ItemInputs(tensors(by_item), tensors(by_code), then)
 
 
 def catalog_at(items: pa.Table, histories: Histories, features: Features, at_us: int) -> pa.Table:
     """A table of the whole catalog with what its items' features read from the log, from before `at_us`."""
-    activity = item_activity(histories) if has_time_varying(features.spec) else None
+    activity = item_activity(histories) if needs_activity(features.spec) else None
     return with_time_varying(items, features, activity, at_us)
 
 
@@ -127,6 +143,8 @@ class SideInputs:
         columns = [name for name in self._profile_columns if name in dataset.users.column_names]
         self._users: pa.Table = dataset.users.select(columns).combine_chunks()
         self._profile_inputs = features.inputs("user")
+        self._fixed_inputs = tuple(one for one in self._profile_inputs if not one.time_varying)
+        self._varying_inputs = tuple(one for one in self._profile_inputs if one.time_varying)
         self._context_inputs = features.inputs("context")
         self._unknown = tensors(features.encode("user", {}, 1, np.zeros(1, np.int64))) if self._profile_inputs else {}
 
@@ -136,24 +154,23 @@ class SideInputs:
         """
         side: dict[str, Tensor] = {}
         at = np.asarray(self._histories.timestamps[next_event])
-        if self._profile_inputs:
-            # as of the last position of each user in the batch: profiles change slowly, and are encoded once a user
-            seen = np.zeros(len(users), np.int64)
-            np.maximum.at(seen, row, at)
-            profile = self.profile(users, seen)
+        if self._fixed_inputs:  # encoded once a user
             rows = torch.from_numpy(row)
-            side.update({name: values[rows] for name, values in profile.items()})
+            side.update({key: values[rows] for key, values in self._profile(self._fixed_inputs, users, None).items()})
+        if self._varying_inputs:  # as of each position
+            side.update(self._profile(self._varying_inputs, users[row], at))
         if self._context_inputs:
             side.update(self._context(next_event, previous, at))
         return side
 
-    def profile(self, users: Ints, at: Ints) -> dict[str, Tensor]:
-        """Profile inputs of some users at some times, int64 [n] each."""
+    def _profile(self, inputs: tuple[FeatureInput, ...], users: Ints, at: Ints | None) -> dict[str, Tensor]:
+        """Profile inputs of some users, those that vary with time as of some times, int64 [n] each."""
         chosen = pa.array(users)
         columns = read_columns(
             self._users.take(chosen), self._histories.user_ids.take(chosen), "user_id", self._profile_columns
         )
-        return _keyed(self._profile_inputs, tensors(self._features.encode("user", columns, len(users), at)))
+        encoded = self._features.encode("user", columns, len(users), at, time_varying=at is not None)
+        return _keyed(inputs, tensors(encoded))
 
     def hide_profiles(self, side: dict[str, Tensor], hidden: Tensor) -> dict[str, Tensor]:
         """The same inputs with the profile of the positions `hidden` (bool [P]) as that of an unknown user."""

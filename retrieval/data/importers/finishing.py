@@ -43,7 +43,7 @@ def finish(
         path = write_table(request.out, side, table, id_column)
         result.paths[side] = str(path)
         data[side] = f"{request.out.name}/{path.name}"
-        features[feature_side] = suggest_features(table.slice(0, _SAMPLE_ROWS), id_column)
+        features[feature_side] = suggest_features(table.slice(0, _SAMPLE_ROWS), id_column, feature_side)
     if request.mapping.context:
         data["context_columns"] = request.mapping.context
     if request.mapping.action_rules and request.mapping.default_action:
@@ -55,7 +55,7 @@ def finish(
 
 def _context_features(request: ImportRequest) -> tuple[Mapping[str, Any], ...]:
     sample = _sample(request.out / "events", request.mapping.context)
-    found = [suggest_feature(name, sample.column(name)) for name in request.mapping.context]
+    found = [suggest_feature(name, sample.column(name), "context") for name in request.mapping.context]
     return tuple(one for one in found if one is not None)
 
 

@@ -31,30 +31,34 @@ class Suggestion:
         return toml_text({"data": data, "features": self.features})
 
 
-def suggest_features(table: pa.Table, id_column: str) -> tuple[Mapping[str, Any], ...]:
+def suggest_features(table: pa.Table, id_column: str, side: str) -> tuple[Mapping[str, Any], ...]:
     """A declaration for each column of a users or items table (or a sample of it) that can be one."""
-    found = [suggest_feature(name, table.column(name)) for name in table.column_names if name != id_column]
+    found = [suggest_feature(name, table.column(name), side) for name in table.column_names if name != id_column]
     return tuple(one for one in found if one is not None)
 
 
-def suggest_feature(name: str, column: pa.ChunkedArray) -> Mapping[str, Any] | None:
-    """The declaration that fits a column's type and its number of distinct values; None where none does."""
-    told = _tell(column)
+def suggest_feature(name: str, column: pa.ChunkedArray, side: str) -> Mapping[str, Any] | None:
+    """The declaration that fits a column's type and its number of distinct values; None where none does.
+
+    `side` is user, item or context. A date of an item becomes its year and month, which stay; its age would have to be
+    learned as of each moment (`training.windows = "by_time"`), and is for whoever sets that.
+    """
+    told = _tell(column, side)
     if told is None:
         return None
     safe = re.sub(r"[^a-z0-9_]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()).strip("_")[:63]
     if not safe or not safe[0].isalpha():
         safe = f"f_{safe}"[:63]
-    source = {} if safe == name else {"column": name}
+    source = {} if safe == name and told["kind"] != "time" else {"column": name}  # time without one is the request's
     return {"kind": told.pop("kind"), "name": safe, **source, **told}
 
 
-def _tell(column: pa.ChunkedArray) -> dict[str, Any] | None:
+def _tell(column: pa.ChunkedArray, side: str) -> dict[str, Any] | None:
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         return _tell_list(kind)
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        return {"kind": "age"}
+        return {"kind": "time", "parts": ("year", "month")} if side == "item" else {"kind": "age"}
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return {"kind": "numeric", "method": "quantile"}
     if not (is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):

@@ -30,11 +30,17 @@ def gap_codes(deltas: Ints) -> Ints:
 
 
 class AgeFeature(Declaration):
-    """How long ago a timestamp column was, as seen at the request (or index) time, in logarithmic buckets."""
+    """How long ago a timestamp column was, in logarithmic buckets.
+
+    Of users and context as seen at the request, of items as seen when the index is built. It varies with time: on items
+    it needs `training.windows = "by_time"`, with which a batch sees ages as of the beginning of its period, and history
+    tokens leave it out.
+    """
 
     kind: Literal["age"] = "age"
     unit: TimeUnit = Field("us", description="Unit of integer timestamps in the column")
 
+    time_varying: ClassVar[bool] = True
     examples: ClassVar[Examples] = (("user", {"name": "account_age", "column": "created_at"}),)
 
     def fit(self, columns: Iterator[Column]) -> Age:  # noqa: ARG002

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import json
 import tomllib
 
 import pyarrow as pa
 import pytest
 
-from retrieval.data.importers.suggest import Suggestion, suggest_features
+from retrieval.data.importers.suggest import Suggestion, suggest_feature, suggest_features
 from retrieval.data.settings import merge_settings, set_missing
+from retrieval.features import FeatureSpec
 
 SUGGESTION = Suggestion(
     data={"events": "data/events", "context_columns": ("device",)},
@@ -65,16 +67,25 @@ def test_features_are_told_from_types() -> None:
             "blob": [b"x"] * 4,
         }
     )
-    assert list(suggest_features(table, "item_id")) == [
+    suggested = suggest_features(table, "item_id", "item")
+    assert FeatureSpec.model_validate_json(json.dumps({"item": suggested}))
+    assert list(suggested) == [
         {"kind": "numeric", "name": "some_price", "column": "Some Price", "method": "quantile"},
         {"kind": "categorical", "name": "kind"},
         {"kind": "text", "name": "title"},
         {"kind": "multi_categorical", "name": "tags"},
-        {"kind": "age", "name": "made"},
+        {"kind": "time", "name": "made", "column": "made", "parts": ("year", "month")},
         {"kind": "vector", "name": "vector", "size": 2},
         {"kind": "categorical", "name": "f_9lives", "column": "9lives"},
         {"kind": "numeric", "name": "count", "method": "quantile"},
     ]
+
+
+def test_a_date_is_an_age_where_every_example_sees_its_own() -> None:
+    """An item's would need training.windows = "by_time", which a suggestion doesn't set."""
+    joined = pa.table({"id": ["a"], "joined": pa.array([1], pa.timestamp("s"))})
+    assert suggest_features(joined, "id", "user") == ({"kind": "age", "name": "joined"},)
+    assert suggest_feature("joined", joined.column("joined"), "context") == {"kind": "age", "name": "joined"}
 
 
 def test_features_may_stay_as_a_recipe_has_them() -> None:

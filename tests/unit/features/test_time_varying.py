@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from retrieval.data import Activity
-from retrieval.features import Features, FeatureSpec, has_time_varying, time_varying_columns
+from retrieval.features import Features, FeatureSpec, needs_activity, time_varying_columns
 from retrieval.features.columns import Column
 from retrieval.features.kinds.activity import CARDINALITY, ActivityFeature, ActivityShare
 from retrieval.features.kinds.categorical import Category
@@ -63,7 +63,7 @@ def test_inputs_that_vary_with_time_say_so_and_survive_saving(tmp_path: Path) ->
     again = Features.load(tmp_path)
     assert again.inputs("item") == features.inputs("item")
     assert again.fingerprint == features.fingerprint
-    assert has_time_varying(again.spec)
+    assert needs_activity(again.spec)
 
 
 @pytest.mark.parametrize(
