@@ -1,7 +1,7 @@
 """Where the halves of a model version lie in the store, and what is written beside their weights. Needs no torch.
 
 models/<model>/<version>/MANIFEST.json        kind model_version: facts of the whole
-                        /user_tower/          kind user_tower: model.onnx, meta.json
+                        /user_tower/          kind user_tower: model.onnx, tokens.bin, meta.json
                         /item_tower/          kind item_tower: weights.safetensors, config.json
                         /features/            kind features: what Features.save wrote
 """
@@ -21,6 +21,9 @@ from retrieval.types import ModelVersion, SpaceId
 
 VERSION_KIND, USER_KIND, ITEM_KIND, FEATURES_KIND = "model_version", "user_tower", "item_tower", "features"
 ONNX_FILE, META_FILE, WEIGHTS_FILE, CONFIG_FILE = "model.onnx", "meta.json", "weights.safetensors", "config.json"
+TOKENS_FILE = "tokens.bin"
+"""Tokens of all items' codes, float32 [V + S, D], row after row: data of model.onnx that lies beside it, so that it is
+mapped and not copied when it is served, and may be larger than the 2 GiB that a model.onnx may hold."""
 METRIC = "cosine"
 
 

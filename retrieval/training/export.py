@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -29,6 +30,7 @@ from retrieval.towers.artifact import (
     META_FILE,
     METRIC,
     ONNX_FILE,
+    TOKENS_FILE,
     USER_KIND,
     VERSION_KIND,
     WEIGHTS_FILE,
@@ -43,6 +45,8 @@ from retrieval.types import ModelVersion
 _TABLE_ROWS_AT_ONCE = 1 << 16
 _OPSET = 20  # the first with Gelu
 _BATCH, _LENGTH = 2, 3  # of the example that is traced
+_TOKENS = "tokens"
+_FLOAT_BYTES = 4
 
 
 def export_version(
@@ -84,13 +88,16 @@ def export_version(
 def write_user_tower(
     folder: Path, pair: TowerPair, features: Features, items: ItemInputs, facts: Mapping[str, Any]
 ) -> None:
-    """Write model.onnx (float32; batch and length free) and meta.json, then the manifest."""
+    """Write tokens.bin, model.onnx (float32; batch and length free) and meta.json, then the manifest."""
     folder.mkdir(parents=True)
-    table, examples = token_table(pair, items), _examples(features, _BATCH)
-    history = features.spec.history
-    if history.older:
-        table[features.history_inputs().pad] = 0.0  # it fills up blocks of chunked events; elsewhere nothing sees it
-    _to_onnx(ServedUserTower(pair, table, tuple(examples)).eval(), tuple(examples.values()), folder / ONNX_FILE)
+    history, examples = features.spec.history, _examples(features, _BATCH)
+    special = pair.special.detach().clone()
+    if history.older:  # padding fills up blocks of chunked events; elsewhere nothing sees it
+        special[features.history_inputs().pad - pair.item.codes] = 0.0
+    rows = _write_tokens(folder / TOKENS_FILE, pair, items, special)
+    served = ServedUserTower(pair, tuple(examples)).eval()
+    _to_onnx(served, special, tuple(examples.values()), folder / ONNX_FILE)
+    _refer_to_tokens(folder / ONNX_FILE, rows, pair.dim)
     meta = {
         **facts,
         "interests": pair.config.interests,
@@ -102,28 +109,39 @@ def write_user_tower(
     write_manifest(folder, USER_KIND, facts)
 
 
-def token_table(pair: TowerPair, items: ItemInputs) -> Tensor:
-    """Tokens of all codes, [V + S, D]: what the served tower looks history items up in."""
-    with torch.no_grad():
-        codes = torch.arange(pair.item.codes)
-        rows = [
-            pair.item.represent(items.codes(part), with_features=pair.config.item_features_in_history)
-            for part in torch.split(codes, _TABLE_ROWS_AT_ONCE)
-        ]
-        return torch.cat([*rows, pair.special]).detach().clone()
+def _write_tokens(path: Path, pair: TowerPair, items: ItemInputs, special: Tensor) -> int:
+    """Write what the served tower looks history items up in; returns its rows, V + S. Never holds all of it."""
+    with torch.no_grad(), path.open("wb") as file:
+        for codes in torch.split(torch.arange(pair.item.codes), _TABLE_ROWS_AT_ONCE):
+            tokens = pair.item.represent(items.codes(codes), with_features=pair.config.item_features_in_history)
+            tokens.numpy().tofile(file)
+        special.numpy().tofile(file)
+    return pair.item.codes + len(special)
+
+
+def _refer_to_tokens(path: Path, rows: int, width: int) -> None:
+    """Make of the model's input `tokens` data of the model, which lies in a file beside it."""
+    model = onnx.load(path, load_external_data=False)
+    graph = model.graph
+    graph.input.remove(next(given for given in graph.input if given.name == _TOKENS))
+    tokens = graph.initializer.add(name=_TOKENS, data_type=onnx.TensorProto.FLOAT, dims=(rows, width))
+    tokens.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in {"location": TOKENS_FILE, "offset": 0, "length": rows * width * _FLOAT_BYTES}.items():
+        tokens.external_data.add(key=key, value=str(value))
+    path.write_bytes(model.SerializeToString())
 
 
 class ServedUserTower(nn.Module):
-    """The user tower as it is served: codes in, unit vectors out, the token table a constant."""
+    """The user tower as it is served: codes in, unit vectors out."""
 
-    def __init__(self, pair: TowerPair, table: Tensor, names: Sequence[str]) -> None:
+    def __init__(self, pair: TowerPair, names: Sequence[str]) -> None:
         super().__init__()
         self.user = pair.user
-        self.register_buffer("table", table)
         self.names = tuple(names)
 
     def forward(  # noqa: PLR0917  # ONNX knows positions only
         self,
+        table: Tensor,
         items: Tensor,
         actions: Tensor,
         gaps: Tensor,
@@ -132,29 +150,29 @@ class ServedUserTower(nn.Module):
         lengths: Tensor,
         *rest: Tensor,
     ) -> Tensor:
-        """int64 [B, L] codes and µs, int64 [B] lengths; chunks of events, profile and context by `names`.
+        """Tokens [V + S, D], int64 [B, L] codes and µs, int64 [B] lengths; chunks, profile and context by `names`.
 
         Returns unit vectors [B, D], of several interests [B, E, D].
         """
         given = dict(zip(self.names, rest, strict=True))
-        tokens = self.user.tokens(self.table, items, actions, gaps)  # type: ignore[arg-type]
+        tokens = self.user.tokens(table, items, actions, gaps)
         if "older_items" in given:
             parts = (given[name] for name in ("older_items", "older_chunk", "older_sizes"))
-            tokens = self.user.with_chunks(tokens, block_means(self.table, *parts), given)  # type: ignore[arg-type]
+            tokens = self.user.with_chunks(tokens, block_means(table, *parts), given)
         vectors: Tensor = self.user(tokens, lengths, times, query_times, given)
         return vectors
 
 
-def _to_onnx(served: ServedUserTower, examples: Sequence[Tensor], path: Path) -> None:
+def _to_onnx(served: ServedUserTower, table: Tensor, examples: Sequence[Tensor], path: Path) -> None:
     history = [torch.zeros(_BATCH, _LENGTH, dtype=torch.int64) for _ in CODES_AND_TIMES]
-    names = [*CODES_AND_TIMES.values(), "lengths", *served.names]
+    names = [_TOKENS, *CODES_AND_TIMES.values(), "lengths", *served.names]
     free = {name: _free_axes(name) for name in names}
     # without gradients: attention has a path of its own for training, which writes in place and can't be traced
     with _quiet(), torch.no_grad():
         # the tracing exporter: no tower branches on data, and it takes .1 s where dynamo's takes 5
         torch.onnx.export(
             served,
-            (*history, torch.full((_BATCH,), _LENGTH), *examples),
+            (table, *history, torch.full((_BATCH,), _LENGTH), *examples),
             str(path),
             dynamo=False,
             opset_version=_OPSET,
@@ -165,6 +183,8 @@ def _to_onnx(served: ServedUserTower, examples: Sequence[Tensor], path: Path) ->
 
 
 def _free_axes(name: str) -> dict[int, str]:
+    if name == _TOKENS:
+        return {0: "codes"}
     if name in CODES_AND_TIMES.values():
         return {0: "batch", 1: "length"}
     if name in {"older_items", "older_chunk"}:

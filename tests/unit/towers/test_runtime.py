@@ -179,7 +179,14 @@ def damaged(store: ArtifactStore, tiny: Tiny, other: Tiny, tmp_path: Path) -> tu
 
 
 @pytest.mark.parametrize(
-    "file", ["user_tower/model.onnx", "user_tower/meta.json", "features/features.json", "user_tower/MANIFEST.json"]
+    "file",
+    [
+        "user_tower/model.onnx",
+        "user_tower/tokens.bin",
+        "user_tower/meta.json",
+        "features/features.json",
+        "user_tower/MANIFEST.json",
+    ],
 )
 @pytest.mark.parametrize("how", ["truncated", "flipped", "swapped", "missing"])
 def test_damage_is_refused_by_name(damaged: tuple[ArtifactStore, Path], file: str, how: str) -> None:
