@@ -90,12 +90,12 @@ def version_by_inputs(connection: Connection, model: str, inputs_hash: str, stat
     return _newest(versions(connection, model, [state]), inputs_hash)
 
 
-def reserve_build(change: Change, of: ModelVersion, inputs_hash: str) -> BuildRow:
+def reserve_build(change: Change, of: ModelVersion, inputs_hash: str, parent: int | None) -> BuildRow:
     """Take the next build number of a model, for a build of the ready version `of`."""
     lock_model(change, of.model)
     _get_ready_version(change.connection, of)
     number = next_number(change, of.model, "next_build")
-    row = BuildRow(model=of.model, number=number, version=of.version, inputs_hash=inputs_hash)
+    row = BuildRow(model=of.model, number=number, version=of.version, inputs_hash=inputs_hash, parent=parent)
     change.connection.execute(insert(BUILDS).values(as_values(row)))
     change.record("build.reserve", row.id, {"version": str(of), "inputs_hash": inputs_hash})
     return row
@@ -132,6 +132,17 @@ def move_build(change: Change, of: BuildId, state: str, reason: str) -> BuildRow
     if found.state != state:
         change.connection.execute(_build_at(update(BUILDS), of).values(state=state))
         change.record(f"build.{state}", of, {"reason": reason} if reason else {})
+    return get_build(change.connection, of)
+
+
+def move_moment(change: Change, of: BuildId, at_us: int) -> BuildRow:
+    """Say that what a ready build holds is as it would be at a later moment; an earlier one changes nothing."""
+    lock_model(change, of.model)
+    found = get_build(change.connection, of)
+    if found.state != "ready":
+        raise ConflictError(f"{of} is {found.state}; only a ready build is of a moment")
+    if found.at_us is None or found.at_us < at_us:
+        change.connection.execute(_build_at(update(BUILDS), of).values(at_us=at_us))
     return get_build(change.connection, of)
 
 

@@ -21,7 +21,7 @@ from sqlalchemy.pool import NullPool
 from retrieval.errors import ArtifactError, ConfigError, ConflictError, UnavailableError
 from retrieval.registry import sqlite_file
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """The migrations in `migrations/versions`, oldest first; known here so that opening need not load alembic."""
 HEAD = REVISIONS[-1]
 
@@ -206,7 +206,7 @@ def _migrate_up(connection: Connection, masked_url: str) -> str:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, HEAD)
     return found or ""
 
 

@@ -15,8 +15,12 @@ from retrieval.registry.tables import DEPLOYMENTS
 from retrieval.types import BuildId
 
 
-def start(change: Change, target: BuildId, kind: str, *, supersede: bool, note: str) -> DeploymentRow:
-    """Begin a deployment. Raises ConflictError if the build isn't ready, or one is running and not to be superseded."""
+def start(
+    change: Change, target: BuildId, kind: str, *, supersede: bool, note: str, replaces: int | None = None
+) -> DeploymentRow:
+    """Begin a deployment. Raises ConflictError if the build isn't ready, one is running and not to be superseded, or
+    the active build is not the one that this `replaces`.
+    """
     lock_model(change, target.model)
     build = artifacts.get_build(change.connection, target)
     if build.state != "ready":
@@ -27,9 +31,12 @@ def start(change: Change, target: BuildId, kind: str, *, supersede: bool, note: 
             f"{other.kind} {other.id} of {other.build_id} is running, started by {other.who} at "
             f"{other.started_at:%Y-%m-%d %H:%M:%S}Z; wait for it, or supersede it if it was interrupted"
         )
+    previous = active(change.connection, target.model)
+    if replaces is not None and (previous is None or previous.number != replaces):
+        now = previous.id if previous else "none"
+        raise ConflictError(f"{target} replaces build {replaces}, but {now} is active by now")
     if other is not None:
         _end(change, other, "superseded", f"superseded by {kind} of {target}")
-    previous = active(change.connection, target.model)
     values = {
         "model": target.model,
         "build": target.number,
@@ -101,9 +108,14 @@ def target(connection: Connection, model: str) -> BuildRow | None:
 
 
 def lineage(connection: Connection, model: str) -> list[int]:
-    """Builds that were active, oldest first, as a stack: deploying puts one on, rolling back takes off down to it."""
+    """Builds that were active, oldest first, as a stack: deploying puts one on, rolling back takes off down to it.
+
+    A refresh changes the one on top for a fresher one of the same version.
+    """
     stack: list[int] = []
     for row in reversed(list_all(connection, model, ["done"], None)):
+        if row.kind == "refresh" and stack:
+            stack.pop()
         while row.kind == "rollback" and row.build in stack and stack[-1] != row.build:
             stack.pop()
         if not stack or stack[-1] != row.build:
@@ -112,10 +124,13 @@ def lineage(connection: Connection, model: str) -> list[int]:
 
 
 def previous(connection: Connection, model: str) -> BuildRow | None:
-    """The build that a roll-back goes to: while a deployment runs, the active one; else the ready one before it."""
+    """The build that a roll-back goes to: while a deployment runs, the active one; else the ready one before it.
+
+    Refreshes don't count: going back is for leaving a version.
+    """
     now = active(connection, model)
     current = running(connection, model)
-    if current is not None and now is not None and current.build != now.number:
+    if current is not None and current.kind != "refresh" and now is not None and current.build != now.number:
         return now
     for number in reversed(lineage(connection, model)):
         row = artifacts.get_build(connection, BuildId(model, number))

@@ -100,10 +100,13 @@ class Registry:
 
     # -- builds
 
-    def reserve_build(self, version: ModelVersion, *, inputs_hash: str = "") -> BuildRow:
-        """Take the model's next build number for a build of `version`. Raises NotFoundError, ConflictError."""
+    def reserve_build(self, version: ModelVersion, *, inputs_hash: str = "", parent: int | None = None) -> BuildRow:
+        """Take the model's next build number for a build of `version`, made from the build `parent` where it is given.
+
+        Raises NotFoundError, ConflictError.
+        """
         with self._change() as change:
-            return artifacts.reserve_build(change, version, inputs_hash)
+            return artifacts.reserve_build(change, version, inputs_hash, parent)
 
     def add_build(self, row: BuildRow) -> BuildRow:
         """Make a reserved (or new) build ready. Raises ConflictError: number taken, other space, version not ready."""
@@ -115,6 +118,11 @@ class Registry:
         with self._change() as change:
             deployments.forbid_in_use(change, build, state)
             return artifacts.move_build(change, build, state, reason)
+
+    def set_build_moment(self, build: BuildId, at_us: int) -> BuildRow:
+        """Say that a ready build holds what it would hold at `at_us` (µs); never goes back. Raises NotFoundError."""
+        with self._change() as change:
+            return artifacts.move_moment(change, build, at_us)
 
     def get_build(self, build: BuildId) -> BuildRow:
         """One build. Raises NotFoundError."""
@@ -134,15 +142,21 @@ class Registry:
     # -- deployments
 
     def start_deployment(
-        self, build: BuildId, *, kind: DeploymentKind = "deploy", supersede: bool = False, note: str = ""
+        self,
+        build: BuildId,
+        *,
+        kind: DeploymentKind = "deploy",
+        supersede: bool = False,
+        note: str = "",
+        replaces: int | None = None,
     ) -> DeploymentRow:
         """Begin to bring `build` to the hosts. One runs per model at a time.
 
-        Raises ConflictError if another is running (with `supersede` that one ends as superseded) or the build isn't
-        ready, NotFoundError.
+        Raises ConflictError if another is running (with `supersede` that one ends as superseded), if the build isn't
+        ready, or if the active build is another than `replaces`, where that is given; NotFoundError.
         """
         with self._change() as change:
-            return deployments.start(change, build, kind, supersede=supersede, note=note)
+            return deployments.start(change, build, kind, supersede=supersede, note=note, replaces=replaces)
 
     def finish_deployment(self, number: int, state: DeploymentState, *, note: str = "") -> DeploymentRow:
         """End a running deployment. Raises ConflictError if it has ended, as when another superseded it."""

@@ -18,7 +18,7 @@ from retrieval.types import BuildId, ModelVersion
 VersionState = Literal["reserved", "ready", "retired", "failed"]
 BuildState = Literal["building", "ready", "retired", "failed"]
 DeploymentState = Literal["running", "done", "failed", "superseded"]
-DeploymentKind = Literal["deploy", "rollback"]
+DeploymentKind = Literal["deploy", "rollback", "refresh"]
 HostRole = Literal["ann", "candidates"]
 HostState = Literal["starting", "serving", "stopping", "retired"]
 
@@ -50,7 +50,11 @@ class VersionRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRow:
-    """An index build of one model version; `recall` is what was measured against exact search."""
+    """An index build of one model version; `recall` is what was measured against exact search.
+
+    What it holds of its items is as of `at_us` (µs; None where that isn't known). One that was refreshed was made from
+    the build `parent`.
+    """
 
     model: str
     number: int
@@ -64,6 +68,8 @@ class BuildRow:
     inputs_hash: str = ""
     created_at: datetime = field(default_factory=utc_now)
     digest: str = ""
+    parent: int | None = None
+    at_us: int | None = None
 
     @property
     def id(self) -> BuildId:

@@ -7,6 +7,7 @@ from functools import cache
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     CheckConstraint,
     Column,
     DateTime,
@@ -98,6 +99,8 @@ BUILDS = Table(
     Column("inputs_hash", String, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("digest", String, nullable=False),
+    Column("parent", Integer),
+    Column("at_us", BigInteger),
     ForeignKeyConstraint(["model", "version"], ["versions.model", "versions.version"]),
     _one_of("state", "building", "ready", "retired", "failed"),
     Index(None, "model", "version"),
@@ -120,7 +123,7 @@ DEPLOYMENTS = Table(
     ForeignKeyConstraint(["model", "build"], ["builds.model", "builds.number"]),
     ForeignKeyConstraint(["model", "previous_build"], ["builds.model", "builds.number"]),
     _one_of("state", "running", "done", "failed", "superseded"),
-    _one_of("kind", "deploy", "rollback"),
+    _one_of("kind", "deploy", "rollback", "refresh"),
 )
 """Deployments; `one_running_deployment` allows one running per model."""
 

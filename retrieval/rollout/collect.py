@@ -14,6 +14,11 @@ from retrieval.types import BuildId, ModelVersion
 HOST_MEMORY_S = 86400.0
 """A host that reported within so many seconds may come back with the build that it served."""
 
+KEPT_REFRESHES = 2
+"""So many of the newest refreshed builds are never collected. They don't count among the newest builds: those would be
+crowded out within minutes.
+"""
+
 HOST_FORGOTTEN_S = 7 * 86400.0
 
 
@@ -94,14 +99,28 @@ def decide_retention(inventory: Inventory, *, keep_builds: int, keep_versions: i
 
 
 def collect(
-    registry: Registry, store: ArtifactStore, model: str, *, keep_builds: int, keep_versions: int, dry_run: bool = False
+    registry: Registry,
+    store: ArtifactStore,
+    model: str,
+    *,
+    keep_builds: int,
+    keep_versions: int,
+    dry_run: bool = False,
+    refreshed_only: bool = False,
 ) -> CollectionReport:
     """Retire what nothing needs, then delete its artifacts; also those that an interrupted collection left.
 
-    Keeps the newest `keep_builds` builds and `keep_versions` versions (rule 5). A dry run changes nothing.
+    Keeps the newest `keep_builds` builds and `keep_versions` versions (rule 5). A dry run changes nothing. With
+    `refreshed_only`, nothing but refreshed builds that are ready is looked at.
     Raises UnavailableError.
     """
-    decisions = decide_retention(read_inventory(registry, model), keep_builds=keep_builds, keep_versions=keep_versions)
+    inventory = read_inventory(registry, model)
+    decisions = decide_retention(inventory, keep_builds=keep_builds, keep_versions=keep_versions)
+    if refreshed_only:
+        refreshed = {row.number for row in inventory.builds if row.parent is not None}
+        decisions = [
+            one for one in decisions if one.kind == "build" and one.state == "ready" and one.number in refreshed
+        ]
     collected: list[Collected] = []
     kept = [decision for decision in decisions if decision.kept]
     for decision in decisions:
@@ -117,12 +136,13 @@ def collect(
                 continue
             freed = _delete(store, decision.key)
         collected.append(Collected(kind=decision.kind, name=decision.name, key=decision.key, freed_bytes=freed))
-    forgotten = () if dry_run else tuple(registry.forget_hosts(HOST_FORGOTTEN_S))
+    forgotten = () if dry_run or refreshed_only else tuple(registry.forget_hosts(HOST_FORGOTTEN_S))
     return CollectionReport(tuple(collected), tuple(kept), forgotten, dry_run)
 
 
 def _retention_of_build(inventory: Inventory, row: BuildRow, keep: int) -> Retention:
-    ready = [build.number for build in inventory.builds if build.state == "ready"]
+    alike = [build for build in inventory.builds if (build.parent is None) == (row.parent is None)]
+    ready = [build.number for build in alike if build.state == "ready"]
     roles = {
         "active": inventory.active,
         "target of the deployment that is running": inventory.target,
@@ -132,8 +152,9 @@ def _retention_of_build(inventory: Inventory, row: BuildRow, keep: int) -> Reten
     if inventory.target == inventory.active:
         reasons = [role for role in reasons if "running" not in role]
     reasons += [f"served by {host.host_id}" for host in inventory.hosts if host.build == row.number]
-    if row.number in sorted(ready)[-keep:]:
-        reasons.append(f"among the newest {keep}")
+    newest, what = (keep, "") if row.parent is None else (KEPT_REFRESHES, " refreshes")
+    if row.number in sorted(ready)[-newest:]:
+        reasons.append(f"among the newest {newest}{what}")
     if row.state == "building":
         reasons.append("being built")
     return Retention(

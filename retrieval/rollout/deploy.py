@@ -1,4 +1,6 @@
-"""Roll-out and roll-back: one build comes to all ANN hosts of a model, replica by replica, or all stay as they were."""
+"""Roll-out, refresh and roll-back: one build comes to all ANN hosts of a model, replica by replica, or all stay as they
+were.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,8 @@ def deploy(
 ) -> DeploymentReport:
     """Bring `build` to the hosts, one after another; if one can't load it, put all back and raise what it answered.
 
-    A deployment whose controller is gone is superseded; one that may still run only with `supersede`.
+    A deployment whose controller is gone is superseded, and a refresh always; one that may still run only with
+    `supersede`.
     `without_hosts` records the build as the active one though no host is up: hosts load it when they start.
     Raises NotFoundError, ConflictError, GateError, ArtifactError, UnavailableError.
     """
@@ -56,9 +59,37 @@ def deploy(
     )
     run.wait_for_shards()
     other = registry.running_deployment(build.model)
-    if other is not None and not supersede and not was_interrupted(other):
+    if other is not None and not (supersede or other.kind == "refresh" or was_interrupted(other)):
         raise ConflictError(f"{_named(other)} may still be running; wait for it, or say --supersede if it is not")
     return _run_deployment(registry, run, row, kind="deploy", other=other, show=show)
+
+
+def refresh(
+    registry: Registry,
+    store: ArtifactStore,
+    control: AnnHostControl,
+    build: BuildId,
+    config: RolloutConfig,
+    *,
+    alive_s: float,
+    show: Show = lambda _: None,
+) -> DeploymentReport:
+    """Bring a refreshed build to the hosts that are up, in the place of the build that it was made from.
+
+    All shards at once: both builds are of one space, so that answers may hold items of either. Waits for no host; one
+    that is down takes the build up when it is back. Raises ConflictError where another deployment runs or the build's
+    parent is no longer the active one, and as `deploy` does.
+    """
+    row = check_deployable(registry, store, build)
+    if row.parent is None:
+        raise ConflictError(f"{build} was not refreshed from another build; deploy it")
+    need_hosts = bool(registry.hosts(build.model, role="ann", alive_within_s=alive_s))
+    quick = config.model_copy(update={"host_wait_s": 0.0, "host_lost_s": min(config.host_lost_s, alive_s)})
+    run = DeploymentRun(registry, control, row, quick, alive_s=alive_s, together=True, need_hosts=need_hosts, show=show)
+    other = registry.running_deployment(build.model)
+    if other is not None and not was_interrupted(other):
+        raise ConflictError(f"{_named(other)} is running; what it brings will be refreshed when it is done")
+    return _run_deployment(registry, run, row, kind="refresh", other=other, show=show, replaces=row.parent)
 
 
 def rollback(
@@ -105,11 +136,14 @@ def _run_deployment(
     kind: DeploymentKind,
     other: DeploymentRow | None,
     show: Show,
+    replaces: int | None = None,
 ) -> DeploymentReport:
     if other is not None:
         how = "was interrupted" if was_interrupted(other) else "had not ended"
         show(f"{_named(other)} {how}; superseding it")
-    started = registry.start_deployment(row.id, kind=kind, supersede=other is not None, note=controller_mark())
+    started = registry.start_deployment(
+        row.id, kind=kind, supersede=other is not None, note=controller_mark(), replaces=replaces
+    )
     try:
         run.change_hosts(started)
     except SupersededError:

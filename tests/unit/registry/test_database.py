@@ -275,3 +275,35 @@ def test_a_file_in_another_journal_mode_is_switched_on_opening(tmp_path: Path) -
     with sqlite3.connect(tmp_path / "registry.db") as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     connection.close()
+
+
+def test_a_registry_of_the_first_schema_keeps_its_rows(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(database_module, "REVISIONS", ("0001",))
+        patched.setattr(database_module, "HEAD", "0001")
+        upgrade_database(url)
+        database = Database.open(url)
+        with database.write() as connection:
+            for statement in OLD_ROWS:
+                connection.execute(text(statement))
+        database.close()
+    done = upgrade_database(url)
+    assert (done.before, done.after) == ("0001", HEAD)
+    registry = Registry.open(url)
+    (row,) = registry.list_deployments("feed")
+    assert (row.build, row.kind, row.state) == (1, "deploy", "running")
+    build = registry.get_build(row.build_id)
+    assert (build.parent, build.at_us, build.state) == (None, None, "ready")
+    with pytest.raises(ConflictError, match="is running"):
+        registry.start_deployment(build.id)
+    registry.finish_deployment(row.id, "done")
+    assert registry.start_deployment(build.id, kind="refresh").id > row.id
+    registry.close()
+
+
+OLD_ROWS = (
+    "INSERT INTO models VALUES ('feed', 2, 2, '2026-01-01 00:00:00')",
+    "INSERT INTO versions VALUES ('feed', 1, 's', 'k', 'ready', '{}', '', '2026-01-01 00:00:00', 'd')",
+    "INSERT INTO builds VALUES ('feed', 1, 1, 's', 'k', 1, 10, 1.0, 'ready', '', '2026-01-01 00:00:00', 'd')",
+    "INSERT INTO deployments VALUES (1, 'feed', 1, NULL, 'deploy', 'running', 'x', '2026-01-01 00:00:00', NULL, '')",
+)

@@ -123,3 +123,33 @@ def test_deployments_are_listed_newest_first(registry: Registry) -> None:
     rows = registry.list_deployments("feed", limit=2)
     assert [(row.build, row.previous_build) for row in rows] == [(3, 2), (2, 1)]
     assert registry.list_deployments("shop") == []
+
+
+def test_a_roll_back_passes_over_refreshes(registry: Registry) -> None:
+    bring(registry, 1)
+    bring(registry, 2)
+    bring(registry, 3, "refresh")
+    bring(registry, 4, "refresh")
+    assert (active(registry), previous(registry)) == (4, 1)
+    registry.start_deployment(feed(5), kind="refresh")
+    assert (target(registry), previous(registry)) == (5, 1)
+
+
+def test_going_back_leads_to_the_last_refresh_of_what_was_active(registry: Registry) -> None:
+    bring(registry, 1)
+    bring(registry, 2, "refresh")
+    bring(registry, 3)
+    assert previous(registry) == 2
+    bring(registry, 2, "rollback")
+    assert (active(registry), previous(registry)) == (2, None)
+
+
+def test_a_refresh_replaces_the_build_that_it_was_made_from_or_none(registry: Registry) -> None:
+    with pytest.raises(ConflictError, match="feed-b2 replaces build 1, but none is active"):
+        registry.start_deployment(feed(2), kind="refresh", replaces=1)
+    bring(registry, 1)
+    bring(registry, 3)
+    with pytest.raises(ConflictError, match="feed-b2 replaces build 1, but feed-b3 is active by now"):
+        registry.start_deployment(feed(2), kind="refresh", replaces=1)
+    assert registry.running_deployment("feed") is None
+    assert registry.start_deployment(feed(4), kind="refresh", replaces=3).previous_build == 3

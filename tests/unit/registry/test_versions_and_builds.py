@@ -94,3 +94,14 @@ def test_what_is_not_there_is_named(registry: Registry) -> None:
         registry.get_host("x")
     with pytest.raises(ConfigError, match="not a model name"):
         registry.reserve_version("Not A Name")
+
+
+def test_a_refreshed_build_names_its_parent_and_its_moment_only_moves_on(registry: Registry) -> None:
+    registry.add_version(version_row(1))
+    registry.add_build(build_row(1, 1, at_us=5))
+    reserved = registry.reserve_build(ModelVersion("feed", 1), inputs_hash="q", parent=1)
+    assert (reserved.parent, reserved.at_us) == (1, None)
+    with pytest.raises(ConflictError, match="feed-b2 is building"):
+        registry.set_build_moment(reserved.id, 9)
+    assert registry.set_build_moment(BuildId("feed", 1), 9).at_us == 9
+    assert registry.set_build_moment(BuildId("feed", 1), 7).at_us == 9

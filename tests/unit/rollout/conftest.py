@@ -123,6 +123,19 @@ def fleet(registry: Registry) -> FakeFleet:
     return FakeFleet(registry)
 
 
+def publish_refresh(registry: Registry, store: ArtifactStore, number: int, parent: int) -> BuildRow:
+    """A build of the same version as the build `parent`, made from it."""
+    before = registry.get_build(BuildId(MODEL, parent))
+    facts = {"model": MODEL, "version": before.version, "space_id": before.space_id}
+    staged = store.staging()
+    (staged / "graph.hnsw").write_text(f"graph {number}")
+    write_manifest(staged, "index_build", {**facts, "build": number, "shards": before.shards})
+    key = f"builds/{MODEL}/{number}"
+    digest = store.publish(staged, key).digest
+    row = BuildRow(model=MODEL, number=number, version=before.version, space_id=before.space_id, key=key)
+    return registry.add_build(replace(row, shards=before.shards, digest=digest, items=10, recall=0.99, parent=parent))
+
+
 def publish(registry: Registry, store: ArtifactStore, number: int, *, shards: int = SHARDS) -> BuildRow:
     """Version and build of one number, in the store and in the registry."""
     facts = {"model": MODEL, "version": number, "space_id": f"space{number}"}
@@ -158,6 +171,11 @@ def full_fleet(fleet: FakeFleet, three_builds: list[BuildRow]) -> FakeFleet:
     started = fleet.registry.start_deployment(BuildId(MODEL, 1))
     fleet.registry.finish_deployment(started.id, "done")
     return fleet
+
+
+@pytest.fixture
+def refresh_build(registry: Registry, store: ArtifactStore) -> Callable[[int, int], BuildRow]:
+    return lambda number, parent: publish_refresh(registry, store, number, parent)
 
 
 @pytest.fixture

@@ -28,7 +28,13 @@ def inventories(draw: st.DrawFn) -> Inventory:
     ]
     numbers = st.integers(1, len(versions))
     builds = [
-        BuildRow(model="feed", number=number, version=draw(numbers), state=draw(st.sampled_from(BUILD_STATES)))
+        BuildRow(
+            model="feed",
+            number=number,
+            version=draw(numbers),
+            state=draw(st.sampled_from(BUILD_STATES)),
+            parent=draw(st.none() | st.just(number - 1)),
+        )
         for number in range(1, draw(st.integers(0, 8)) + 1)
     ]
     of_builds = st.none() if not builds else st.none() | st.sampled_from(builds)
@@ -58,8 +64,12 @@ def test_nothing_that_is_protected_is_ever_chosen(
     assert not gone_builds & {inventory.active, inventory.target, inventory.previous}
     assert not gone_builds & {host.build for host in inventory.hosts}
     assert not gone_builds & {build.number for build in inventory.builds if build.state == "building"}
-    ready = sorted((b.number for b in inventory.builds if b.state == "ready"), reverse=True)
+    ready = sorted((b.number for b in inventory.builds if b.state == "ready" and b.parent is None), reverse=True)
     assert not gone_builds & {*ready[:keep_builds]}
+    refreshed = sorted(
+        (b.number for b in inventory.builds if b.state == "ready" and b.parent is not None), reverse=True
+    )
+    assert not gone_builds & {*refreshed[:2]}
 
     retained = {build.version for build in inventory.builds if build.number not in gone_builds}
     assert not gone_versions & retained
@@ -71,8 +81,17 @@ def test_nothing_that_is_protected_is_ever_chosen(
 @given(inventories())
 def test_what_nothing_needs_is_chosen(inventory: Inventory) -> None:
     decisions = decide_retention(inventory, keep_builds=1, keep_versions=1)
-    newest = max((build.number for build in inventory.builds if build.state == "ready"), default=None)
-    needed = {newest, inventory.active, inventory.target, inventory.previous, *(h.build for h in inventory.hosts)}
+    ready = [build for build in inventory.builds if build.state == "ready"]
+    newest = max((build.number for build in ready if build.parent is None), default=None)
+    refreshed = sorted(build.number for build in ready if build.parent is not None)[-2:]
+    needed = {
+        newest,
+        *refreshed,
+        inventory.active,
+        inventory.target,
+        inventory.previous,
+        *(h.build for h in inventory.hosts),
+    }
     for decision in decisions:
         if decision.kind == "build" and decision.state != "building":
             assert decision.kept == (decision.number in needed)
@@ -167,3 +186,21 @@ class TestCollect:
             registry.set_build_state(BuildId("feed", 6), "retired")
         with pytest.raises(ConflictError, match="feed@3 is needed by feed-b3"):
             registry.set_version_state(ModelVersion("feed", 3), "retired")
+
+    def test_refreshes_go_soon_and_crowd_nothing_out(
+        self, registry: Registry, store: ArtifactStore, tmp_path: Path, refresh_build: Any
+    ) -> None:
+        for number in range(7, 12):
+            refresh_build(number, number - 1)
+            started = registry.start_deployment(BuildId("feed", number), kind="refresh")
+            registry.finish_deployment(started.id, "done")
+        registry.heartbeat(
+            HostRow(host_id="late", role="ann", address="x:1", model="feed", build=8, version=6, state="serving")
+        )
+        report = collect(registry, store, "feed", keep_builds=1, keep_versions=1, refreshed_only=True)
+        assert [item.name for item in report.collected] == ["feed-b7", "feed-b9"]
+        assert kept_keys(tmp_path, "builds") == {1, 2, 3, 4, 5, 6, 8, 10, 11}
+        assert kept_keys(tmp_path, "models") == set(range(1, 7))
+        report = collect(registry, store, "feed", keep_builds=2, keep_versions=1)
+        assert kept_keys(tmp_path, "builds") == {5, 6, 8, 10, 11}
+        assert {d.name: d.reasons for d in report.kept}["feed-b5"] == ("where a roll-back goes", "among the newest 2")
