@@ -64,12 +64,10 @@ def test_nothing_that_is_protected_is_ever_chosen(
     assert not gone_builds & {inventory.active, inventory.target, inventory.previous}
     assert not gone_builds & {host.build for host in inventory.hosts}
     assert not gone_builds & {build.number for build in inventory.builds if build.state == "building"}
-    ready = sorted((b.number for b in inventory.builds if b.state == "ready" and b.parent is None), reverse=True)
-    assert not gone_builds & {*ready[:keep_builds]}
-    refreshed = sorted(
-        (b.number for b in inventory.builds if b.state == "ready" and b.parent is not None), reverse=True
-    )
-    assert not gone_builds & {*refreshed[:2]}
+    ready = [build for build in inventory.builds if build.state == "ready"]
+    whole = sorted(build.number for build in ready if build.parent is None)
+    refreshed = sorted(build.number for build in ready if build.parent is not None)
+    assert not gone_builds & {*whole[-keep_builds:], *refreshed[-2:]}
 
     retained = {build.version for build in inventory.builds if build.number not in gone_builds}
     assert not gone_versions & retained
@@ -84,14 +82,8 @@ def test_what_nothing_needs_is_chosen(inventory: Inventory) -> None:
     ready = [build for build in inventory.builds if build.state == "ready"]
     newest = max((build.number for build in ready if build.parent is None), default=None)
     refreshed = sorted(build.number for build in ready if build.parent is not None)[-2:]
-    needed = {
-        newest,
-        *refreshed,
-        inventory.active,
-        inventory.target,
-        inventory.previous,
-        *(h.build for h in inventory.hosts),
-    }
+    named = {inventory.active, inventory.target, inventory.previous}
+    needed = {newest, *refreshed, *named, *(host.build for host in inventory.hosts)}
     for decision in decisions:
         if decision.kind == "build" and decision.state != "building":
             assert decision.kept == (decision.number in needed)
