@@ -1,4 +1,4 @@
-"""`retrieval index`: build the index of a model version, and check one."""
+"""`retrieval index`: build the index of a model version, refresh the one that is served, and check one."""
 
 from __future__ import annotations
 
@@ -8,18 +8,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from retrieval.cli.console import JsonOption, SetOption, WorkspaceOption, emit, open_workspace, table
+from retrieval.cli.times import read_moment, read_seconds
+from retrieval.errors import ConfigError
 from retrieval.types import BuildId, ModelVersion
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from retrieval.workflows.indexing.refresh import RefreshOutcome
 
 DeviceOption = Annotated[str, typer.Option("--device", help="Where items are encoded: auto, cpu or cuda.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add this noun's commands to the command line."""
-    noun = typer.Typer(help="Build and check index builds.", no_args_is_help=True)
+    noun = typer.Typer(help="Build, refresh and check index builds.", no_args_is_help=True)
     noun.command("build")(build)
+    noun.command("refresh")(refresh)
     noun.command("verify")(verify)
     app.add_typer(noun, name="index")
 
@@ -61,6 +66,55 @@ def build(
     emit(result, as_json, lambda console: _show_build(console, result))
 
 
+def refresh(
+    *,
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            "--as-of", metavar="MOMENT", help="Go by what was known before this moment (ISO 8601, UTC), not now."
+        ),
+    ] = None,
+    every: Annotated[
+        str | None,
+        typer.Option("--every", metavar="TIME", help="Go on in the foreground, once in so long, as 30s or 5m."),
+    ] = None,
+    device: DeviceOption = "auto",
+    parent: Annotated[int | None, typer.Option("--parent", hidden=True, help="Process to end with.")] = None,
+    workspace: WorkspaceOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Encode what is new or has moved since the build that is served, and bring it to the hosts in the same space.
+
+    Activity, age, first events, changed columns, new items: whatever the item tower reads. The vectors of all other
+    items are taken over. With `--every`, users who had new events are loaded as well. Where a refresh fails, what is
+    served stays as it is.
+
+    Examples: `retrieval index refresh`, `retrieval index refresh --as-of 2017-10-10T12:00`,
+    `retrieval index refresh --every 5m`
+    """
+    here = open_workspace(workspace, overrides)
+    at_us = read_moment("--as-of", as_of)
+    if every is None:
+        from retrieval.workflows.indexing.refresh import refresh_index
+
+        found = refresh_index(here, at_us=at_us, device=device, show=not as_json)
+        result = _refreshed(found)
+        emit(result, as_json, lambda console: _show_refresh(console, result))
+        return
+    if at_us is not None:
+        raise ConfigError("--as-of and --every: a refresh that goes on goes by the time that it is")
+    from retrieval.workflows.indexing.refresh_loop import run_refreshes
+
+    run_refreshes(
+        here,
+        read_seconds("--every", every),
+        device=device,
+        parent=parent,
+        done=lambda found: emit(_refreshed(found), as_json, lambda console: _show_refresh(console, _refreshed(found))),
+    )
+
+
 def verify(
     build: Annotated[str, typer.Argument(metavar="BUILD", help="Build to check (homefeed-b3, or 3).")],
     device: DeviceOption = "auto",
@@ -85,6 +139,42 @@ def verify(
             console.print(f"{found.golden_items} golden items encoded anew: lowest cosine {found.golden_cosine:.6f}")
 
     emit(asdict(found), as_json, show)
+
+
+def _refreshed(found: RefreshOutcome) -> dict[str, Any]:
+    report, deployment = found.report, found.deployment
+    return {
+        "build": str(found.build.id),
+        "parent": str(found.parent.id),
+        "version": str(found.build.model_version),
+        "space_id": found.build.space_id,
+        "at_us": found.at_us,
+        "items": found.build.items,
+        "new": found.new,
+        "moved": found.moved,
+        "gone": found.gone,
+        "recall": found.build.recall,
+        "encode_s": report.encode_s if report else 0.0,
+        "graph_s": report.graph_s if report else 0.0,
+        "total_s": found.total_s,
+        "cpu_s": found.cpu_s,
+        "hosts": len(deployment.hosts) if deployment else 0,
+        "down": [host.host_id for host in deployment.down] if deployment else [],
+    }
+
+
+def _show_refresh(console: Console, result: dict[str, Any]) -> None:
+    name, parent = result["build"], result["parent"]
+    spent = f"{result['total_s']:.1f} s, {result['cpu_s']:.1f} s of them on a processor"
+    if name == parent:
+        console.print(f"{name}: none of its {result['items']:,} items has moved ({spent})")
+        return
+    console.print(
+        f"{name} takes the place of {parent}: {result['moved']:,} of {result['items']:,} items encoded, "
+        f"{result['new']:,} of them new, {result['gone']:,} gone; {result['hosts']} hosts ({spent})"
+    )
+    if result["down"]:
+        console.print(f"Down, they take it up when they are back: {', '.join(result['down'])}")
 
 
 def _show_build(console: Console, result: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from retrieval.cli.console import SetOption, WorkspaceOption, open_workspace
+from retrieval.cli.times import read_seconds
 
 ListenOption = Annotated[
     str, typer.Option("--listen", help="Address to listen on. Loopback unless you say otherwise: there is no login.")
@@ -116,16 +117,31 @@ def serve_all(
     port: Annotated[
         int | None, typer.Option("--port", min=0, max=65535, help="Port of the candidate service; 0 for a free one.")
     ] = None,
+    refresh: Annotated[
+        str | None,
+        typer.Option(
+            "--refresh",
+            metavar="TIME",
+            help="Refresh the index and the users so often, as 30s or 5m; never if not given.",
+        ),
+    ] = None,
     workspace: WorkspaceOption = None,
     overrides: SetOption = None,
 ) -> None:
     """Run a local fleet in the foreground: ANN hosts and candidate service, each a process, restarted if they die.
 
-    Example: `retrieval serve all --replicas 2`
+    Example: `retrieval serve all --replicas 2 --refresh 5m`
     """
     from retrieval.workflows.fleet.local_fleet import run_local_fleet
 
-    run_local_fleet(open_workspace(workspace, overrides), replicas=replicas, shards=shards, port=port, say=_say)
+    run_local_fleet(
+        open_workspace(workspace, overrides),
+        replicas=replicas,
+        shards=shards,
+        port=port,
+        refresh_s=None if refresh is None else read_seconds("--refresh", refresh),
+        say=_say,
+    )
 
 
 def _say(line: str) -> None:

@@ -8,6 +8,7 @@ import typer
 
 from retrieval.cli.console import JsonOption, SetOption, WorkspaceOption, emit, open_workspace, table
 from retrieval.cli.rows import moment, plain
+from retrieval.cli.times import shown_seconds
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,7 +35,8 @@ def status(workspace: WorkspaceOption = None, overrides: SetOption = None, as_js
 def _result(seen: Overview) -> dict[str, Any]:
     hosts = [plain(view.row) | {"standing": view.standing, "age_s": round(view.age_s, 3)} for view in seen.hosts]
     result: dict[str, Any] = plain(seen)
-    return result | {"hosts": hosts, "versions": plain(seen.versions), "behind": seen.behind}
+    told = {"hosts": hosts, "versions": plain(seen.versions), "behind": seen.behind}
+    return result | told | {"as_of_age_s": seen.as_of_age_s}
 
 
 def _show(console: Console, seen: Overview) -> None:
@@ -43,6 +45,8 @@ def _show(console: Console, seen: Overview) -> None:
     else:
         back = f"; a roll-back goes to {seen.previous.id}" if seen.previous else ""
         console.print(f"{seen.model}: {seen.active.id} of {seen.active.model_version} is active{back}", highlight=False)
+        if seen.as_of_age_s is not None:
+            console.print(f"Items are as they were known {shown_seconds(seen.as_of_age_s)} ago", highlight=False)
     if seen.running:
         row = seen.running
         how = "was interrupted: deploy again or roll back" if seen.interrupted else "is running"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +52,27 @@ def read_dataset(path: Path) -> Dataset:
     return _with_tables(open_histories(path))
 
 
+def histories_folder(root: Path, snapshot: str) -> Path:
+    """Where the histories of a snapshot lie, or would, in the workspace at `root`."""
+    return root / HISTORIES / snapshot
+
+
+def remove_unless_opened(path: Path, built_ns: int) -> bool:
+    """Remove histories, and what was built beside them, that nobody has opened since `built_ns`, their time of change.
+
+    For who builds many, as refreshes do. What has been mapped stays readable. False where they were opened.
+    """
+    try:
+        if path.stat().st_mtime_ns != built_ns:
+            return False
+    except FileNotFoundError:
+        return True
+    shutil.rmtree(path, ignore_errors=True)
+    for beside in path.parent.glob(f"{path.name}.*"):
+        beside.unlink(missing_ok=True)
+    return True
+
+
 def _with_tables(histories: Histories) -> Dataset:
     users, items = (read_arrow(histories.path / name) for name in ("users.arrow", "items.arrow"))
     return Dataset(histories, users, items, histories.snapshot)
@@ -59,7 +83,10 @@ def _open_or_none(path: Path) -> Histories | None:
     if not path.is_dir():
         return None
     try:
-        return open_histories(path)
+        found = open_histories(path)
     except ArtifactError:
         path.rename(path.with_name(f".damaged-{path.name}"))
         return None
+    with suppress(OSError):  # a folder of somebody else's
+        os.utime(path)  # whoever built it sees that it is in use: see `remove_unless_opened`
+    return found

@@ -17,4 +17,11 @@ class RolloutConfig(Section):
         3600.0, gt=0, description="A host that has not reported for so long is not waited for any more."
     )
     load_timeout_s: float = Field(600.0, gt=0, le=86400, description="How long a host may take to load a build.")
+    refresh_keeps: float = Field(
+        0.5,
+        ge=0.0,
+        le=1.0,
+        description="A refresh that would leave a smaller share of the items that are served is refused, as when no "
+        "events come in any more.",
+    )
     keep_builds: int = Field(3, ge=1, le=1000, description="The newest so many builds are never collected.")

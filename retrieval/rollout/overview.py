@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from retrieval.registry import BuildRow, DeploymentRow, HostRow, Registry, utc_now
 from retrieval.rollout.controller import was_interrupted
@@ -34,6 +35,14 @@ class Overview:
     running: DeploymentRow | None
     interrupted: bool
     hosts: tuple[HostView, ...]
+    now: datetime = field(default_factory=utc_now)
+
+    @property
+    def as_of_age_s(self) -> float | None:
+        """How old, in seconds, what the active build holds of its items is; None where that isn't known."""
+        if self.active is None or self.active.at_us is None:
+            return None
+        return max(0.0, self.now.timestamp() - self.active.at_us / 1e6)
 
     @property
     def versions(self) -> dict[int, list[str]]:
@@ -68,4 +77,5 @@ def overview(registry: Registry, model: str, *, alive_s: float, forget_s: float)
         running=running,
         interrupted=running is not None and was_interrupted(running),
         hosts=tuple(views),
+        now=now,
     )

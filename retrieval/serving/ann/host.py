@@ -129,6 +129,13 @@ class AnnHost:
         _log.info("host=%s active build=%s version=%s", self.host_id, build, standby.build.version)
         return self.metadata()
 
+    def confirm(self, build: BuildId, as_of: int) -> None:
+        """`build`, if it is active, holds what it would if it were made at `as_of` (µs): nothing has moved since."""
+        with self._changing:
+            active = self._active
+            if active is not None and active.build.build == build and active.build.as_of < as_of:
+                self._active = _Loaded(replace(active.build, as_of=as_of), active.shard)
+
     def take_down(self, item_ids: Collection[str]) -> None:
         """Never answer with these raw item ids, and no others, whatever build is or will be active.
 
@@ -188,6 +195,7 @@ class AnnHost:
                 dim=held.dim,
                 items=held.count,
                 recall=held.recall,
+                as_of=held.at_us,
             ),
             shard,
         )

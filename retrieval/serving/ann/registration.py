@@ -25,10 +25,14 @@ _RETRIES = Backoff(first_s=2.0, longest_s=120.0)
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The build that a host should serve; `digest` is that of the build's manifest, empty where it isn't known."""
+    """The build that a host should serve; `digest` is that of the build's manifest, empty where it isn't known.
+
+    A refresh found that it holds what there is to know at `as_of` (µs; 0 where none has looked).
+    """
 
     build: BuildId
     digest: str = ""
+    as_of: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,7 @@ class HostRegistration:
         model = self._host.model
         running = registry.running_deployment(model) is not None
         row = registry.active_build(model)
-        return Deployed(Target(row.id, row.digest) if row else None, running)
+        return Deployed(Target(row.id, row.digest, row.at_us or 0) if row else None, running)
 
     def _run(self) -> None:
         # Hosts that start together shall not load together
@@ -150,6 +154,7 @@ class HostRegistration:
         if target is None or (deployed.running and active is not None):
             return
         if active is not None and active.build == target.build:
+            self._host.confirm(target.build, target.as_of)
             return
         self._serve(target)
 

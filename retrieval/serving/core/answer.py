@@ -11,12 +11,16 @@ from retrieval.types import ModelVersion, SpaceId
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A model version that took part in an answer, with the shards it answered and their builds."""
+    """A model version that took part in an answer, with the shards it answered and their builds.
+
+    These hold what was known of their items at `as_of` (µs), the oldest of them.
+    """
 
     version: ModelVersion
     space_id: SpaceId
     builds: tuple[int, ...]
     shards: tuple[int, ...]
+    as_of: int = 0
 
 
 @dataclass(frozen=True, slots=True)

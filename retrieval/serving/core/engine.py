@@ -20,6 +20,7 @@ from retrieval.serving.core.held_towers import HeldTowers
 from retrieval.serving.core.hosts import HostAnswer, HostConnections, HostRefusedError, HostSearch, SearchCall
 from retrieval.serving.core.ignored import ignored_columns, refuse
 from retrieval.serving.core.merge import by_nearest, by_rank, by_score
+from retrieval.serving.core.metadata import ServedBuild
 from retrieval.serving.core.pending import Pending
 from retrieval.serving.core.planning import Leg, Plan, Space
 
@@ -250,16 +251,21 @@ def _merge(work: _Round, plan: Plan, position: int, queue_s: float) -> Candidate
 
 def _sources(found: Sequence[HostAnswer], plan: Plan) -> tuple[tuple[Source, ...], list[int]]:
     """What made the answer, by the hosts' own word; and for each shard, which of them."""
-    by_space: dict[Space, list[tuple[int, int]]] = {}
+    by_space: dict[Space, list[ServedBuild]] = {}
     spaces = []
     for answer, leg in zip(found, plan.legs, strict=True):
         served = answer.metadata.active or leg.build
         space = served.version, served.space_id
         spaces.append(space)
-        by_space.setdefault(space, []).append((served.build.number, served.shard))
+        by_space.setdefault(space, []).append(served)
     order = list(by_space)
     sources = tuple(
-        Source(space[0], space[1], tuple(b for b, _ in parts), tuple(s for _, s in parts))
+        Source(
+            *space,
+            builds=tuple(part.build.number for part in parts),
+            shards=tuple(part.shard for part in parts),
+            as_of=min(part.as_of for part in parts),
+        )
         for space, parts in by_space.items()
     )
     return sources, [order.index(space) for space in spaces]

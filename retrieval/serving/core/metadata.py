@@ -9,7 +9,10 @@ from retrieval.types import BuildId, ModelVersion, SpaceId
 
 @dataclass(frozen=True, slots=True)
 class ServedBuild:
-    """One shard of one index build: the version and space it was made with. `activated_at` in µs; 0 before."""
+    """One shard of one index build: the version and space it was made with.
+
+    What it holds of its items is as known at `as_of` (µs). `activated_at` in µs; 0 before.
+    """
 
     version: ModelVersion
     space_id: SpaceId
@@ -20,6 +23,7 @@ class ServedBuild:
     items: int
     recall: float
     activated_at: int = 0
+    as_of: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ FILE = "fleet.json"
 
 @dataclass(frozen=True, slots=True)
 class MemberState:
-    """One process of a local fleet; `shard` and `replica` are None for the candidate service."""
+    """One process of a local fleet; `shard` and `replica` are None for any that is not an ANN host."""
 
     name: str
     role: str

@@ -33,7 +33,7 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One process to keep alive: its command line, and the address that it listens on."""
+    """One process to keep alive: its command line, and the address that it listens on (none: "")."""
 
     name: str
     role: str
@@ -92,7 +92,7 @@ class Supervisor:
     """Keeps `members` alive until told to stop. Runs in the thread that calls `run`."""
 
     def __init__(self, members: Sequence[Member], run_folder: Path, *, drain_s: float) -> None:
-        """`run_folder` gets the fleet's file and the logs of its processes. Candidate services are ended first."""
+        """`run_folder` gets the fleet's file and the logs of its processes. ANN hosts are ended last."""
         self._children = [_Child(member, run_folder / f"{member.name}.log") for member in members]
         self._run_folder, self._drain_s = run_folder, drain_s
         self._stop = threading.Event()
@@ -122,7 +122,7 @@ class Supervisor:
         self._stop.set()
 
     def _watch(self, ready: Callable[[], None], start_by: float) -> None:
-        waiting = {child.member.address for child in self._children}
+        waiting = {child.member.address for child in self._children if child.member.address}
         announced = False
         while not self._stop.is_set():
             if any([child.tend() for child in self._children]):  # noqa: C419 - every child is to be tended
@@ -144,8 +144,8 @@ class Supervisor:
         write_fleet(self._run_folder, FleetState(os.getpid(), candidates, members))
 
     def _end(self) -> None:
-        """Candidate services first, so that their last requests still find their hosts."""
-        for role in ("candidates", "ann"):
+        """Refreshes first, which change hosts; then candidate services, so that their last requests find hosts."""
+        for role in ("refresh", "candidates", "ann"):
             running = [c.process for c in self._children if c.member.role == role and c.process is not None]
             for process in running:
                 process.terminate()

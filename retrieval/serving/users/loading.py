@@ -6,10 +6,13 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from retrieval.arrays import Ints
 from retrieval.data import Dataset
+from retrieval.data.facts.ranges import concat_ranges, edges_of
 from retrieval.serving.wire.user_messages import value_message
 from retrieval.v1 import user_pb2
 
@@ -18,21 +21,27 @@ _ID = "user_id"
 _log = logging.getLogger(__name__)
 
 
-def user_records(dataset: Dataset) -> Iterator[tuple[str, user_pb2.UserRecord]]:
-    """Every user of the dataset with their whole history and profile; memory holds one block of users."""
+def user_records(dataset: Dataset, users: Ints | None = None) -> Iterator[tuple[str, user_pb2.UserRecord]]:
+    """Every user of the dataset (or those at the rows `users`, int64 [n]) with their whole history and profile.
+
+    Memory holds one block of users.
+    """
     histories = dataset.histories
+    chosen = np.arange(histories.users) if users is None else users
     profile = [field.name for field in dataset.users.schema if field.name != _ID and _carried(field)]
-    for start in range(0, histories.users, _USERS_AT_ONCE):
-        stop = min(start + _USERS_AT_ONCE, histories.users)
-        bounds = histories.offsets[start : stop + 1].tolist()
-        rows = slice(bounds[0], bounds[-1])
+    for start in range(0, len(chosen), _USERS_AT_ONCE):
+        part = chosen[start : start + _USERS_AT_ONCE]
+        starts = histories.offsets[part]
+        lengths = histories.offsets[part + 1] - starts
+        bounds = edges_of(lengths).tolist()
+        rows = concat_ranges(starts, lengths)
         items = histories.item_ids.take(pa.array(histories.items[rows])).to_pylist()
         times = histories.timestamps[rows].tolist()
         codes = histories.actions[rows].tolist()
-        block = dataset.users.slice(start, stop - start)
+        block = dataset.users.take(pa.array(part))
         columns = {name: _plain(block[name]) for name in profile}
-        for position, user_id in enumerate(histories.user_ids[start:stop].to_pylist()):
-            own = slice(bounds[position] - bounds[0], bounds[position + 1] - bounds[0])
+        for position, user_id in enumerate(histories.user_ids.take(pa.array(part)).to_pylist()):
+            own = slice(bounds[position], bounds[position + 1])
             record = user_pb2.UserRecord(
                 history=user_pb2.History(
                     item_ids=items[own],

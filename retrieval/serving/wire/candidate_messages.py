@@ -68,6 +68,7 @@ def answer_message(answer: CandidateAnswer, started: int) -> candidates_pb2.GetC
                 space_id=source.space_id,
                 builds=source.builds,
                 shards=source.shards,
+                as_of=source.as_of,
             )
             for source in answer.sources
         ],

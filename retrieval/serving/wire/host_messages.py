@@ -30,6 +30,7 @@ def build_message(build: ServedBuild) -> build_pb2.BuildInfo:
         items=build.items,
         recall=build.recall,
         activated_at=build.activated_at,
+        as_of=build.as_of,
     )
 
 
@@ -45,6 +46,7 @@ def read_build(message: build_pb2.BuildInfo) -> ServedBuild:
         items=message.items,
         recall=message.recall,
         activated_at=message.activated_at,
+        as_of=message.as_of,
     )
 
 

@@ -24,13 +24,15 @@ def run_local_fleet(
     replicas: int | None = None,
     shards: int | None = None,
     port: int | None = None,
+    refresh_s: float | None = None,
     say: Say = lambda _: None,
 ) -> None:
     """Run ANN hosts and the candidate service, each a process that is restarted if it dies, until SIGTERM or SIGINT.
 
     `replicas` per shard (None: serving.replicas), `shards` (None: those of the deployed build), the candidate
-    service's `port` (None: serving.candidates_port; 0: a free one). `say` is told once all answer. Raises ConfigError
-    for a list of takedowns that can't be read, ConflictError where a fleet runs here, UnavailableError.
+    service's `port` (None: serving.candidates_port; 0: a free one). With `refresh_s`, one more process refreshes the
+    index and the users every so many seconds. `say` is told once all answer. Raises ConfigError for a list of takedowns
+    that can't be read, ConflictError where a fleet runs here, UnavailableError.
     """
     from retrieval.observability import set_up_logs
     from retrieval.serving.ann.takedowns import TakedownFile
@@ -48,6 +50,7 @@ def run_local_fleet(
         address,
         replicas=replicas or settings.replicas,
         shards=shards or deployed_shards(workspace, say),
+        refresh_s=refresh_s,
     )
     run_folder = workspace.root / RUN
 
@@ -57,8 +60,12 @@ def run_local_fleet(
     Supervisor(members, run_folder, drain_s=settings.drain_s).run(ready)
 
 
-def plan_local_fleet(workspace: Workspace, address: str, *, replicas: int, shards: int) -> list[Member]:
+def plan_local_fleet(
+    workspace: Workspace, address: str, *, replicas: int, shards: int, refresh_s: float | None = None
+) -> list[Member]:
     """The processes of a local fleet: `replicas` × `shards` ANN hosts, then the candidate service at `address`.
+
+    Last, with `refresh_s`, the process that refreshes the index.
 
     Each is this very installation's command, with the overrides that the workspace was opened with.
     """
@@ -78,7 +85,11 @@ def plan_local_fleet(workspace: Workspace, address: str, *, replicas: int, shard
             )
             members.append(Member(name, "ann", argv, f"127.0.0.1:{port}", shard, replica))
     argv = retrieval_command("serve", "candidates", "--port", address.rpartition(":")[2], *shared)
-    return [*members, Member("candidates-0", "candidates", argv, address)]
+    members.append(Member("candidates-0", "candidates", argv, address))
+    if refresh_s is not None:
+        argv = retrieval_command("index", "refresh", "--every", f"{refresh_s:g}s", *shared)
+        members.append(Member("refresh-0", "refresh", argv, ""))
+    return members
 
 
 def retrieval_command(*arguments: str) -> tuple[str, ...]:

@@ -51,6 +51,7 @@ def ask_candidates(
     )
     for version in result["versions"]:  # JSON of protobuf writes 64-bit integers as text
         version["version"] = int(version["version"])
+        version["as_of"] = int(version["as_of"])
         version["builds"] = [int(build) for build in version["builds"]]
     return result
 

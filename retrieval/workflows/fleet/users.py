@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retrieval.data import Dataset
-from retrieval.errors import NotFoundError
+from retrieval.data.dataset import HISTORIES, read_dataset
+from retrieval.errors import ArtifactError, NotFoundError
 from retrieval.observability import track
+from retrieval.serving.users.changes import changed_users
 from retrieval.serving.users.loading import user_records
 from retrieval.serving.users.store import UserStore
 from retrieval.workflows.workspace.workspace import Workspace
@@ -57,13 +59,43 @@ def load_users(
         return LoadedUsers(store.count(), loaded, dropped, folder)
 
 
+def load_changed_users(workspace: Workspace, dataset: Dataset) -> LoadedUsers:
+    """Bring the user store up to the dataset: only users whose events or profile are others than before are written.
+
+    What was before is the snapshot that the store was filled from, whose histories are kept beside the data; where they
+    are gone, or the store was not filled to the end, all users are loaded. Users that are not in the data (any more)
+    stay. Raises as `load_users`.
+    """
+    settings = workspace.settings.serving
+    folder = workspace.root / settings.user_store
+    before = _loaded_snapshot(workspace)
+    if before == dataset.snapshot:
+        with closing(UserStore.open(folder, gib=settings.user_store_gib)) as store:
+            return LoadedUsers(store.count(), 0, 0, folder)
+    try:
+        known = read_dataset(workspace.root / HISTORIES / before) if before else None
+    except ArtifactError:
+        known = None
+    if known is None:
+        return load_users(workspace, dataset=dataset, keep_others=True, show=False)
+    changed = changed_users(dataset, known)
+    with closing(UserStore.open(folder, gib=settings.user_store_gib, write=True)) as store:
+        loaded = sum(store.load(user_records(dataset, changed)))
+        (folder / _SNAPSHOT).write_text(dataset.snapshot, encoding="utf-8")
+        return LoadedUsers(store.count(), loaded, 0, folder)
+
+
 def users_are_current(workspace: Workspace, snapshot: str) -> bool:
     """Whether the user store was filled, to the end, from the data of this `snapshot`."""
+    return _loaded_snapshot(workspace) == snapshot
+
+
+def _loaded_snapshot(workspace: Workspace) -> str:
+    """The data snapshot that the user store was filled from, to the end; empty where there is none."""
     try:
-        told = (workspace.root / workspace.settings.serving.user_store / _SNAPSHOT).read_text(encoding="utf-8")
+        return (workspace.root / workspace.settings.serving.user_store / _SNAPSHOT).read_text(encoding="utf-8")
     except OSError:
-        return False
-    return told == snapshot
+        return ""
 
 
 def find_user(workspace: Workspace, user_id: str) -> user_pb2.UserRecord:

@@ -61,7 +61,7 @@ def build_version_index(
         if tower.space_id != row.space_id:
             raise ArtifactError(f"{row.id}: its item tower is of space {tower.space_id}, registered is {row.space_id}")
         dataset = open_dataset(workspace.settings.data, workspace.root, show=show)
-        corpus = _corpus(dataset, tower.features, config)
+        corpus = index_contents(dataset, tower.features, config)
         address = build_inputs_hash(tower, corpus, config)
         found = registry.find_build_by_inputs(row.model, address)
         if found is not None and store.exists(found.key):
@@ -94,6 +94,7 @@ def _published(store: ArtifactStore, reserved: BuildRow, tower: ItemEncoder) -> 
         items=sum(m.count for m in shards),
         recall=min(m.recall for m in shards),
         digest=manifest.digest,
+        at_us=manifest.facts["at_us"],
     )
 
 
@@ -117,7 +118,8 @@ def _config(config: IndexConfig, shards: int | None) -> IndexConfig:
 # -- what is indexed, and whom it is measured with
 
 
-def _corpus(dataset: Dataset, features: Features, config: IndexConfig) -> Contents:
+def index_contents(dataset: Dataset, features: Features, config: IndexConfig) -> Contents:
+    """What an index holds as of index.as_of, or after the last event. Raises DataError."""
     from retrieval.towers.offline import catalog_at
 
     histories = dataset.histories
