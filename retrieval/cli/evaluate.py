@@ -80,7 +80,7 @@ def evaluate(
 ) -> None:
     """Measure a model version on the full corpus, exactly: hit rate, NDCG, MRR, coverage, popularity bias.
 
-    Popularity, recent popularity and co-visitation are measured beside it, under the same protocol.
+    The baselines of evaluation.baselines are measured beside it, under the same protocol.
 
     With --report, also their 95 % intervals, comparisons, exposure, calibration and neighbours, on one page.
 

@@ -30,7 +30,7 @@ class EvaluationConfig(Section):
         100_000, ge=1, description="Targets that are measured; evenly spaced ones are taken where there are more."
     )
     baselines: tuple[Annotated[str, BASELINES], ...] = Field(
-        ("popularity", "recent_popularity", "covisitation"),
+        ("popularity", "recent_popularity", "covisitation", "live_covisitation_and_popularity"),
         description=f"What is measured beside the model. {BASELINES.summaries()}.",
     )
     recent_days: float = Field(
@@ -38,7 +38,10 @@ class EvaluationConfig(Section):
     )
     covisitation_reach: int = Field(5, ge=1, le=100, description="Events after an item that count as visited with it.")
     covisitation_events: int = Field(
-        10_000_000, ge=1, description="Training events that co-visitation is counted from; whole users are sampled."
+        10_000_000,
+        ge=1,
+        description="Events that co-visitation and what is counted up to each request are counted from; "
+        "of more, those of users drawn at random.",
     )
     slices: tuple[str, ...] = Field(
         (), description="Columns to show separately, e.g. user.country, item.genres, context.device."

@@ -7,7 +7,7 @@ T targets, N items of the catalog, C candidates, B targets of a block.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -80,6 +80,11 @@ def make_task(
     column_of[columns] = np.arange(len(columns))
     known_from = first_event_times(histories)[columns] if only_known else None
     return Task(histories, targets, columns, column_of, filter_seen, known_from, block_mb)
+
+
+def other_targets(task: Task, targets: Ints) -> Task:
+    """The same candidates, ranked for other event rows int64 [T]."""
+    return replace(task, targets=np.asarray(targets, np.int64))
 
 
 def rank_targets(

@@ -228,7 +228,9 @@ DATASETS: dict[str, BenchData] = {
         # those that stop counting at the cut, as the model stops learning there; then those that go on to each request
         baselines=(
             *("popularity", "popularity_day_at_cut", "popularity_hour_at_cut", "covisitation"),
-            *("popularity_last_day", "popularity_last_hour", "live_covisitation"),
+            *("popularity_last_day", "popularity_last_hour", "popularity_last_30_minutes"),
+            *("popularity_last_15_minutes", "popularity_last_10_minutes", "popularity_last_5_minutes"),
+            *("live_covisitation", "live_covisitation_and_popularity"),
         ),
         cold_start=True,
         served_after_hours=3.0,
@@ -250,7 +252,7 @@ DATASETS: dict[str, BenchData] = {
             )
         },
         ks=(10, 50, 100, 200),
-        baselines=("popularity", "recent_popularity", "covisitation"),
+        baselines=("popularity", "recent_popularity", "covisitation", "repurchase"),
         cold_start=True,
     ),
 }

@@ -66,7 +66,9 @@ def test_of_several_vectors_a_user_the_nearest_counts(world: dict[str, Any]) -> 
 def test_report_holds_model_baselines_and_slices(world: dict[str, Any]) -> None:
     report = evaluate_vectors(**world)
     assert (report.targets, report.candidates, report.unreachable) == (3, 4, 0)
-    assert [scores.name for scores in report.baselines] == ["popularity", "recent_popularity", "covisitation"]
+    assert [scores.name for scores in report.baselines] == [
+        *("popularity", "recent_popularity", "covisitation", "live_covisitation_and_popularity")
+    ]
     assert set(report.metrics) == {
         f"{name}@{k}" for name in ("hr", "ndcg", "coverage", "gini", "popularity_bias") for k in (1, 3)
     } | {"mrr"}
