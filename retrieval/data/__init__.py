@@ -7,7 +7,7 @@ from retrieval.lazy import lazy_names
 if TYPE_CHECKING:
     from retrieval.data.config import DataConfig, SplitConfig
     from retrieval.data.dataset import Dataset, open_dataset, read_dataset
-    from retrieval.data.facts.activity import Activity, item_activity
+    from retrieval.data.facts.activity import Activity, activity_of, item_activity
     from retrieval.data.histories.build import build_histories
     from retrieval.data.histories.histories import ContextColumn, Histories, open_histories
     from retrieval.data.splits import Split, by_time, leave_one_out, make_split
@@ -20,6 +20,7 @@ __all__ = [
     "Histories",
     "Split",
     "SplitConfig",
+    "activity_of",
     "build_histories",
     "by_time",
     "item_activity",
@@ -35,7 +36,7 @@ __getattr__ = lazy_names(
     {
         "retrieval.data.config": ("DataConfig", "SplitConfig"),
         "retrieval.data.dataset": ("Dataset", "open_dataset", "read_dataset"),
-        "retrieval.data.facts.activity": ("Activity", "item_activity"),
+        "retrieval.data.facts.activity": ("Activity", "activity_of", "item_activity"),
         "retrieval.data.histories.build": ("build_histories",),
         "retrieval.data.histories.histories": ("ContextColumn", "Histories", "open_histories"),
         "retrieval.data.splits": ("Split", "by_time", "leave_one_out", "make_split"),

@@ -180,6 +180,15 @@ class TrainingConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _popularity_of_one_time(self) -> TrainingConfig:
+        if self.negatives.correction == "streaming" and self.windows == "by_time":
+            raise ValueError(
+                'negatives.correction = "streaming" knows how popular items were in the batches before, which '
+                'windows = "by_time" takes of other periods; its correction is "counts"'
+            )
+        return self
+
+    @model_validator(mode="after")
     def _window_targets_of_any_time(self) -> TrainingConfig:
         if self.targets.method == "window" and self.windows == "by_time":
             raise ValueError(

@@ -65,15 +65,14 @@ def order_periods(windows: Windows, lengths: Ints, tokens: int, rng: np.random.G
 
 
 class PeriodShares:
-    """How likely each item is the target of an example of the batch's period: its share of that period's events."""
+    """How likely each item is the target of an example of the batch's period: its share of that period's targets."""
 
-    def __init__(self, activity: Activity, seen: Ints, period_us: int, until_us: int) -> None:
-        """Events from `until_us` on, when training ends, are not looked at."""
-        self._activity = activity
+    def __init__(self, targets: Activity, seen: Ints, period_us: int) -> None:
+        """Of the events that are targets alone: others, and those after training, are no in-batch negatives."""
+        self._targets = targets
         self._seen = seen
         self._period_us = period_us
-        self._until_us = until_us
-        self._window = (until_us, 1)
+        self._end = 0
 
     @property
     def seen(self) -> Ints:
@@ -81,17 +80,16 @@ class PeriodShares:
         return self._seen
 
     def share(self, items: Ints) -> Shares:
-        """The items' shares of the period's events."""
-        counts = self._activity.counts(items, *self._window).astype(np.float64)
-        total = self._activity.total(*self._window)
+        """The items' shares of the period's targets."""
+        counts = self._targets.counts(items, self._end, self._period_us).astype(np.float64)
+        total = self._targets.total(self._end, self._period_us)
         shares: Shares = counts / max(total, 1)
         return shares
 
     def observe(self, targets: Ints, at_us: int | None = None) -> None:  # noqa: ARG002  # the log is asked, not the batch
         """Turn to the period that begins at `at_us`."""
         if at_us is not None:
-            end = min(at_us + self._period_us, self._until_us)
-            self._window = (end, max(end - at_us, 1))
+            self._end = at_us + self._period_us
 
     def state(self) -> State:
         """Nothing: every batch says its period."""

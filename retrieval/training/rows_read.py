@@ -33,8 +33,9 @@ def rows_read(histories: Histories, split: Split, history: HistorySpec, config: 
     first = np.asarray(histories.offsets[:-1], np.int64)
     end = np.asarray(split.train_end, np.int64)
     if config.windows == "last":
-        targets = np.maximum(first, end - history.length - 1)
-        return RowsRead(targets, np.maximum(first, targets - history.older))
+        start = np.maximum(first, end - history.length - 1)
+        # what a cut history begins with is read, but predicted from nothing
+        return RowsRead(start + (start > first), np.maximum(first, start - history.older))
     if not config.recent_days:
         return RowsRead(first, first)
     targets = first + _events_before(histories, end, recent_since(histories, split, config))

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from retrieval.data import Dataset, Histories, Split, item_activity
-from retrieval.data.facts.training import item_counts, last_training_us
+from retrieval.arrays import Ints
+from retrieval.data import Activity, Dataset, Histories, Split, activity_of
+from retrieval.data.facts.training import item_counts, last_training_us, target_rows
 from retrieval.errors import ConfigError, DataError
 from retrieval.features import Features
 from retrieval.towers.config import TowerConfig
@@ -33,6 +34,8 @@ from retrieval.types import MINUTE_US
 
 HOW_IT_IS_RUN = {"checkpoint_seconds", "threads", "device", "processes"}
 """Settings that don't decide what is learned."""
+TARGETS = "targets.npy"
+"""Times of the targets by item, in a run's folder, where popularity is that of a period."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ def prepare_run(inputs: TrainingInputs, device: torch.device, ranks: Ranks | Non
     periods = None
     if config.windows == "by_time":
         period_us = round(config.period_minutes * MINUTE_US)
-        periods = PeriodShares(item_activity(histories), np.flatnonzero(counts), period_us, newest + 1)
+        periods = PeriodShares(_targets(inputs, predicted, begin), np.flatnonzero(counts), period_us)
     given = StepInputs(
         item_inputs(inputs.dataset, features, newest).to(device),
         SideInputs(inputs.dataset, features),
@@ -145,6 +148,15 @@ def prepare_run(inputs: TrainingInputs, device: torch.device, ranks: Ranks | Non
         run_dir=inputs.run_dir,
         progress=progress,
         journal=Journal(inputs.run_dir, progress.total_steps) if ranks.first else None,
+    )
+
+
+def _targets(inputs: TrainingInputs, actions: tuple[str, ...], begin: Ints) -> Activity:
+    """When every item was a target, in a file of the run's folder."""
+    histories = inputs.dataset.histories
+    inputs.run_dir.mkdir(parents=True, exist_ok=True)
+    return activity_of(
+        inputs.run_dir / TARGETS, histories, lambda: target_rows(histories, inputs.split.train_end, actions, begin)
     )
 
 

@@ -8,6 +8,7 @@ N items, E events, n questions.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,9 @@ from retrieval.storage.atomic import staged_file
 
 _EVENTS_AT_ONCE = 1 << 22
 _BIN_US = 1_000_000
+
+Blocks = Callable[[], Iterator[slice]] | Callable[[], Iterator[Ints]]
+"""Called, it gives the rows of the log's events that count, block by block."""
 
 
 @dataclass(frozen=True)
@@ -65,15 +69,30 @@ class Activity:
 def item_activity(histories: Histories) -> Activity:
     """The activity of a log, built beside its histories on first use and mapped from then on."""
     path = histories.path.with_name(f"{histories.path.name}.activity.npy")
+
+    def everything() -> Iterator[slice]:
+        return event_blocks(histories, _EVENTS_AT_ONCE)
+
+    return _activity(path, histories, everything, _mapped(path, histories.events))
+
+
+def activity_of(path: Path, histories: Histories, blocks: Callable[[], Iterator[Ints]]) -> Activity:
+    """The activity of some of a log's events, at least one, built in the file `path` and mapped.
+
+    `blocks` gives their rows, int64, each time that it is called.
+    """
+    return _activity(path, histories, blocks)
+
+
+def _activity(path: Path, histories: Histories, blocks: Blocks, times: Ints | None = None) -> Activity:
     counts = np.zeros(len(histories.item_ids), np.int64)
-    for rows in event_blocks(histories, _EVENTS_AT_ONCE):
+    for rows in blocks():
         counts += np.bincount(histories.items[rows], minlength=len(counts))
     offsets = edges_of(counts)
-    times = _mapped(path, len(histories.items))
     if times is None:
-        _write(path, histories, offsets)
+        _write(path, histories, blocks, offsets)
         times = np.load(path, mmap_mode="r")
-    return Activity(offsets, times, *_totals(histories))
+    return Activity(offsets, times, *_totals(histories, blocks))
 
 
 def _mapped(path: Path, events: int) -> Ints | None:
@@ -85,12 +104,12 @@ def _mapped(path: Path, events: int) -> Ints | None:
     return times if times.shape == (events,) and times.dtype == np.int64 else None
 
 
-def _write(path: Path, histories: Histories, offsets: Ints) -> None:
+def _write(path: Path, histories: Histories, blocks: Blocks, offsets: Ints) -> None:
     """A counting sort by item, then a sort by time within blocks of items; in bounded memory."""
     with staged_file(path) as staged:
-        out = np.lib.format.open_memmap(staged, mode="w+", dtype=np.int64, shape=(len(histories.items),))
+        out = np.lib.format.open_memmap(staged, mode="w+", dtype=np.int64, shape=(int(offsets[-1]),))
         fill = offsets[:-1].copy()
-        for rows in event_blocks(histories, _EVENTS_AT_ONCE):
+        for rows in blocks():
             items = np.asarray(histories.items[rows], np.int64)
             order = np.argsort(items, kind="stable")
             ordered = items[order]
@@ -109,10 +128,10 @@ def _sort_within(times: Ints, offsets: Ints) -> None:
         times[part] = block[np.lexsort((block, item))]
 
 
-def _totals(histories: Histories) -> tuple[Ints, Ints]:
+def _totals(histories: Histories, blocks: Blocks) -> tuple[Ints, Ints]:
     """Seconds in which something happened, and running counts of events."""
     seconds, counts = np.zeros(0, np.int64), np.zeros(0, np.int64)
-    for rows in event_blocks(histories, _EVENTS_AT_ONCE):
+    for rows in blocks():
         here, times = np.unique(np.asarray(histories.timestamps[rows]) // _BIN_US, return_counts=True)
         seconds, place = np.unique(np.concatenate([seconds, here]), return_inverse=True)
         counts = np.bincount(place, np.concatenate([counts, times]), minlength=len(seconds)).astype(np.int64)

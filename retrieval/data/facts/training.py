@@ -28,6 +28,15 @@ def training_rows(histories: Histories, train_end: Ints, begin: Ints | None = No
             yield rows
 
 
+def target_rows(
+    histories: Histories, train_end: Ints, actions: Sequence[str] = (), begin: Ints | None = None
+) -> Iterator[Ints]:
+    """Of `training_rows`, those with one of the actions (empty: all), in blocks that may be empty."""
+    targets = histories.action_mask(actions) if actions else np.ones(1, np.bool_)
+    for rows in training_rows(histories, train_end, begin):
+        yield rows if targets.all() else rows[targets[histories.actions[rows]]]
+
+
 def training_users(histories: Histories, train_end: Ints, begin: Ints | None = None) -> Ints:
     """Users with a training event, ascending: int64 [n]."""
     return np.flatnonzero(train_end > (histories.offsets[:-1] if begin is None else begin))
@@ -56,11 +65,9 @@ def item_counts(
 
     With `actions`, only events with one of these; with `since_us`, only those from that moment on.
     """
-    counted = histories.action_mask(actions) if actions else np.ones(1, np.bool_)
     counts = np.zeros(len(histories.item_ids), np.int64)
-    for block in training_rows(histories, train_end, begin):
-        rows = block if counted.all() else block[counted[histories.actions[block]]]
-        rows = rows if since_us is None else rows[histories.timestamps[rows] >= since_us]
+    for block in target_rows(histories, train_end, actions, begin):
+        rows = block if since_us is None else block[histories.timestamps[block] >= since_us]
         counts += np.bincount(histories.items[rows], minlength=len(counts))
     return counts
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from retrieval.data import Dataset, Split, item_activity
+from retrieval.data import Dataset, Split, activity_of
+from retrieval.data.facts.training import target_rows
 from retrieval.features import Features
 from retrieval.training.config import MoreNegatives, NegativesConfig, TrainingConfig
 from retrieval.training.periods import PeriodShares, cut_periods, order_periods
@@ -44,18 +47,25 @@ def test_only_recent_events_are_targets_but_older_ones_stay_history(dataset: Dat
     assert (histories.timestamps[windows.start] < since).any()
 
 
-def test_shares_are_those_of_the_period_and_end_with_the_training_events(dataset: Dataset) -> None:
+def test_shares_are_those_of_the_period(dataset: Dataset, split: Split, tmp_path: Path) -> None:
+    """Times of the targets are asked to the second, and these periods begin at whole ones."""
     histories = dataset.histories
-    times, items = np.asarray(histories.timestamps), np.asarray(histories.items)
     every = np.arange(len(histories.item_ids))
-    until = int(np.quantile(times, 0.7))
-    shares = PeriodShares(item_activity(histories), every, 48 * HOUR, until)
-    for at in (int(times.min()), until - 24 * HOUR):
+    rows = np.concatenate(list(target_rows(histories, split.train_end, ("save",))))
+    times, items = histories.timestamps[rows], histories.items[rows]
+    shares = PeriodShares(activity_of(tmp_path / "targets.npy", histories, lambda: iter([rows])), every, 48 * HOUR)
+    assert shares.share(every).sum() == 0
+    for at in (int(times.min()), int(times.max()) - 24 * HOUR, int(times.max()) + HOUR):
         shares.observe(items[:3], at)
-        inside = (times >= at) & (times < min(at + 48 * HOUR, until))
-        counts = np.bincount(items[inside], minlength=len(every))
-        np.testing.assert_allclose(shares.share(every), counts / max(counts.sum(), 1), atol=2e-2)
-        assert shares.share(every).sum() == pytest.approx(1.0, abs=0.05)
+        counts = np.bincount(items[(times >= at) & (times < at + 48 * HOUR)], minlength=len(every))
+        np.testing.assert_allclose(shares.share(every), counts / max(counts.sum(), 1))
+
+
+def test_a_streaming_estimate_is_of_other_periods() -> None:
+    streaming = NegativesConfig(correction="streaming")
+    assert TrainingConfig(windows="all", negatives=streaming).negatives == streaming
+    with pytest.raises(ValueError, match='its correction is "counts"'):
+        TrainingConfig(windows="by_time", negatives=streaming)
 
 
 @pytest.mark.parametrize(
