@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from retrieval.features.history import CODES_AND_TIMES, HistoryTokens
     from retrieval.features.inputs import EncodedHistories, Events, FeatureInput, HistoryInputs
     from retrieval.features.kinds.since_last import LAST_EVENT
+    from retrieval.features.known import anything_known, id_known
     from retrieval.features.spec import ITEM_ID, FeatureSpec, HistorySpec
     from retrieval.features.time_varying import needs_activity, stored_time_varying, time_varying_columns
 
@@ -35,8 +36,10 @@ __all__ = [
     "HistorySpec",
     "HistoryTokens",
     "Side",
+    "anything_known",
     "chunk_counts",
     "fit_features",
+    "id_known",
     "needs_activity",
     "stored_time_varying",
     "time_varying_columns",
@@ -51,6 +54,7 @@ __getattr__ = lazy_names(
         "retrieval.features.fit": ("fit_features",),
         "retrieval.features.history": ("CODES_AND_TIMES", "HistoryTokens"),
         "retrieval.features.inputs": ("EncodedHistories", "Events", "FeatureInput", "HistoryInputs"),
+        "retrieval.features.known": ("anything_known", "id_known"),
         "retrieval.features.kinds.since_last": ("LAST_EVENT",),
         "retrieval.features.time_varying": ("needs_activity", "stored_time_varying", "time_varying_columns"),
         "retrieval.features.spec": ("ITEM_ID", "FeatureSpec", "HistorySpec"),

@@ -35,6 +35,9 @@ class Features:
     spec: FeatureSpec
     transforms: Mapping[Side, tuple[Transform, ...]]
     actions: Vocabulary
+    new_items: tuple[str, ...] = ()
+    """Ids of the catalogue that training didn't meet, of items that have features. In histories each is a token of its
+    own, made of these and the id vector that stands for unknown ids; as candidates they need no code of their own."""
 
     @cached_property
     def item_vocabulary(self) -> Vocabulary:
@@ -103,7 +106,7 @@ class Features:
                 "give as many of each"
             )
         length, read = self.spec.history.length, self.spec.history.events
-        items = _looked_up(self.item_vocabulary, item_ids[-read:], "item ids")
+        items = self._with_new(_looked_up(self.item_vocabulary, item_ids[-read:], "item ids"), item_ids[-read:])
         codes = np.zeros(len(items), np.int64)
         if self.spec.history.actions and len(actions):
             codes[:] = _looked_up(self.actions, actions[-read:], "actions")
@@ -119,7 +122,7 @@ class Features:
 
     @cached_property
     def _history_inputs(self) -> HistoryInputs:
-        known = self.item_vocabulary.cardinality
+        known = self.item_vocabulary.cardinality + len(self.new_items)
         actions = self.actions.cardinality if self.spec.history.actions else 1
         gaps = GAPS_CARDINALITY if self.spec.history.time else 1
         chunks = int(chunk_counts(np.array(self.spec.history.older)))
@@ -131,10 +134,34 @@ class Features:
 
     def history_codes(self, histories: Histories) -> tuple[Ints, Ints]:
         """Codes of every catalog item (int64 [N]) and every action (int64 [A]) of some histories, for bulk encoding."""
-        items = np.array(_bulk_codes(self.item_vocabulary, histories.item_ids), np.int64)
+        items = self.token_codes(histories.item_ids)
         names = histories.action_names
         actions = self.actions.codes(list(names)) if self.spec.history.actions else [0] * len(names)
         return items, np.array(actions, np.int64)
+
+    def token_codes(self, item_ids: pa.Array | pa.ChunkedArray) -> Ints:
+        """Codes that items have as tokens of histories, int64 [n]."""
+        blocks = [np.zeros(0, np.int64)]
+        for start in range(0, len(item_ids), 1 << 16):
+            ids = item_ids.slice(start, 1 << 16).to_pylist()
+            blocks.append(self._with_new(self.item_vocabulary.array(ids), ids))
+        return np.concatenate(blocks)
+
+    @cached_property
+    def _new_vocabulary(self) -> Vocabulary:
+        return Vocabulary(self.new_items, 1)
+
+    def _with_new(self, codes: Ints, item_ids: Sequence[Any]) -> Ints:
+        """The codes [n] of ids with those of new items in the place of unknown ones."""
+        if not self.new_items:
+            return codes
+        unknown = np.flatnonzero(codes < self.item_vocabulary.first)
+        if not len(unknown):
+            return codes
+        found = self._new_vocabulary.array([item_ids[at] for at in unknown.tolist()])
+        new = found >= self._new_vocabulary.first
+        codes[unknown[new]] = self.item_vocabulary.cardinality + found[new] - self._new_vocabulary.first
+        return codes
 
     def gap_codes(self, deltas: Ints) -> Ints:
         """Codes of times between consecutive events in µs; zeros where features.history.time is off."""
@@ -179,10 +206,3 @@ def _whole(timestamps: Sequence[int] | Ints) -> Ints:
     if len(times) and times.dtype.kind not in "iu":
         raise RequestError(f"history: timestamps must be int64, in µs since 1970; found {times.dtype}")
     return times.astype(np.int64)
-
-
-def _bulk_codes(vocabulary: Vocabulary, ids: pa.Array | pa.ChunkedArray) -> list[int]:
-    codes: list[int] = []
-    for start in range(0, len(ids), 1 << 16):
-        codes.extend(vocabulary.codes(ids.slice(start, 1 << 16).to_pylist()))
-    return codes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,7 @@ from retrieval.features.features import Features
 from retrieval.features.kinds.categorical import Category
 from retrieval.features.kinds.id import IdFeature
 from retrieval.features.kinds.transform import Transform
+from retrieval.features.known import anything_known
 from retrieval.features.spec import ITEM_ID, FeatureSpec
 from retrieval.features.vocabulary import Counter, Vocabulary
 
@@ -59,7 +61,30 @@ def fit_features(spec: FeatureSpec, dataset: Dataset, split: Split, begin: Ints 
         transforms[side] = tuple(fitted)
     counter = Counter()
     counter.add(dict(zip(histories.action_names, action_counts.tolist(), strict=True)))
-    return Features(spec, transforms, counter.vocabulary(min_count=1, max_size=None, oov_buckets=1))
+    made = Features(spec, transforms, counter.vocabulary(min_count=1, max_size=None, oov_buckets=1))
+    return replace(made, new_items=_new_items(made, dataset))
+
+
+def _new_items(features: Features, dataset: Dataset) -> tuple[str, ...]:
+    """Ids of the catalogue's items that have none of the known ids, but features that don't vary with time."""
+    fixed = [one for one in features.inputs("item") if not one.time_varying]
+    if len(fixed) == 1:  # the id alone
+        return ()
+    ids, vocabulary = dataset.histories.item_ids, features.item_vocabulary
+    columns = [name for name in features.columns("item") if name in dataset.items.column_names]
+    table = dataset.items.select(columns)
+    found: list[str] = []
+    for start in range(0, len(ids), _ROWS):
+        here = ids.slice(start, _ROWS).to_pylist()
+        rows = np.flatnonzero(vocabulary.array(here) < vocabulary.first)
+        if not len(rows):
+            continue
+        values = table.slice(start, _ROWS).take(rows)
+        named = {ITEM_ID: [here[row] for row in rows.tolist()]}
+        given = {name: values.column(name) for name in columns} | named
+        encoded = features.encode("item", given, len(rows), np.zeros(len(rows), np.int64))
+        found.extend(named[ITEM_ID][row] for row in np.flatnonzero(anything_known(fixed, encoded)).tolist())
+    return tuple(found)
 
 
 def _item_vocabulary(declaration: IdFeature, ids: pa.Array, counts: Ints) -> Vocabulary:

@@ -34,6 +34,8 @@ class FeatureInput:
     dim: int | None
     unknown: int = 1
     """Codes below it stand for what is not known of the value: 0 = missing, and the buckets of unknown values."""
+    missing: tuple[float, ...] = ()
+    """Form `values`: what stands for a missing value, [width]; zeros where it is empty."""
     time_varying: bool = False
     """Its value changes with time (see `Declaration.time_varying`)."""
 
@@ -42,7 +44,8 @@ class FeatureInput:
 class HistoryInputs:
     """Cardinalities of the three codes of a history token, BOS and PAD included.
 
-    A token's item code is the code of the item's `item_id` feature; `bos` and `pad` are the two codes after them.
+    A token's item code is the code of the item's `item_id` feature; after these come the codes of new items, which have
+    a token of their own by their features (see `Features.new_items`). `bos` and `pad` are the two codes after them.
     The action and gap of BOS and PAD are 0. `chunks`: how many numbers the chunks of a history may have; 0 where there
     are none (see `features/chunks.py`), else `chunk` is one more code, that of their tokens.
     """

@@ -22,8 +22,9 @@ from retrieval.features.vocabulary import Vocabulary
 from retrieval.storage.arrow import read_arrow, write_arrow
 from retrieval.strategies import is_import_path
 
-FORMAT = 1
+FORMAT = 2  # 2: with new items
 FILE = "features.json"
+NEW_ITEMS = "history.new_items.arrow"
 _ACTIONS = "history.actions"
 
 
@@ -35,16 +36,19 @@ def fingerprint(features: Features) -> str:
         for word in vocabulary.words:
             raw = word.encode("utf-8", "surrogatepass")
             digest.update(len(raw).to_bytes(4, "little") + raw)
+    for item in features.new_items:
+        digest.update(f"{len(item)} {item}".encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
 
 def save(features: Features, folder: Path) -> None:
-    """Write features.json and the vocabularies into `folder`."""
+    """Write features.json the vocabularies and the ids of new items into `folder`."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name, vocabulary in _vocabularies(features):
         table = pa.table({"word": pa.array(vocabulary.words, pa.large_string())})
         write_arrow(folder / f"{name}.arrow", table)
+    write_arrow(folder / NEW_ITEMS, pa.table({"item_id": pa.array(features.new_items, pa.large_string())}))
     body = {**_body(features), "fingerprint": features.fingerprint}
     (folder / FILE).write_text(json.dumps(body, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
@@ -64,10 +68,11 @@ def load(folder: Path) -> Features:
         spec = FeatureSpec.model_validate_json(json.dumps(body["spec"]))
         transforms = {side: tuple(_restored(folder, side, spec, body)) for side in SIDES}
         actions = _read_vocabulary(folder / f"{_ACTIONS}.arrow", int(body["oov_buckets"][_ACTIONS]))
+        new_items = tuple(_read_new_items(folder / NEW_ITEMS))
         expected = body["fingerprint"]
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
         raise ArtifactError(f"{path}: can't be read as fitted features: {type(error).__name__}: {error}") from error
-    made = Features(spec, transforms, actions)
+    made = Features(spec, transforms, actions, new_items)
     if made.fingerprint != expected:
         raise ArtifactError(f"{path}: fingerprint {expected}, but its content has {made.fingerprint}: damaged or mixed")
     return made
@@ -116,6 +121,14 @@ def _restored(folder: Path, side: Side, spec: FeatureSpec, body: dict[str, Any])
         buckets = body["oov_buckets"].get(name)
         words = None if buckets is None else _read_vocabulary(folder / f"{name}.arrow", int(buckets))
         yield declaration.restore(State(body["learned"].get(name, {}), words))
+
+
+def _read_new_items(path: Path) -> list[str]:
+    try:
+        ids: list[str] = read_arrow(path)["item_id"].cast(pa.large_string()).to_pylist()
+    except (OSError, pa.ArrowException, ValueError, KeyError) as error:
+        raise ArtifactError(f"{path}: can't be read as ids of items: {error}") from error
+    return ids
 
 
 def _read_vocabulary(path: Path, oov_buckets: int) -> Vocabulary:

@@ -45,7 +45,7 @@ class ItemEncoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EncodedItems:
-    """L2-normalised embeddings float32 [n, D] of n items, and the fingerprints uint64 [n] of what they were made of."""
+    """Embeddings float32 [n, D] of n items, of length 1 at most, and fingerprints uint64 [n] of their inputs."""
 
     vectors: Vectors
     fingerprints: Fingerprints
@@ -54,7 +54,7 @@ class EncodedItems:
 def encode_items(tower: ItemEncoder, items: pa.Table, at_us: int, batch_size: int) -> Iterator[EncodedItems]:
     """Blocks of at most `batch_size` items, in the order of `items`.
 
-    Raises ArtifactError where the tower gives anything but finite vectors of length 1.
+    Raises ArtifactError where the tower gives anything but finite vectors of length 1, or shorter ones.
     """
     for start in range(0, items.num_rows, batch_size):
         part = items.slice(start, batch_size)
@@ -78,6 +78,7 @@ def _normalised(tower: ItemEncoder, block: npt.NDArray[Any], rows: int) -> Vecto
         )
     block = block.astype(np.float64)
     norms = np.linalg.norm(block, axis=1, keepdims=True)
-    if not (np.abs(norms - 1.0) <= _NORM_TOLERANCE).all():  # NaN fails too
-        raise ArtifactError(f"item tower of {tower.version}: embeddings are not finite vectors of length 1")
-    return np.asarray(block / norms, dtype=np.float32)
+    if not (norms <= 1.0 + _NORM_TOLERANCE).all():  # NaN fails too
+        raise ArtifactError(f"item tower of {tower.version}: embeddings are not finite vectors of length 1 at most")
+    # a shorter one is of an item that little is known of
+    return np.asarray(block / np.where(norms < 1.0 - _NORM_TOLERANCE, 1.0, norms), dtype=np.float32)

@@ -53,14 +53,16 @@ def _map(path: Path, *, empty: bool) -> npt.NDArray[np.generic]:
 
 
 def check_vectors(folder: Path, vectors: Vectors) -> None:
-    """Raise ArtifactError unless every row is finite and of length 1."""
+    """Raise ArtifactError unless every row is finite and of length 1 at most."""
     for start in range(0, len(vectors), _BLOCK_ROWS):
         block = vectors[start : start + _BLOCK_ROWS]
         with np.errstate(over="ignore", invalid="ignore"):
-            wrong = ~(np.abs(np.einsum("nd,nd->n", block, block) - 1.0) <= _NORM_TOLERANCE)
+            wrong = ~(np.einsum("nd,nd->n", block, block) <= 1.0 + _NORM_TOLERANCE)
         if wrong.any():
             row = start + int(np.flatnonzero(wrong)[0])
-            raise ArtifactError(f"{folder / VECTORS}: row {row} is not a vector of length 1: damaged or not normalised")
+            raise ArtifactError(
+                f"{folder / VECTORS}: row {row} is no vector of length 1 at most: damaged or not normalised"
+            )
 
 
 def open_items(

@@ -43,6 +43,13 @@ class TowerConfig(Section):
         description="Share of candidate items whose id is hidden while training, so that features alone carry "
         "new items; only where items have features.",
     )
+    history_id_dropout: float = Field(
+        0.05,
+        ge=0.0,
+        lt=1.0,
+        description="Share of items whose id is hidden in a batch's histories while training, so that features alone "
+        "carry those that training never met; only where history tokens have features.",
+    )
     profile_dropout: float = Field(
         0.1,
         ge=0.0,

@@ -1,4 +1,4 @@
-"""The item tower: id embedding + item features -> a unit vector.
+"""The item tower: id embedding + item features -> a unit vector; a shorter one where the id is unknown.
 
 n rows, D width, V codes of the item_id vocabulary.
 """
@@ -6,12 +6,16 @@ n rows, D width, V codes of the item_id vocabulary.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from retrieval.features import ITEM_ID, FeatureInput
+from retrieval.arrays import Vectors
+from retrieval.features import ITEM_ID, FeatureInput, anything_known, id_known
 from retrieval.towers.config import TowerConfig
 from retrieval.towers.embedding import FeatureEmbedding, FeatureSum
 
@@ -20,13 +24,20 @@ _INIT_STD = 0.002
 
 
 class ItemNetwork(nn.Module):
-    """`represent` gives what an item is (also its token in histories); `forward` gives its embedding."""
+    """`represent` gives what an item is (also its token in histories); `forward` gives its embedding.
+
+    `unknown_scale` is how far the score of an item can be trusted whose id is unknown, 0 … 1: its vector is as long.
+    It is 1 while training, and fitted after it (`workflows/training/unknown_items.py`).
+    """
 
     def __init__(self, features: Sequence[FeatureInput], config: TowerConfig) -> None:
         super().__init__()
         rest = {feature.name: feature for feature in features if not feature.time_varying}
         varying = {feature.name: feature for feature in features if feature.time_varying}
         self.id = FeatureEmbedding(rest.pop(ITEM_ID), config.dim)
+        self.inputs = tuple(features)
+        self.unknown_scale: Tensor
+        self.register_buffer("unknown_scale", torch.ones(()))
         self.has_features = bool(rest or varying)
         self.has_fixed, self.has_time_varying = bool(rest), bool(varying)
         if rest:
@@ -46,8 +57,13 @@ class ItemNetwork(nn.Module):
             rows = rows + self.features(encoded)
         return rows
 
+    def lengths(self, encoded: Mapping[str, npt.NDArray[Any]]) -> Vectors:
+        """How long the vectors of n items are, float32 [n]: 1, `unknown_scale` of an unknown id, 0 of nothing known."""
+        known = np.where(id_known(self.inputs, encoded), np.float32(1), np.float32(self.unknown_scale.item()))
+        return np.where(anything_known(self.inputs, encoded), known, np.float32(0))
+
     def forward(self, encoded: Mapping[str, Tensor]) -> Tensor:
-        """Encoded item features, n rows -> unit vectors [n, D]."""
+        """Encoded item features, n rows -> unit vectors [n, D]: directions, to be brought to their `lengths`."""
         rows = self.represent(encoded)
         if self.has_time_varying:
             rows = rows + self.moving(rows, encoded)

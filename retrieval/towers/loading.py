@@ -48,9 +48,10 @@ class ItemTower:
         self._network = network.to(device).eval()
 
     def encode(self, items: pa.Table, at_us: int, batch_size: int = 8192) -> npt.NDArray[np.float32]:
-        """Unit vectors float32 [N, D] of the items of a table with an `item_id` column, as seen at `at_us` (µs).
+        """Vectors float32 [N, D] of the items of a table with an `item_id` column, as seen at `at_us` (µs).
 
-        Items never seen in training get theirs from their features. Raises DataError where a column is of a wrong type.
+        Of length 1, or shorter where training never met the item: see `embed`. Raises DataError where a column is of a
+        wrong type.
         """
         vectors = np.empty((items.num_rows, self.dim), np.float32)
         for start in range(0, items.num_rows, batch_size):
@@ -68,12 +69,17 @@ class ItemTower:
         return dict(encode_items(self.features, items, ids, at_us))
 
     def embed(self, inputs: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.float32]:
-        """Unit vectors float32 [n, D] of n items' `inputs`."""
+        """Vectors float32 [n, D] of n items' `inputs`, of length 1.
+
+        Of items with an unknown id, which have theirs from their features, as long as the tower found that they can be
+        trusted; of those of which nothing is known, zeros.
+        """
         # Matrix products in bf16 where a GPU makes them; the vectors are brought back to length 1 in float32
         half = torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
         with torch.inference_mode(), half:
             moved = {name: values.to(self.device) for name, values in tensors(inputs).items()}
-            return functional.normalize(self._network(moved).float(), dim=-1).cpu().numpy()
+            directions = functional.normalize(self._network(moved).float(), dim=-1).cpu().numpy()
+        return np.asarray(directions * self._network.lengths(inputs)[:, None])
 
 
 def load_item_tower(store: ArtifactStore, version: ModelVersion, *, device: str = "auto") -> ItemTower:

@@ -52,7 +52,7 @@ class TimeVaryingInputs:
 
 @dataclass(frozen=True)
 class ItemInputs:
-    """Encoded features of all items: by catalog row [N], and by code of the item_id vocabulary [V].
+    """Encoded features of all items: by catalog row [N], and by the code that an item has as a token of histories [V].
 
     A code that stands for no single item (missing, unknown) has no other features. Time-varying features are in here
     as of one moment; `time_varying` gives them as of others, None where there are none.
@@ -70,6 +70,11 @@ class ItemInputs:
         then = self.time_varying.items(rows.cpu().numpy(), at_us)
         return {**encoded, **{name: values.to(rows.device) for name, values in then.items()}}
 
+    @property
+    def tokens(self) -> int:
+        """V, the number of codes."""
+        return len(self.by_code[ITEM_ID])
+
     def codes(self, codes: Tensor) -> dict[str, Tensor]:
         """Inputs of some codes, int64 [n]."""
         return {name: values[codes] for name, values in self.by_code.items()}
@@ -86,12 +91,13 @@ def item_inputs(dataset: Dataset, features: Features, at_us: int) -> ItemInputs:
     by_item = encode_items(features, table, dataset.histories.item_ids, at_us)
     vocabulary = features.item_vocabulary
     missing = features.encode("item", {}, 1, np.array([at_us]))
-    by_code = {name: np.repeat(values, vocabulary.cardinality, 0) for name, values in missing.items()}
-    codes = by_item[ITEM_ID]
-    known = np.flatnonzero(codes > vocabulary.oov_buckets)
+    by_code = {name: np.repeat(values, features.history_inputs().bos, 0) for name, values in missing.items()}
+    by_code[ITEM_ID][:] = 1  # of new items that this catalog lacks
+    by_code[ITEM_ID][: vocabulary.cardinality] = np.arange(vocabulary.cardinality)
+    codes = features.token_codes(dataset.histories.item_ids)
+    one_each = np.flatnonzero(codes >= vocabulary.first)
     for name, values in by_item.items():
-        by_code[name][codes[known]] = values[known]
-    by_code[ITEM_ID] = np.arange(vocabulary.cardinality)
+        by_code[name][codes[one_each]] = values[one_each]
     varying = any(one.time_varying for one in features.inputs("item"))
     stored = [name for name in stored_time_varying(features.spec) if name in dataset.items.column_names]
     then = TimeVaryingInputs(features, dataset.items.select(stored).combine_chunks(), activity) if varying else None

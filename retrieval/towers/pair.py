@@ -30,7 +30,7 @@ class TowerPair(nn.Module):
         self.config = config
         self.item = ItemNetwork(features.inputs("item"), config)
         self.user = UserNetwork(history, features.inputs("user"), features.inputs("context"), config)
-        self.special = nn.Parameter(torch.randn(history.items_cardinality - self.item.codes, config.dim) * _INIT_STD)
+        self.special = nn.Parameter(torch.randn(history.items_cardinality - history.bos, config.dim) * _INIT_STD)
         self.log_temperature = nn.Parameter(
             torch.tensor(math.log(config.temperature)), requires_grad=config.learn_temperature
         )

@@ -1,6 +1,6 @@
 """Export: a trained pair of towers as one model version, its halves separate artifacts of one embedding space.
 
-B batch, L history length with BOS, V codes of the item_id vocabulary, S special codes, D width, E interests.
+B batch, L history length with BOS, V codes of items in histories, S special codes, D width, E interests.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def write_user_tower(
     history, examples = features.spec.history, _examples(features, _BATCH)
     special = pair.special.detach().clone()
     if history.older:  # padding fills up blocks of chunked events; elsewhere nothing sees it
-        special[features.history_inputs().pad - pair.item.codes] = 0.0
+        special[features.history_inputs().pad - items.tokens] = 0.0
     rows = _write_tokens(folder / TOKENS_FILE, pair, items, special)
     served = ServedUserTower(pair, tuple(examples)).eval()
     _to_onnx(served, special, tuple(examples.values()), folder / ONNX_FILE)
@@ -112,11 +112,11 @@ def write_user_tower(
 def _write_tokens(path: Path, pair: TowerPair, items: ItemInputs, special: Tensor) -> int:
     """Write what the served tower looks history items up in; returns its rows, V + S. Never holds all of it."""
     with torch.no_grad(), path.open("wb") as file:
-        for codes in torch.split(torch.arange(pair.item.codes), _TABLE_ROWS_AT_ONCE):
+        for codes in torch.split(torch.arange(items.tokens), _TABLE_ROWS_AT_ONCE):
             tokens = pair.item.represent(items.codes(codes), with_features=pair.config.item_features_in_history)
             tokens.numpy().tofile(file)
         special.numpy().tofile(file)
-    return pair.item.codes + len(special)
+    return items.tokens + len(special)
 
 
 def _refer_to_tokens(path: Path, rows: int, width: int) -> None:

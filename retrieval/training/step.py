@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from retrieval.arrays import Ints
+from retrieval.arrays import Figures, Ints
 from retrieval.errors import ArtifactError
 from retrieval.features import ITEM_ID, Features, HistoryTokens
 from retrieval.towers.chunks import with_chunks
@@ -173,7 +173,7 @@ class Objective:
 
     def _users(self, pair: TowerPair, batch: Batch, windows: int, rng: np.random.Generator) -> Tensor:
         history = batch.history
-        table, items, chunked = self._token_table(pair, history)
+        table, items, chunked = self._token_table(pair, history, rng)
         tokens = pair.user.tokens(table, items, self._tensor(history.actions), self._tensor(history.gaps))
         if history.chunks is not None:
             tokens = with_chunks(pair.user, tokens, table, chunked, history.chunks)
@@ -183,20 +183,34 @@ class Objective:
         states = torch.nn.functional.embedding(at, states.reshape(-1, states.shape[-1]))  # [P, D]
         return pair.user.embed(states, self._side(pair, batch, windows, rng))
 
-    def _token_table(self, pair: TowerPair, history: HistoryTokens) -> tuple[Tensor, Tensor, Tensor]:
+    def _token_table(
+        self, pair: TowerPair, history: HistoryTokens, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Tokens of the codes that occur (of all, where the vocabulary is small), and the batch's codes as rows of it.
 
         These are of the histories' tokens [B, L], and of the events in chunks [T].
         """
-        known = pair.item.codes
+        key = int(rng.integers(2**62)) if _hides_tokens(pair) else None
+        known = self._inputs.items.tokens
         codes, chunked = history.items, history.items[:0, 0] if history.chunks is None else history.chunks.items
         if known <= codes.size + chunked.size:
-            every = torch.arange(known, device=self._device)
-            return pair.token_table(self._inputs.items.codes(every)), self._tensor(codes), self._tensor(chunked)
+            table = pair.token_table(self._token_inputs(pair, np.arange(known), key))
+            return table, self._tensor(codes), self._tensor(chunked)
         used = np.union1d(codes[codes < known], chunked)
         rows = np.where(codes < known, np.searchsorted(used, codes), codes - known + len(used))
-        table = pair.token_table(self._inputs.items.codes(self._tensor(used)))
+        table = pair.token_table(self._token_inputs(pair, used, key))
         return table, self._tensor(rows), self._tensor(np.searchsorted(used, chunked))
+
+    def _token_inputs(self, pair: TowerPair, codes: Ints, key: int | None) -> dict[str, Tensor]:
+        """Encoded features of some codes; the ids of a few are hidden, the same ones in all parts of a batch."""
+        encoded = self._inputs.items.codes(self._tensor(codes))
+        if key is not None:
+            vocabulary = self._inputs.features.item_vocabulary
+            drawn = _drawn(codes, key)
+            hidden = (drawn < pair.config.history_id_dropout) & (codes >= vocabulary.first)
+            bucket = 1 + np.floor(drawn / pair.config.history_id_dropout * vocabulary.oov_buckets).astype(np.int64)
+            encoded[ITEM_ID] = torch.where(self._tensor(hidden), self._tensor(bucket), encoded[ITEM_ID])
+        return encoded
 
     def _side(self, pair: TowerPair, batch: Batch, windows: int, rng: np.random.Generator) -> dict[str, Tensor]:
         side = self._inputs.sides.read(batch.users, batch.position_row, batch.next_event, batch.previous)
@@ -208,3 +222,17 @@ class Objective:
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self._device)
+
+
+def _hides_tokens(pair: TowerPair) -> bool:
+    """Whether history tokens must do without some ids: where there are features that could stand in for them."""
+    config = pair.config
+    return bool(config.history_id_dropout) and config.item_features_in_history and pair.item.has_fixed
+
+
+def _drawn(codes: Ints, key: int) -> Figures:
+    """Uniform numbers of [0, 1) that follow from the code and the key alone, however many codes there are: [n]."""
+    state = codes.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(key)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):  # SplitMix64's finish
+        state = (state ^ (state >> np.uint64(shift))) * np.uint64(factor)
+    return (state >> np.uint64(11)).astype(np.float64) / 2.0**53

@@ -39,9 +39,11 @@ class PairVectors:
         parts = []
         with torch.no_grad():
             for rows in torch.split(torch.arange(count), _ITEMS_AT_ONCE):
-                encoded = {name: values.to(device) for name, values in self._items.items(rows, at_us).items()}
-                parts.append(pair.item(encoded).float().cpu())
-        return np.asarray(torch.cat(parts).numpy())
+                encoded = self._items.items(rows, at_us)
+                directions = pair.item({name: values.to(device) for name, values in encoded.items()}).float().cpu()
+                lengths = pair.item.lengths({name: values.numpy() for name, values in encoded.items()})
+                parts.append(directions.numpy() * lengths[:, None])
+        return np.concatenate(parts)
 
     def users(self, pair: TowerPair, rows: Ints) -> Vectors:
         """Embeddings float32 [n, D] of the users of some event rows, each as of its event; of E interests [n, E, D]."""
@@ -57,7 +59,7 @@ class PairVectors:
         return vectors
 
     def _token_table(self, pair: TowerPair) -> torch.Tensor:
-        codes = torch.arange(pair.item.codes)
+        codes = torch.arange(self._items.tokens)
         encoded = {name: values.to(pair.special.device) for name, values in self._items.codes(codes).items()}
         return pair.token_table(encoded)
 

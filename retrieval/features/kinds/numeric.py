@@ -64,7 +64,7 @@ class Standardised:
 
     def inputs(self, side: Side) -> tuple[FeatureInput, ...]:
         """One input of two values."""
-        return (FeatureInput(self.declaration.name, side, "values", 0, 2, self.declaration.dim),)
+        return (FeatureInput(self.declaration.name, side, "values", 0, 2, self.declaration.dim, missing=(0.0, 1.0)),)
 
     def encode(self, column: Column, at: Ints | None) -> Encoded:  # noqa: ARG002  # the same for all kinds
         """float32 [n, 2]; NaN is missing, infinities are clipped."""

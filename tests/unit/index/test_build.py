@@ -185,12 +185,12 @@ def test_items_that_can_not_be_indexed(items: pa.Table, part: str) -> None:
     [
         (np.full((3, 2), np.nan), "not finite"),
         (np.full((3, 2), 3.0), "length 1"),
-        (np.zeros((3, 2)), "length 1"),
+        (np.full((3, 2), [1.1, 0.0]), "length 1 at most"),
         (np.ones((3, 3)), r"\(3, 3\) for 3 items of dim 2"),
         (np.ones((2, 2)), r"\(2, 2\) for 3 items"),
     ],
 )
-def test_a_tower_that_gives_anything_but_unit_vectors(made: np.ndarray, part: str) -> None:
+def test_a_tower_that_gives_anything_but_vectors_of_length_1_at_most(made: np.ndarray, part: str) -> None:
     class Tower:
         version, space_id, dim = ModelVersion("demo", 1), SpaceId("5" * 64), 2
 

@@ -31,7 +31,9 @@ from tests.tiny import TINY_FEATURES, TINY_TOWERS
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 SMALL = {"batch_tokens": 128, "min_batches": 1, "negatives": NegativesConfig(in_batch=16, uniform=16)}
-STEADY = TINY_TOWERS.model_copy(update={"dropout": 0.0, "id_dropout": 0.0, "profile_dropout": 0.0})
+STEADY = TINY_TOWERS.model_copy(
+    update={"dropout": 0.0, "id_dropout": 0.0, "history_id_dropout": 0.0, "profile_dropout": 0.0}
+)
 
 
 @pytest.fixture

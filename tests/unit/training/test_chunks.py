@@ -20,7 +20,9 @@ from tests.tiny import TINY_FEATURES, TINY_TOWERS, tiny_dataset
 from tests.trained import furthest, losses
 
 # nothing that each process would draw for itself
-TOWERS = TINY_TOWERS.model_copy(update={"dropout": 0.0, "id_dropout": 0.0, "profile_dropout": 0.0})
+TOWERS = TINY_TOWERS.model_copy(
+    update={"dropout": 0.0, "id_dropout": 0.0, "history_id_dropout": 0.0, "profile_dropout": 0.0}
+)
 CONFIG = TrainingConfig(
     epochs=2,
     batch_tokens=512,
@@ -111,7 +113,7 @@ def test_the_table_of_the_codes_that_occur_serves_older_events_too(
     batch = run.reader.read(windows, np.arange(1))
     chunks = batch.history.chunks
     assert chunks is not None
-    table, items, chunked = run.objective._token_table(run.pair, batch.history)
+    table, items, chunked = run.objective._token_table(run.pair, batch.history, np.random.default_rng(0))
     every = run.pair.token_table(run.objective._inputs.items.codes(torch.arange(run.pair.item.codes)))
     assert len(table) < len(every)
     torch.testing.assert_close(table[items], every[torch.from_numpy(batch.history.items)], rtol=0, atol=0)

@@ -15,7 +15,9 @@ from retrieval.training.machine import chosen_precision, matrix_precision, tower
 from retrieval.training.run import Run, TrainingInputs, prepare_run
 from tests.tiny import TINY_TOWERS
 
-TOWERS = TINY_TOWERS.model_copy(update={"dropout": 0.0, "id_dropout": 0.0, "profile_dropout": 0.0})
+TOWERS = TINY_TOWERS.model_copy(
+    update={"dropout": 0.0, "id_dropout": 0.0, "history_id_dropout": 0.0, "profile_dropout": 0.0}
+)
 
 
 @pytest.fixture

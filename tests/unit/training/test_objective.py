@@ -26,7 +26,7 @@ from retrieval.training.step import Objective, StepInputs
 from tests.tiny import TINY_TOWERS
 
 TOWERS = TowerConfig.model_validate(
-    {**TINY_TOWERS.model_dump(), "dropout": 0.0, "id_dropout": 0.0, "profile_dropout": 0.0}
+    {**TINY_TOWERS.model_dump(), "dropout": 0.0, "id_dropout": 0.0, "history_id_dropout": 0.0, "profile_dropout": 0.0}
 )
 REMEMBERING = NegativesConfig(in_batch=16, uniform=8, memory=24, memory_size=64, correction="streaming")
 
