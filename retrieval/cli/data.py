@@ -1,16 +1,36 @@
-"""`retrieval data …`: import, check, describe and synthesise events, users and items."""
+"""`retrieval data …`: import, append, check, describe and synthesise events, users and items."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from retrieval.cli.columns import (
+    ActionOption,
+    ActionRuleOption,
+    ContextOption,
+    DefaultActionOption,
+    DelimiterOption,
+    EncodingOption,
+    ItemFeatureOption,
+    ItemOption,
+    ItemsOption,
+    KindArgument,
+    SinceOption,
+    SourceArgument,
+    TimestampOption,
+    TimestampUnitOption,
+    UntilOption,
+    UserFeatureOption,
+    UserOption,
+    UsersOption,
+    read_character,
+    read_mapping,
+)
 from retrieval.cli.console import JsonOption, SetOption, WorkspaceOption, emit, open_workspace, table
 from retrieval.config import FILE_NAME
-from retrieval.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,11 +50,12 @@ WriteSettingsOption = Annotated[
 def register(app: typer.Typer) -> None:
     """Add this noun's commands to the command line."""
     group = typer.Typer(
-        help="Events, users and items: import, check, describe, synthesise.",
+        help="Events, users and items: import, append, check, describe, synthesise.",
         no_args_is_help=True,
         rich_markup_mode="markdown",
     )
     group.command("import")(import_)
+    group.command("append")(append)
     group.command("validate")(validate)
     group.command("stats")(stats)
     group.command("synth")(synth)
@@ -44,48 +65,24 @@ def register(app: typer.Typer) -> None:
 
 def import_(
     *,
-    importer: Annotated[str, typer.Argument(metavar="KIND", help="What to read: movielens, csv, parquet.")],
-    source: Annotated[Path, typer.Argument(help="The file or folder to read.")],
-    user: Annotated[str, typer.Option("--user", help="Column with the user's id.")] = "user_id",
-    item: Annotated[str, typer.Option("--item", help="Column with the item's id.")] = "item_id",
-    timestamp: Annotated[str, typer.Option("--timestamp", help="Column with the time.")] = "timestamp",
-    timestamp_unit: Annotated[
-        str, typer.Option("--timestamp-unit", help="Unit of plain numbers: auto, s, ms, us or ns.")
-    ] = "auto",
-    action: Annotated[
-        str | None, typer.Option("--action", help="Column with what the user did; 'action' if there is one.")
-    ] = None,
-    action_rule: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--action-rule",
-            metavar="RULE",
-            help="'ACTION: COLUMN SIGN VALUE' names the action of rows for which it holds, with one of ~ (regular "
-            "expression) = != < <= > >=. The first rule that holds counts.",
-        ),
-    ] = None,
-    default_action: Annotated[
-        str | None, typer.Option("--default-action", help="Action of rows that no rule names.")
-    ] = None,
-    context: Annotated[
-        list[str] | None, typer.Option("--context", help="Column with what is known at request time; repeatable.")
-    ] = None,
-    item_feature: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--item-feature",
-            help="Column of the events that describes the item: its most frequent text, or its median; repeatable.",
-        ),
-    ] = None,
-    user_feature: Annotated[
-        list[str] | None, typer.Option("--user-feature", help="The same for the user; repeatable.")
-    ] = None,
-    users: Annotated[Path | None, typer.Option("--users", help="Table of users, Parquet or CSV.")] = None,
-    items: Annotated[Path | None, typer.Option("--items", help="Table of items, Parquet or CSV.")] = None,
-    since: Annotated[str | None, typer.Option("--from", help="Only events from this moment on (ISO, UTC).")] = None,
-    until: Annotated[str | None, typer.Option("--until", help="Only events before this moment.")] = None,
-    delimiter: Annotated[str, typer.Option("--delimiter", help="csv: what separates fields; \\t is a tab.")] = ",",
-    encoding: Annotated[str, typer.Option("--encoding", help="csv: the file's encoding.")] = "utf-8",
+    importer: KindArgument,
+    source: SourceArgument,
+    user: UserOption = "user_id",
+    item: ItemOption = "item_id",
+    timestamp: TimestampOption = "timestamp",
+    timestamp_unit: TimestampUnitOption = "auto",
+    action: ActionOption = None,
+    action_rule: ActionRuleOption = None,
+    default_action: DefaultActionOption = None,
+    context: ContextOption = None,
+    item_feature: ItemFeatureOption = None,
+    user_feature: UserFeatureOption = None,
+    users: UsersOption = None,
+    items: ItemsOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    delimiter: DelimiterOption = ",",
+    encoding: EncodingOption = "utf-8",
     replace: Annotated[bool, typer.Option("--replace", help="Put the new data in the place of what is there.")] = False,
     write_settings: WriteSettingsOption = False,
     keep_features: Annotated[
@@ -107,25 +104,22 @@ def import_(
     `retrieval data import parquet transactions.parquet --user CustomerID --item StockCode --timestamp InvoiceDate
     --action-rule 'cancel: InvoiceNo ~ ^C' --default-action purchase --item-feature Description --user-feature Country`
     """
-    from retrieval.data.importers import ActionRule, ColumnMapping
     from retrieval.workflows.data.importing import import_events
 
-    if timestamp_unit not in {"auto", "s", "ms", "us", "ns"}:
-        raise ConfigError(f"--timestamp-unit {timestamp_unit!r}: expected auto, s, ms, us or ns")
     opened = open_workspace(workspace, overrides)
-    mapping = ColumnMapping(
+    mapping = read_mapping(
         user=user,
         item=item,
         timestamp=timestamp,
         timestamp_unit=timestamp_unit,
         action=action,
-        action_rules=tuple(ActionRule.parse(rule) for rule in action_rule or ()),
+        action_rule=action_rule,
         default_action=default_action,
-        context=tuple(context or ()),
-        item_features=tuple(item_feature or ()),
-        user_features=tuple(user_feature or ()),
-        from_us=_moment("--from", since),
-        until_us=_moment("--until", until),
+        context=context,
+        item_feature=item_feature,
+        user_feature=user_feature,
+        since=since,
+        until=until,
     )
     done = import_events(
         opened,
@@ -134,7 +128,7 @@ def import_(
         mapping=mapping,
         users=users,
         items=items,
-        delimiter=_character(delimiter),
+        delimiter=read_character(delimiter),
         encoding=encoding,
         replace=replace,
         write_settings=write_settings,
@@ -143,6 +137,68 @@ def import_(
     )
     result = asdict(done) | {"suggestion": done.suggestion.as_toml(), "settings_written": write_settings}
     emit(result, as_json, lambda console: _show_import(console, done, opened, write_settings))
+
+
+def append(
+    *,
+    importer: KindArgument,
+    source: SourceArgument,
+    user: UserOption = "user_id",
+    item: ItemOption = "item_id",
+    timestamp: TimestampOption = "timestamp",
+    timestamp_unit: TimestampUnitOption = "auto",
+    action: ActionOption = None,
+    action_rule: ActionRuleOption = None,
+    default_action: DefaultActionOption = None,
+    context: ContextOption = None,
+    item_feature: ItemFeatureOption = None,
+    user_feature: UserFeatureOption = None,
+    users: UsersOption = None,
+    items: ItemsOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    delimiter: DelimiterOption = ",",
+    encoding: EncodingOption = "utf-8",
+    workspace: WorkspaceOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Add newer events to those that were imported, and rows to the tables of users and items.
+
+    Takes the options of the import. Of an item or user that is there already, the given row counts; features that are
+    derived from events are kept as they are. The same events again are refused. Costs what is added, and the tables.
+
+    Example: `retrieval data append csv today.csv --user uid --item article --timestamp time --context device`
+    """
+    from retrieval.workflows.data.appending import append_events
+
+    opened = open_workspace(workspace, overrides)
+    mapping = read_mapping(
+        user=user,
+        item=item,
+        timestamp=timestamp,
+        timestamp_unit=timestamp_unit,
+        action=action,
+        action_rule=action_rule,
+        default_action=default_action,
+        context=context,
+        item_feature=item_feature,
+        user_feature=user_feature,
+        since=since,
+        until=until,
+    )
+    done = append_events(
+        opened,
+        source,
+        kind=importer,
+        mapping=mapping,
+        users=users,
+        items=items,
+        delimiter=read_character(delimiter),
+        encoding=encoding,
+        show=not as_json,
+    )
+    emit(asdict(done), as_json, lambda console: console.print(table("Appended", ["", ""], _pairs(asdict(done)))))
 
 
 def validate(workspace: WorkspaceOption = None, overrides: SetOption = None, as_json: JsonOption = False) -> None:
@@ -241,24 +297,6 @@ def histories(workspace: WorkspaceOption = None, overrides: SetOption = None, as
         "actions": list(built.action_names),
     }
     emit(result, as_json, lambda console: console.print(table("Histories", ["", ""], _pairs(result))))
-
-
-def _moment(flag: str, text: str | None) -> int | None:
-    if text is None:
-        return None
-    from retrieval.data.config import parse_moment
-
-    try:
-        return parse_moment(text)
-    except ValueError as error:
-        raise ConfigError(f"{flag} {text!r}: expected a moment such as 2017-10-10 or 2017-10-10T12:00:00") from error
-
-
-def _character(text: str) -> str:
-    found = {"\\t": "\t", "tab": "\t"}.get(text, text)
-    if len(found) != 1:
-        raise ConfigError(f"--delimiter {text!r}: expected one character, or \\t")
-    return found
 
 
 def _show_import(console: Console, done: Imported, workspace: Workspace, written: bool) -> None:

@@ -14,10 +14,11 @@ from retrieval.data.config import DataConfig
 from retrieval.data.histories.build import build_histories
 from retrieval.data.histories.histories import Histories, open_histories
 from retrieval.data.reading.snapshot import input_files, snapshot_of
-from retrieval.errors import ArtifactError
+from retrieval.errors import ArtifactError, DataError
 from retrieval.observability import track
 from retrieval.storage.arrow import read_arrow
 
+_ATTEMPTS = 5
 HISTORIES = Path("data") / ".histories"
 """Where built histories lie in a workspace, each under its snapshot."""
 
@@ -39,17 +40,29 @@ def open_dataset(config: DataConfig, root: Path, *, show: bool = True) -> Datase
 
     Raises DataError for what is wrong with the files.
     """
-    size = sum(path.stat().st_size for _, path in input_files(config, root))
-    with track("Hashing the inputs", size, unit="bytes", show=show and size > 1 << 28) as tracker:
-        snapshot = snapshot_of(config, root, tracker=tracker)
-    path = root / HISTORIES / snapshot
-    histories = _open_or_none(path) or build_histories(config, root, path, snapshot=snapshot, show=show)
-    return _with_tables(histories)
+    for _ in range(_ATTEMPTS):
+        files = _sizes(config, root)
+        size = sum(size for _, size in files)
+        with track("Hashing the inputs", size, unit="bytes", show=show and size > 1 << 28) as tracker:
+            snapshot = snapshot_of(config, root, tracker=tracker)
+        path = histories_folder(root, snapshot)
+        found = _open_or_none(path)
+        if found is not None:
+            return _with_tables(found)
+        histories = build_histories(config, root, path, snapshot=snapshot, show=show)
+        if _sizes(config, root) == files:
+            return _with_tables(histories)
+        shutil.rmtree(path, ignore_errors=True)  # they may hold events that came in meanwhile: not of this snapshot
+    raise DataError(f"{root / config.events}: the files change faster than they are read; add events less often")
 
 
 def read_dataset(path: Path) -> Dataset:
     """The dataset whose histories lie built at `path`. Raises ArtifactError where they don't, or are damaged."""
     return _with_tables(open_histories(path))
+
+
+def _sizes(config: DataConfig, root: Path) -> list[tuple[Path, int]]:
+    return [(path, path.stat().st_size) for _, path in input_files(config, root)]
 
 
 def histories_folder(root: Path, snapshot: str) -> Path:

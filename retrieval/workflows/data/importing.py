@@ -40,10 +40,45 @@ def import_events(
 
     Raises ConfigError, DataError, and ConflictError where data is there.
     """
+    done = read_events(
+        workspace,
+        events,
+        workspace.root / DATA,
+        kind=kind,
+        mapping=mapping or ColumnMapping(),
+        users=users,
+        items=items,
+        delimiter=delimiter,
+        encoding=encoding,
+        replace=replace,
+        show=show,
+    )
+    if write_settings:
+        workspace = apply_suggestion(workspace, done.suggestion, features=not keep_features)
+        if done.written >= LEAST_EVENTS and (fit := apply_fitting_recipe(workspace, show=show)) is not None:
+            done.recipe, done.why = fit.recipe, fit.why
+    return done
+
+
+def read_events(
+    workspace: Workspace,
+    events: Path | ArrowStream,
+    out: Path,
+    *,
+    kind: str | None,
+    mapping: ColumnMapping,
+    users: Path | ArrowStream | None,
+    items: Path | ArrowStream | None,
+    delimiter: str,
+    encoding: str,
+    replace: bool = False,
+    show: bool = True,
+) -> Imported:
+    """Read events, users and items into the folder `out`, as `import_events` does into the workspace's own."""
     request = ImportRequest(
         source=events if isinstance(events, Path) else Path("events"),
-        out=workspace.root / DATA,
-        mapping=mapping or ColumnMapping(),
+        out=out,
+        mapping=mapping,
         settings=workspace.settings.data,
         users=users,
         items=items,
@@ -52,17 +87,11 @@ def import_events(
         replace=replace,
         show=show,
     )
-    if not isinstance(events, Path):
-        if kind is not None:
-            raise ConfigError(f"kind {kind!r} is for files; the events were given as {type(events).__name__}")
-        done = import_arrow(request, events)
-    else:
-        done = IMPORTERS[_kind(kind, events)](request)
-    if write_settings:
-        workspace = apply_suggestion(workspace, done.suggestion, features=not keep_features)
-        if done.written >= LEAST_EVENTS and (fit := apply_fitting_recipe(workspace, show=show)) is not None:
-            done.recipe, done.why = fit.recipe, fit.why
-    return done
+    if isinstance(events, Path):
+        return IMPORTERS[_kind(kind, events)](request)
+    if kind is not None:
+        raise ConfigError(f"kind {kind!r} is for files; the events were given as {type(events).__name__}")
+    return import_arrow(request, events)
 
 
 def _kind(kind: str | None, source: Path) -> str:
