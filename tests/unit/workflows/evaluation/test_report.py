@@ -87,7 +87,8 @@ def test_html_holds_every_section_and_no_markup_of_the_data(made: Any, tmp_path:
     assert body["report"] == str(path)
     low, high = body["intervals"]["demo@2"]["hr@5"]
     assert low < body["model"]["metrics"]["hr@5"] < high
-    assert set(body["intervals"]) == {"demo@2", "demo@1", "popularity", "recent_popularity", "covisitation"}
+    baselines = {"popularity", "recent_popularity", "covisitation", "live_covisitation_and_popularity"}
+    assert set(body["intervals"]) == {"demo@2", "demo@1", *baselines}
     assert body["against"]["name"] == "demo@1"
     assert body["comparisons"][0]["other"] == "demo@1"
     assert all("intervals" in row for row in body["slices"])
