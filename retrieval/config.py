@@ -12,7 +12,7 @@ import re
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -29,6 +29,8 @@ class Section(BaseModel):
     """Base of every settings section: frozen, keyword-only, unknown keys refused, no silent conversions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    moved: ClassVar[Mapping[str, str]] = {}
+    """Keys that the section had once, and what to set in their place."""
 
 
 def is_empty(value: Collection[Any]) -> bool:
@@ -184,13 +186,15 @@ def _origin(location: Sequence[str | int], path: Path, text: str, sources: Mappi
 
 
 def _known_here(schema: type[BaseModel], location: Sequence[str | int]) -> str:
-    """What is allowed in place of an unknown key, the likeliest first."""
+    """What is allowed in place of an unknown key: where it has gone, or what there is, the likeliest first."""
     section: Any = schema
     for part in location[:-1]:
         field = section.model_fields.get(part) if hasattr(section, "model_fields") else None
         section = field.annotation if field else None
     if not (isinstance(section, type) and issubclass(section, BaseModel)):
         return ""
+    if issubclass(section, Section) and location[-1] in section.moved:
+        return f" any more; set {section.moved[str(location[-1])]}"
     known = list(section.model_fields)
     close = difflib.get_close_matches(str(location[-1]), known, n=1)
     meant = f"; did you mean {close[0]!r}?" if close else ""

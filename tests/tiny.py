@@ -138,6 +138,21 @@ def tiny_dataset(root: Path, *, users: int = 60, items: int = 40, events: int = 
     return open_dataset(write_tiny(root, users=users, items=items, events=events, seed=seed), root, show=False)
 
 
+def registered_version(workspace: Workspace, dataset: Dataset, version: ModelVersion, *, seed: int = 0) -> Tiny:
+    """A `tiny_version` in the workspace's store, ready in its registry."""
+    from contextlib import closing
+
+    from retrieval.registry import VersionRow
+
+    made = tiny_version(workspace.store(), version, dataset, seed=seed)
+    key = f"models/{version.model}/{version.version}"
+    with closing(workspace.registry()) as registry:
+        registry.add_version(
+            VersionRow(model=version.model, version=version.version, space_id=made.space_id, key=key, state="ready")
+        )
+    return made
+
+
 def tiny_version(
     store: ArtifactStore,
     version: ModelVersion,

@@ -7,7 +7,7 @@ import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from retrieval.config import FILE_NAME
-from retrieval.data import Dataset, Split, make_split, open_dataset
+from retrieval.data import Dataset, make_split, open_dataset
+from retrieval.data.corpus import as_built_at, end_of_log, open_corpus
 from retrieval.serving.wire.channel import CHANNEL_OPTIONS
 from retrieval.serving.wire.user_messages import value_message
 from retrieval.towers.runtime import load_user_tower
@@ -158,16 +159,17 @@ def served_hit_rate(stub: Stub, dataset: Dataset, rows: Rows, *, allow_seen: boo
 
 
 def exact_hit_rate(made: Made, rows: Rows) -> float:
-    """HR@10 of exact search with these events as targets, by the towers as they are stored."""
+    """HR@10 of exact search with these events as targets over what the index holds, by the stored towers."""
     workspace, dataset = made.workspace(), made.dataset()
     split = make_split(workspace.settings.data, dataset.histories)
     version = ModelVersion.parse(made.trained["version"])
     report = evaluate_towers(
         dataset,
-        Split(split.name, split.train_end, split.valid, rows),
+        replace(split, test=rows),
         load_user_tower(workspace.store(), version),
-        item_vectors(workspace, version, dataset, split),
+        item_vectors(workspace, version, dataset),
         workspace.settings.evaluation.model_copy(update={"baselines": ()}),
+        corpus=as_built_at(open_corpus(workspace.settings.corpus, dataset), end_of_log(dataset.histories)),
         show=False,
     )
     assert report.targets == len(rows)

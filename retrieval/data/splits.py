@@ -30,6 +30,10 @@ class Split:
     """int64 [V]: rows of the validation targets, ascending."""
     test: Rows
     """int64 [T]: rows of the test targets, ascending."""
+    valid_from_us: int | None = None
+    """Of a split by time: where the window of the validation targets begins, in µs."""
+    test_from_us: int | None = None
+    """Of a split by time: where that of the test targets begins."""
 
 
 def make_split(config: DataConfig, histories: Histories) -> Split:
@@ -95,7 +99,7 @@ def by_time(
         target = _is_target(histories, first, last, positive_actions)
         valid.append(start + np.flatnonzero(target & (times >= valid_from_us) & (times < test_from_us)))
         test.append(start + np.flatnonzero(target & (times >= test_from_us) & (times < until)))
-    split = Split("time", train_end, np.concatenate(valid), np.concatenate(test))
+    split = Split("time", train_end, np.concatenate(valid), np.concatenate(test), valid_from_us, test_from_us)
     if not len(training_users(histories, train_end)):
         raise DataError(
             "data.split: no event lies before the validation window, so nothing is left to train on; "

@@ -6,7 +6,7 @@ from retrieval.lazy import lazy_names
 
 if TYPE_CHECKING:
     from retrieval.evaluation.config import EvaluationConfig
-    from retrieval.evaluation.evaluate import candidate_items, evaluate_baselines, evaluate_vectors, hit_rate_and_ndcg
+    from retrieval.evaluation.evaluate import evaluate_baselines, evaluate_vectors, hit_rate_and_ndcg
     from retrieval.evaluation.report import EvaluationReport, ModelScores, SliceScores
 
 __all__ = [
@@ -14,7 +14,6 @@ __all__ = [
     "EvaluationReport",
     "ModelScores",
     "SliceScores",
-    "candidate_items",
     "evaluate_baselines",
     "evaluate_vectors",
     "hit_rate_and_ndcg",
@@ -25,7 +24,6 @@ __getattr__ = lazy_names(
     {
         "retrieval.evaluation.config": ("EvaluationConfig",),
         "retrieval.evaluation.evaluate": (
-            "candidate_items",
             "evaluate_baselines",
             "evaluate_vectors",
             "hit_rate_and_ndcg",

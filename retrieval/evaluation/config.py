@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -11,21 +12,16 @@ from retrieval.evaluation.baselines import BASELINES
 
 
 class EvaluationConfig(Section):
-    """What is measured after training, on the full corpus and exactly."""
+    """What is measured after training, on the full corpus (see `[corpus]`) and exactly."""
+
+    moved: ClassVar[Mapping[str, str]] = {
+        "candidates": 'corpus.items ("engaged" or "catalog"; each as of the index that a target meets, so that "known" '
+        'is "engaged")',
+        "filter_seen": "corpus.allow_seen, which says the opposite",
+        "reindex_minutes": "corpus.refresh_minutes",
+    }
 
     ks: tuple[int, ...] = Field((10, 50, 200), min_length=1, description="Lengths K of the lists that are measured.")
-    candidates: Literal["engaged", "catalog", "known"] = Field(
-        "engaged",
-        description="Items that are ranked: engaged = those with any event; catalog = all; "
-        "known = those with an event before the target's own time.",
-    )
-    reindex_minutes: float = Field(
-        0.0,
-        ge=0.0,
-        description="Items are encoded anew this often, as an index that is rebuilt while the model stays: each target "
-        "meets the newest one before its time, without items that came later; 0 = once, at the end of training.",
-    )
-    filter_seen: bool = Field(True, description="Leave out what the user engaged with before, as serving does.")
     max_targets: int = Field(
         100_000, ge=1, description="Targets that are measured; evenly spaced ones are taken where there are more."
     )

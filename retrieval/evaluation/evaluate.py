@@ -11,11 +11,10 @@ from functools import lru_cache
 from itertools import chain
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from retrieval.arrays import Ints, Vectors
-from retrieval.data.facts.items import items_with_events
+from retrieval.data.corpus import Corpus
 from retrieval.data.facts.repeats import engaged_before
 from retrieval.data.facts.training import item_counts
 from retrieval.data.histories.histories import Histories
@@ -27,7 +26,6 @@ from retrieval.evaluation.ranking import Observer, Ranking, Scorer, Task, make_t
 from retrieval.evaluation.report import EvaluationReport, Evidence, ModelScores, SliceScores
 from retrieval.evaluation.slices import Slice, SliceSources, column_slices, standard_slices
 from retrieval.observability import track
-from retrieval.types import MINUTE_US
 
 UserVectors = Vectors | Callable[[Ints], Vectors]
 """float32 [T, D] in the order of the targets, or a function from event rows [b] to float32 [b, D].
@@ -45,7 +43,7 @@ def evaluate_vectors(
     user_vectors: UserVectors,
     item_vectors: ItemVectors,
     *,
-    candidates: npt.NDArray[np.bool_],
+    corpus: Corpus,
     train_end: Ints,
     config: EvaluationConfig,
     users: pa.Table | None = None,
@@ -57,10 +55,9 @@ def evaluate_vectors(
 ) -> EvaluationReport:
     """Measure user vectors against item vectors (float32 [N, D]) by inner product, with baselines and slices beside.
 
-    Item vectors that are a function of time are those of an index that is rebuilt every `config.reindex_minutes`: each
-    target is ranked by the newest one before its time, and what that one could not know yet is not found.
-    `targets` are event rows int64 [T]; `candidates` bool [N] are the items ranked; `train_end` int64 [U] says what
-    baselines may learn from. Tables give columns to slice by; `observe` is shown the model's scores. Raises DataError
+    `targets` are event rows int64 [T]. `corpus` says which index each of them meets: its items are ranked, by the item
+    vectors as of its moment where those are a function of time. `train_end` int64 [U] says what baselines may learn
+    from. Tables give columns to slice by; `observe` is shown the model's scores. Raises DataError
     or ConfigError on what does not fit.
     """
     started = time.monotonic()
@@ -72,12 +69,12 @@ def evaluate_vectors(
         if len(vectors) != len(targets):
             raise DataError(f"evaluation: {len(vectors)} user vectors for {len(targets)} targets")
         vectors = vectors[chosen]
-    task = _task(histories, targets[chosen], candidates, config)
+    task = make_task(histories, targets[chosen], corpus, block_mb=config.block_mb)
     # read before anything takes long, so that a wrong column is known at once
     sources = SliceSources(histories, task.targets, train_end, users, items)
     columns = (column_slices(sources, column, config.slice_values) for column in config.slices)
     slices = tuple(each for each in chain(standard_slices(sources), *columns) if each.members.any())
-    scorer = inner_products(task, vectors, item_vectors, config.reindex_minutes)
+    scorer = inner_products(task, vectors, item_vectors)
     counts = item_counts(histories, train_end)[task.columns]
     with track("evaluation", len(task.targets), unit="targets", show=show) as tracker:
         ranking = rank_targets(task, scorer, config.ks, tracker=tracker, observe=observe)
@@ -88,9 +85,9 @@ def evaluate_vectors(
         targets=len(task.targets),
         available_targets=len(targets),
         candidates=len(task.columns),
-        filter_seen=config.filter_seen,
+        allow_seen=task.allow_seen,
         unreachable=len(unreachable),
-        seen_before=int(engaged_before(histories, unreachable).sum()) if config.filter_seen else 0,
+        seen_before=0 if task.allow_seen else int(engaged_before(histories, unreachable).sum()),
         ks=config.ks,
         model=_scores(name, ranking, counts, config),
         baselines=_all_scores(others, counts, config),
@@ -104,7 +101,7 @@ def evaluate_baselines(
     histories: Histories,
     targets: Ints,
     *,
-    candidates: npt.NDArray[np.bool_],
+    corpus: Corpus,
     train_end: Ints,
     config: EvaluationConfig,
     split: str = "test",
@@ -112,7 +109,8 @@ def evaluate_baselines(
 ) -> EvaluationReport:
     """Measure the baselines of `config` alone, under the protocol of `evaluate_vectors`."""
     started = time.monotonic()
-    task = _task(histories, targets[_spaced(targets, config.max_targets)], candidates, config)
+    chosen = targets[_spaced(targets, config.max_targets)]
+    task = make_task(histories, chosen, corpus, block_mb=config.block_mb)
     counts = item_counts(histories, train_end)[task.columns]
     others = _baselines(task, train_end, config, show=show)
     return EvaluationReport(
@@ -120,7 +118,7 @@ def evaluate_baselines(
         targets=len(task.targets),
         available_targets=len(targets),
         candidates=len(task.columns),
-        filter_seen=config.filter_seen,
+        allow_seen=task.allow_seen,
         unreachable=0,
         ks=config.ks,
         model=None,
@@ -137,44 +135,20 @@ def hit_rate_and_ndcg(
     user_vectors: UserVectors,
     item_vectors: ItemVectors,
     *,
-    candidates: npt.NDArray[np.bool_],
+    corpus: Corpus,
     k: int = 10,
-    filter_seen: bool = True,
-    only_known: bool = False,
-    reindex_minutes: float = 0.0,
 ) -> Mapping[str, float]:
-    """`hr@k`, `ndcg@k` and `mrr`, without baselines or slices: quick enough for validation while training.
-
-    `only_known`: candidates of a target are those with an event before its time.
-    """
+    """`hr@k`, `ndcg@k` and `mrr`, without baselines or slices: quick enough for validation while training."""
     if callable(item_vectors):
         order = in_time_order(histories, targets)
         targets, user_vectors = targets[order], user_vectors if callable(user_vectors) else user_vectors[order]
-    task = make_task(histories, targets, candidates, filter_seen=filter_seen, only_known=only_known)
-    ranking = rank_targets(task, inner_products(task, user_vectors, item_vectors, reindex_minutes))
+    task = make_task(histories, targets, corpus)
+    ranking = rank_targets(task, inner_products(task, user_vectors, item_vectors))
     return rank_metrics(ranking.ranks, [k])
 
 
-def candidate_items(histories: Histories, config: EvaluationConfig) -> npt.NDArray[np.bool_]:
-    """The items that `config.candidates` ranks, bool [N]."""
-    if config.candidates == "catalog":
-        return np.ones(len(histories.item_ids), np.bool_)
-    return items_with_events(histories)
-
-
-def _task(histories: Histories, targets: Ints, candidates: npt.NDArray[np.bool_], config: EvaluationConfig) -> Task:
-    return make_task(
-        histories,
-        targets,
-        candidates,
-        filter_seen=config.filter_seen,
-        only_known=config.candidates == "known",
-        block_mb=config.block_mb,
-    )
-
-
 def in_time_order(histories: Histories, targets: Ints) -> Ints:
-    """The order in which each of the indexes that are rebuilt is needed for a while, and then no more."""
+    """The order in which each index that targets meet is needed for a while, and then no more."""
     return np.argsort(histories.timestamps[targets], kind="stable")
 
 
@@ -185,23 +159,23 @@ def _spaced(targets: Ints, most: int) -> Ints:
     return np.linspace(0, len(targets) - 1, most).round().astype(np.int64)
 
 
-def inner_products(task: Task, user_vectors: UserVectors, item_vectors: ItemVectors, reindex_minutes: float) -> Scorer:
+def inner_products(task: Task, user_vectors: UserVectors, item_vectors: ItemVectors) -> Scorer:
     """Scores by inner product; item vectors as `evaluate_vectors` takes them. Raises DataError where widths differ."""
-    index_of = _indexes(task, item_vectors, reindex_minutes)
+    index_of = _index_of(task, item_vectors)
 
     def score(part: slice) -> Vectors:
-        rows = task.targets[part]
+        rows, moments = task.targets[part], task.moments[part]
         queries = np.asarray(user_vectors(rows) if callable(user_vectors) else user_vectors[part], np.float32)
         out = np.empty((len(rows), len(task.columns)), np.float32)
-        for lines, corpus, unknown in index_of(rows):
+        for at_us in np.unique(moments).tolist() if callable(item_vectors) else [None]:
+            corpus = index_of(at_us)
             if queries.ndim not in {2, 3} or queries.shape[-1] != corpus.shape[1]:
                 raise DataError(
                     f"evaluation: user vectors {list(queries.shape)} and item vectors {list(corpus.shape)} "
                     "differ in width"
                 )
+            lines = slice(None) if at_us is None else moments == at_us
             out[lines] = _products(queries[lines], corpus)
-            if unknown is not None:
-                out[np.ix_(lines, unknown)] = -np.inf
         return out
 
     return score
@@ -217,30 +191,12 @@ def _products(queries: Vectors, corpus: Vectors) -> Vectors:
     return best
 
 
-_Index = tuple[Ints, Vectors, Ints | None]
-"""Lines of a block, the vectors [C, D] that they are ranked by, and the candidates that those don't hold."""
-
-
-def _indexes(task: Task, item_vectors: ItemVectors, minutes: float) -> Callable[[Ints], Iterable[_Index]]:
-    """A function from event rows to the indexes that their requests meet."""
+def _index_of(task: Task, item_vectors: ItemVectors) -> Callable[[int | None], Vectors]:
+    """A function from a moment to the candidates' vectors [C, D] then; the same at any where these don't change."""
     if not callable(item_vectors):
-        corpus = _corpus(task, item_vectors)
-        return lambda rows: [(np.arange(len(rows)), corpus, None)]
-    if not minutes:
-        raise DataError("evaluation: item vectors of more than one moment, but evaluation.reindex_minutes is 0")
-    step = round(minutes * MINUTE_US)
-
-    @lru_cache(_INDEXES_HELD)
-    def built(at_us: int) -> tuple[Vectors, Ints | None]:
-        unknown = None if task.known_from is None else np.flatnonzero(task.known_from >= at_us)
-        return _corpus(task, item_vectors(at_us)), unknown
-
-    def of(rows: Ints) -> Iterable[_Index]:
-        moments = task.histories.timestamps[rows] // step * step
-        for at_us in np.unique(moments).tolist():
-            yield np.flatnonzero(moments == at_us), *built(at_us)
-
-    return of
+        unchanging = _corpus(task, item_vectors)
+        return lambda _: unchanging
+    return lru_cache(_INDEXES_HELD)(lambda at_us: _corpus(task, item_vectors(at_us)))
 
 
 def _corpus(task: Task, item_vectors: Vectors) -> Vectors:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 
-from retrieval.arrays import Ints, Scores
-from retrieval.data.facts.items import first_event_times
+from retrieval.arrays import Ints, Mask, Scores
+from retrieval.data.corpus import Corpus
 from retrieval.data.facts.ranges import concat_ranges
 from retrieval.data.histories.histories import Histories
 from retrieval.errors import DataError
@@ -24,6 +24,7 @@ Scorer = Callable[[slice], Scores]
 """Scores float32 [B, C], writable and the caller's own, of the targets at these positions."""
 
 _HISTORY_EVENTS = 1 << 23
+_MOMENTS_HELD = 16
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,17 @@ class Task:
     """int64 [C]: catalog rows of the candidates, ascending."""
     column_of: Ints
     """int64 [N]: each catalog row's place among the candidates, -1 where it is none."""
-    filter_seen: bool
-    known_from: Ints | None
-    """int64 [C]: time of each candidate's first event, where only those known before the target's time count."""
+    corpus: Corpus
+    moments: Ints
+    """int64 [T]: the moment of the index that each target meets."""
+    missing: Callable[[int], Ints]
+    """The candidates that an index of a moment does not hold: their columns, int64."""
     block_mb: int
+
+    @property
+    def allow_seen(self) -> bool:
+        """Whether what a user engaged with may be recommended again."""
+        return self.corpus.config.allow_seen
 
 
 Observer = Callable[[Task, slice, Scores], None]
@@ -58,33 +66,48 @@ class Ranking:
 def make_task(
     histories: Histories,
     targets: Ints,
-    candidates: npt.NDArray[np.bool_],
+    corpus: Corpus,
     *,
-    filter_seen: bool = True,
-    only_known: bool = False,
     block_mb: int = 64,
 ) -> Task:
-    """Check and arrange the arguments. Raises DataError where there is no target, or no candidate."""
+    """Check and arrange the arguments; the candidates are what any index that a target meets holds.
+
+    Raises DataError where there is no target, or no candidate.
+    """
     targets = np.asarray(targets, np.int64)
     if not len(targets):
         raise DataError("evaluation: this split has no targets")
     if targets.min() < 0 or targets.max() >= len(histories.items):
         raise DataError(f"evaluation: targets must be event rows below {len(histories.items)}")
-    if candidates.shape != (len(histories.item_ids),) or not candidates.any():
-        found = f"{np.count_nonzero(candidates)} in shape {list(candidates.shape)}"
-        raise DataError(
-            f"evaluation: expected candidates as bool [{len(histories.item_ids)}], some true; found {found}"
-        )
-    columns = np.flatnonzero(candidates)
-    column_of = np.full(len(candidates), -1, np.int64)
+    if corpus.eligible.shape != (len(histories.item_ids),):
+        found = list(corpus.eligible.shape)
+        raise DataError(f"evaluation: expected a corpus of {len(histories.item_ids)} items, found one of {found}")
+    moments = corpus.moments(histories.timestamps[targets])
+    columns = np.flatnonzero(_held_by_any(corpus, moments))
+    if not len(columns):
+        raise DataError("evaluation: no item can be retrieved at the time of any target; see [corpus]")
+    column_of = np.full(len(corpus.eligible), -1, np.int64)
     column_of[columns] = np.arange(len(columns))
-    known_from = first_event_times(histories)[columns] if only_known else None
-    return Task(histories, targets, columns, column_of, filter_seen, known_from, block_mb)
+
+    @lru_cache(_MOMENTS_HELD)
+    def missing(at_us: int) -> Ints:
+        return np.flatnonzero(~corpus.items_at(at_us)[columns])
+
+    return Task(histories, targets, columns, column_of, corpus, moments, missing, block_mb)
+
+
+def _held_by_any(corpus: Corpus, moments: Ints) -> Mask:
+    """What the index of any of these moments holds, bool [N]."""
+    found = np.zeros(len(corpus.eligible), np.bool_)
+    for at_us in np.unique(moments).tolist():
+        found |= corpus.items_at(at_us)
+    return found
 
 
 def other_targets(task: Task, targets: Ints) -> Task:
     """The same candidates, ranked for other event rows int64 [T]."""
-    return replace(task, targets=np.asarray(targets, np.int64))
+    targets = np.asarray(targets, np.int64)
+    return replace(task, targets=targets, moments=task.corpus.moments(task.histories.timestamps[targets]))
 
 
 def rank_targets(
@@ -128,7 +151,7 @@ def _blocks(task: Task) -> Iterator[slice]:
     first = 0
     while first < len(task.targets):
         last = min(first + most, len(task.targets))
-        if task.filter_seen:
+        if not task.allow_seen:
             done = lengths[first - 1] if first else 0
             reach = int(np.searchsorted(lengths, done + _HISTORY_EVENTS, side="right"))
             last = max(first + 1, min(last, reach))
@@ -139,15 +162,18 @@ def _blocks(task: Task) -> Iterator[slice]:
 def _mask(task: Task, part: slice, scores: Scores) -> None:
     """Set what must not be recommended to −∞."""
     rows = task.targets[part]
-    if task.filter_seen:
+    if not task.allow_seen:
         starts = task.histories.first_rows_of(rows)
         lengths = rows - starts
         lines = np.repeat(np.arange(len(rows)), lengths)
         columns = task.column_of[task.histories.items[concat_ranges(starts, lengths)]]
         candidate = columns >= 0
         scores[lines[candidate], columns[candidate]] = -np.inf
-    if task.known_from is not None:
-        scores[task.known_from[None, :] >= task.histories.timestamps[rows][:, None]] = -np.inf
+    moments = task.moments[part]
+    for at_us in np.unique(moments).tolist():
+        missing = task.missing(at_us)
+        if len(missing):
+            scores[np.ix_(moments == at_us, missing)] = -np.inf
 
 
 def _ranks(task: Task, part: slice, scores: Scores) -> Ints:

@@ -62,7 +62,7 @@ class EvaluationReport:
     available_targets: int
     """Targets of the split; more than `targets` where evenly spaced ones were taken."""
     candidates: int
-    filter_seen: bool
+    allow_seen: bool
     unreachable: int
     """Targets that are no candidates, or that the user had engaged with before: misses for everybody."""
     ks: tuple[int, ...]
@@ -88,7 +88,7 @@ class EvaluationReport:
     def tables(self) -> list[Table]:
         """For people: model and baselines, then the slices."""
         every = [scores for scores in (self.model, *self.baselines) if scores is not None]
-        seen = "history filtered" if self.filter_seen else "history not filtered"
+        seen = "history allowed" if self.allow_seen else "history filtered"
         title = f"{self.split}: {self.targets:,} targets, {self.candidates:,} candidates, {seen}, exact"
         note = unreachable_note(self.unreachable, self.seen_before)
         overall = _table(title, [""], [scores.name for scores in every], caption=note)
@@ -116,10 +116,10 @@ def unreachable_note(unreachable: int, seen_before: int) -> str | None:
     if seen_before:
         reasons.append(
             f"{seen_before:,} because the user had engaged with the item before and such items are left out "
-            "(where people come back to the same items, set evaluation.filter_seen = false)"
+            "(where people come back to the same items, set corpus.allow_seen = true)"
         )
     if unreachable > seen_before:
-        reasons.append(f"{unreachable - seen_before:,} because the item is no candidate then (evaluation.candidates)")
+        reasons.append(f"{unreachable - seen_before:,} because the item is not in the index then (see [corpus])")
     return f"{unreachable:,} targets can't be reached: {'; '.join(reasons)}"
 
 

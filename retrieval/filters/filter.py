@@ -50,3 +50,10 @@ class NoneOf:
 
 
 Filter = AnyOf | Range | AllOf | SomeOf | NoneOf
+
+
+def fields_of(filter_: Filter) -> tuple[str, ...]:
+    """The fields that a filter tests, each once, in the order in which they first stand."""
+    if isinstance(filter_, (AnyOf, Range)):
+        return (filter_.field,)
+    return tuple(dict.fromkeys(field for part in filter_.filters for field in fields_of(part)))

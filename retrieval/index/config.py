@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -12,7 +13,9 @@ from retrieval.index.backends import BACKENDS
 
 
 class IndexConfig(Section):
-    """How the corpus is encoded, sharded and indexed."""
+    """How the corpus (see `[corpus]`) is encoded, sharded and indexed."""
+
+    moved: ClassVar[Mapping[str, str]] = {"active_days": "corpus.engaged_days"}
 
     shards: int = Field(1, ge=1, le=4096, description="Number of shards that the corpus is hashed into.")
     ann: Annotated[str, BACKENDS] = Field("native", description=f"How a shard is searched. {BACKENDS.summaries()}.")
@@ -32,13 +35,10 @@ class IndexConfig(Section):
     attributes: tuple[str, ...] | None = Field(
         None, description="Item columns that requests may filter on; all of a suitable type when left out."
     )
-    active_days: float | None = Field(
-        None, gt=0, description="Index only items with an event in this many days before the last; all when left out."
-    )
     as_of: str = Field(
         "",
-        description="Encode items as seen at this moment (ISO 8601, UTC), without those whose first event is later, "
-        "as if the index had been built then; empty = after the last event.",
+        description="Build the index of this moment (ISO 8601, UTC): the corpus as it was, items encoded as they were "
+        "seen then; empty = after the last event.",
     )
 
     @field_validator("as_of")

@@ -32,6 +32,11 @@ class PairVectors:
         self._items = items
         self._length = features.spec.history.length
 
+    @property
+    def items_vary(self) -> bool:
+        """Whether items' embeddings depend on the moment that they are seen at."""
+        return self._items.time_varying is not None
+
     def items(self, pair: TowerPair, at_us: int | None = None) -> Vectors:
         """Embeddings of the whole catalog, float32 [N, D]; time-varying features are seen as of `at_us`, if given."""
         device = pair.special.device

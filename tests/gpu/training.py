@@ -15,8 +15,8 @@ from pathlib import Path
 
 import torch
 
-from retrieval.evaluation import candidate_items, hit_rate_and_ndcg
-from retrieval.evaluation.config import EvaluationConfig
+from retrieval.data.corpus import CorpusConfig, open_corpus
+from retrieval.evaluation import hit_rate_and_ndcg
 from retrieval.towers.offline import item_inputs
 from retrieval.towers.pair import TowerPair
 from retrieval.training.journal import METRICS, read_journal
@@ -103,7 +103,7 @@ def _trained(
 def _validation(world: World):  # type: ignore[no-untyped-def]
     histories = world.dataset.histories
     vectors = PairVectors(world.dataset, world.features, item_inputs(world.dataset, world.features, histories.last_us))
-    candidates = candidate_items(histories, EvaluationConfig())
+    corpus = open_corpus(CorpusConfig(), world.dataset)
 
     def validate(pair: TowerPair) -> Mapping[str, float]:
         return hit_rate_and_ndcg(
@@ -111,7 +111,7 @@ def _validation(world: World):  # type: ignore[no-untyped-def]
             world.split.valid,
             lambda rows: vectors.users(pair, rows),
             vectors.items(pair),
-            candidates=candidates,
+            corpus=corpus,
         )
 
     return validate

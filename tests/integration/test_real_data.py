@@ -51,7 +51,7 @@ def test_ml1m(shared_data: Path, tmp_path: Path) -> None:
     pq.write_table(pq.read_table(source / "events.parquet", filters=[("user_id", "<=", 400)]), cut / "events.parquet")
     pq.write_table(pq.read_table(source / "users.parquet", filters=[("user_id", "<=", 400)]), cut / "users.parquet")
     pq.write_table(pq.read_table(source / "items.parquet"), cut / "items.parquet")
-    whole = {"evaluation": 'ks = [10]\nbaselines = ["popularity"]\ncandidates = "catalog"'}
+    whole = {"evaluation": 'ks = [10]\nbaselines = ["popularity"]', "corpus": 'items = "catalog"'}
     made = make(tmp_path, "movies", ["movielens", str(cut)], SMALL, PATIENT, whole)
     assert made.imported["rejected"] == made.validated["rejected"] == {}
     assert made.imported["rows"] == made.validated["good"] == pq.read_metadata(cut / "events.parquet").num_rows
@@ -123,7 +123,10 @@ def test_online_retail(shared_data: Path, tmp_path: Path) -> None:
         importing += ["--item-feature", feature]
     importing += ["--user-feature", "Country"]
     # people buy the same again, so what was bought before is no wrong answer
-    again = {"evaluation": 'ks = [10]\nbaselines = ["popularity"]\ncandidates = "catalog"\nfilter_seen = false'}
+    again = {
+        "evaluation": 'ks = [10]\nbaselines = ["popularity"]',
+        "corpus": 'items = "catalog"\nallow_seen = true',
+    }
     made = make(tmp_path, "shop", importing, SMALL, PATIENT, again)
 
     table = pq.read_table(source)
@@ -187,7 +190,8 @@ def test_some_hours_of_globo(shared_data: Path, tmp_path: Path) -> None:
     importing += ["--from", "2017-10-10T09:00", "--until", "2017-10-10T15:00"]
     by_time = {
         "data.split": 'method = "time"\nvalid_hours = 0.5\ntest_hours = 0.5',
-        "evaluation": 'ks = [10]\nbaselines = ["popularity"]\ncandidates = "catalog"\nmax_targets = 2000',
+        "evaluation": 'ks = [10]\nbaselines = ["popularity"]\nmax_targets = 2000',
+        "corpus": 'items = "catalog"',
     }
     made = make(tmp_path, "news", importing, SMALL, PATIENT, by_time)
     assert made.imported["timestamp_unit"] == "ms"

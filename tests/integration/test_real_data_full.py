@@ -14,9 +14,7 @@ TOLERANCE = 0.005
 
 
 def test_ml1m(shared_data: Path, tmp_path: Path) -> None:
-    # items that nobody ever rated are no candidates in this protocol, so they are not in the index either
-    rated = {"index": "active_days = 2000.0"}
-    made = make(tmp_path, "movies", ["movielens", str(shared_data / "ml1m")], rated, PATIENT)
+    made = make(tmp_path, "movies", ["movielens", str(shared_data / "ml1m")], PATIENT)
     assert made.built["items"] == 3706
     assert made.trained["metrics"]["hr@10"] >= 0.25
     assert made.trained["metrics"]["ndcg@10"] >= 0.14
@@ -34,7 +32,7 @@ def test_online_retail(shared_data: Path, tmp_path: Path) -> None:
     importing += ["--action-rule", "cancel: InvoiceNo ~ ^C", "--default-action", "purchase"]
     importing += ["--item-feature", "Description", "--item-feature", "UnitPrice", "--item-feature", "Country"]
     importing += ["--user-feature", "Country"]
-    made = make(tmp_path, "shop", importing, {"evaluation": "filter_seen = false"}, PATIENT)
+    made = make(tmp_path, "shop", importing, {"corpus": "allow_seen = true"}, PATIENT)
     assert (made.imported["written"], made.imported["rejected"]) == (406_829, {"user is empty": 135_080})
     assert made.imported["actions"] == {"purchase": 397_924, "cancel": 8_905}
     report = retrieval(made.root, "evaluate")
@@ -55,7 +53,7 @@ def test_a_day_of_globo(shared_data: Path, tmp_path: Path) -> None:
     importing += ["--from", "2017-10-09T04:00", "--until", "2017-10-10T04:00"]
     by_time = {
         "data.split": 'method = "time"\nvalid_hours = 1.0\ntest_hours = 1.0',
-        "evaluation": 'candidates = "catalog"',
+        "corpus": 'items = "catalog"',
     }
     made = make(tmp_path, "news", importing, by_time, PATIENT)
     assert made.imported["written"] == 258_438

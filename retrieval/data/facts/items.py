@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from retrieval.arrays import Ints, Mask
+from retrieval.arrays import Ints
 from retrieval.data.facts.ranges import event_blocks
 from retrieval.data.histories.histories import Histories
 
@@ -21,20 +21,3 @@ def first_event_times(histories: Histories) -> Ints:
     for rows in event_blocks(histories):
         np.minimum.at(first, histories.items[rows], histories.timestamps[rows])
     return first
-
-
-def items_with_events(histories: Histories) -> Mask:
-    """Items with any event at all, bool [N]."""
-    found = np.zeros(len(histories.item_ids), np.bool_)
-    for rows in event_blocks(histories):
-        found[histories.items[rows]] = True
-    return found
-
-
-def items_active_between(histories: Histories, since_us: int, until_us: int) -> Mask:
-    """Items with an event at or after `since_us` and not after `until_us` (µs), bool [N]."""
-    found = np.zeros(len(histories.item_ids), np.bool_)
-    for rows in event_blocks(histories):
-        times = histories.timestamps[rows]
-        found[histories.items[rows][(times >= since_us) & (times <= until_us)]] = True
-    return found

@@ -63,7 +63,7 @@ def _target_facts(workspace: Workspace, dataset: Dataset) -> TargetFacts | None:
     except (ConfigError, DataError):  # said by whatever needs the split
         return None
     seen = int(engaged_before(dataset.histories, split.test).sum())
-    note = unreachable_note(seen, seen) if workspace.settings.evaluation.filter_seen else None
+    note = None if workspace.settings.corpus.allow_seen else unreachable_note(seen, seen)
     return TargetFacts(split.name, len(split.test), seen, note or "")
 
 

@@ -14,9 +14,9 @@ import pyarrow as pa
 
 from retrieval.arrays import Vectors
 from retrieval.data import Dataset, Split, make_split, open_dataset
-from retrieval.data.facts.training import last_training_us
+from retrieval.data.corpus import Corpus, end_of_log, measured_corpus
 from retrieval.errors import NotFoundError
-from retrieval.evaluation import EvaluationConfig, EvaluationReport, candidate_items, evaluate_vectors
+from retrieval.evaluation import EvaluationConfig, EvaluationReport, evaluate_vectors
 from retrieval.evaluation.evaluate import ItemVectors
 from retrieval.evaluation.ranking import Observer
 from retrieval.features import ITEM_ID
@@ -56,6 +56,7 @@ class EvaluationSetup:
     dataset: Dataset
     split: Split
     config: EvaluationConfig
+    corpus: Corpus
     targets: Targets
 
     @classmethod
@@ -67,19 +68,29 @@ class EvaluationSetup:
         dataset = open_dataset(settings.data, workspace.root, show=show)
         split = make_split(settings.data, dataset.histories)
         wanted = tuple(dict.fromkeys((*settings.evaluation.slices, *slices)))
-        return cls(workspace, dataset, split, settings.evaluation.model_copy(update={"slices": wanted}), targets)
+        config = settings.evaluation.model_copy(update={"slices": wanted})
+        corpus = measured_corpus(settings.corpus, dataset, split, targets)
+        return cls(workspace, dataset, split, config, corpus, targets)
 
     def towers(self, version: ModelVersion) -> tuple[UserTower, ItemVectors]:
         """A version's served user tower, and its vectors of all items. Raises NotFoundError, ArtifactError."""
         tower = load_user_tower(self.workspace.store(), version, threads=os.cpu_count() or 1)
-        return tower, item_vectors(self.workspace, version, self.dataset, self.split)
+        return tower, item_vectors(self.workspace, version, self.dataset)
 
     def measure(
         self, tower: UserTower, items: ItemVectors, *, show: bool = True, observe: Observer | None = None
     ) -> EvaluationReport:
         """Measure one version; `observe` is shown its scores."""
         return evaluate_towers(
-            self.dataset, self.split, tower, items, self.config, targets=self.targets, show=show, observe=observe
+            self.dataset,
+            self.split,
+            tower,
+            items,
+            self.config,
+            corpus=self.corpus,
+            targets=self.targets,
+            show=show,
+            observe=observe,
         )
 
     def model_only(self) -> EvaluationSetup:
@@ -94,6 +105,7 @@ def evaluate_towers(
     items: ItemVectors,
     config: EvaluationConfig,
     *,
+    corpus: Corpus,
     targets: Targets = "test",
     show: bool = True,
     observe: Observer | None = None,
@@ -105,7 +117,7 @@ def evaluate_towers(
         rows,
         lambda chosen: user_vectors(dataset, tower, chosen),
         items,
-        candidates=candidate_items(dataset.histories, config),
+        corpus=corpus,
         train_end=split.train_end,
         config=config,
         users=dataset.users,
@@ -129,10 +141,10 @@ def user_vectors(dataset: Dataset, tower: UserTower, rows: npt.NDArray[np.int64]
     return vectors
 
 
-def item_vectors(workspace: Workspace, version: ModelVersion, dataset: Dataset, split: Split) -> ItemVectors:
-    """The item tower's vectors of the whole catalog, float32 [N, D], as seen at the end of training.
+def item_vectors(workspace: Workspace, version: ModelVersion, dataset: Dataset) -> ItemVectors:
+    """The item tower's vectors of the whole catalog, float32 [N, D].
 
-    Where `evaluation.reindex_minutes` has the index rebuilt, a function from a moment in µs to those seen then.
+    Where item features vary with time, a function from a moment in µs to those seen then.
     """
     from retrieval.towers.loading import load_item_tower
     from retrieval.towers.offline import catalog_at
@@ -143,9 +155,9 @@ def item_vectors(workspace: Workspace, version: ModelVersion, dataset: Dataset, 
     def seen_at(at_us: int) -> Vectors:
         return tower.encode(catalog_at(table, dataset.histories, tower.features, at_us), at_us)
 
-    if workspace.settings.evaluation.reindex_minutes:
+    if any(feature.time_varying for feature in tower.features.spec.item):
         return seen_at
-    return seen_at(last_training_us(dataset.histories, split.train_end))
+    return seen_at(end_of_log(dataset.histories))
 
 
 def with_item_ids(dataset: Dataset) -> pa.Table:

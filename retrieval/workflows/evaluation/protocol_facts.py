@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from retrieval.data.corpus.words import described_index, described_items
 from retrieval.evaluation import EvaluationReport
 from retrieval.workflows.evaluation.evaluate import EvaluationSetup
 from retrieval.workflows.evaluation.provenance import Provenance
 
-_CANDIDATES = {
-    "engaged": "items with any event",
-    "catalog": "the whole catalog",
-    "known": "items with an event before the target's own time",
-}
 _SETTINGS = (
     ("encoder", "towers", "encoder"),
     ("width of embeddings", "towers", "dim"),
@@ -26,20 +22,18 @@ def protocol_facts(
     setup: EvaluationSetup, ours: Provenance, theirs: Provenance | None, report: EvaluationReport
 ) -> tuple[tuple[str, str], ...]:
     """Label and text of what the header says."""
-    config = setup.config
     part = "" if report.targets == report.available_targets else f" of {report.available_targets:,}, evenly spaced"
-    seen = "left out of the lists" if config.filter_seen else "may be recommended again"
-    minutes = config.reindex_minutes
-    index = f"items encoded anew every {minutes:g} minutes" if minutes else "items encoded once, at the end of training"
+    corpus = setup.corpus.config
+    seen = "may be recommended again" if corpus.allow_seen else "left out of the lists"
     facts = [
         ("version", str(ours.version)),
         ("made", ours.created),
         ("embedding space", str(ours.facts.get("space_id", "not recorded"))),
         ("split", report.split),
         ("targets", f"{report.targets:,}{part}, of {_users(report):,} users"),
-        ("candidates", f"{report.candidates:,}: {_CANDIDATES[config.candidates]}"),
+        ("candidates", f"{report.candidates:,}: {described_items(corpus)}"),
         ("what the user had engaged with", seen),
-        ("index", index),
+        ("index", described_index(setup.corpus, of_window=setup.split.test_from_us is not None)),
         ("ranking", "exact, all candidates scored; ties count against the target"),
         ("data measured on", f"snapshot {setup.dataset.snapshot}"),
         ("data trained on", f"snapshot {ours.snapshot or 'not recorded'}"),
@@ -82,7 +76,9 @@ def warnings_about(
     lost = report.unreachable / report.targets
     if lost > 0.05:
         hint = (
-            " Where people come back to the same items, set evaluation.filter_seen = false." * setup.config.filter_seen
+            ""
+            if setup.corpus.config.allow_seen
+            else " Where people come back to the same items, set corpus.allow_seen = true."
         )
         found.append(f"{lost:.0%} of the targets can't be reached; no model could do better than {1 - lost:.3f}.{hint}")
     return tuple(found)

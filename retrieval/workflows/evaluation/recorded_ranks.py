@@ -47,9 +47,7 @@ class RecordedRanks:
 
 def measured_under(settings: Settings, snapshot: str) -> dict[str, Any]:
     """What has to be the same for ranks to be compared: the data, and which items are ranked for whom."""
-    evaluation = settings.evaluation.model_dump(mode="json")
-    names = ("candidates", "filter_seen", "reindex_minutes")
-    return {"snapshot": snapshot, **{name: evaluation[name] for name in names}}
+    return {"snapshot": snapshot, **settings.corpus.model_dump(mode="json")}
 
 
 def write_ranks(path: Path, report: EvaluationReport, protocol: Mapping[str, Any]) -> None:

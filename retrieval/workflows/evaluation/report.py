@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.data.corpus import built_for
 from retrieval.data.facts.training import item_counts, last_training_us
 from retrieval.errors import ConfigError, DataError
-from retrieval.evaluation import EvaluationReport, candidate_items
+from retrieval.evaluation import EvaluationReport
 from retrieval.evaluation.calibration import BestScores, Calibration, fit_temperature
 from retrieval.evaluation.certainty import Comparison, compare, hit_curves, model_intervals, slice_intervals
 from retrieval.evaluation.evaluate import ItemVectors, in_time_order, inner_products
@@ -180,18 +181,15 @@ def _temperature(setup: EvaluationSetup, ours: Provenance, tower: UserTower, ite
     rows = rows[:: -(-len(rows) // _FIT_TARGETS)]
     # by time, so that indexes that are rebuilt are asked for one after the other
     rows = rows[in_time_order(setup.dataset.histories, rows)]
-    config = setup.config
     task = make_task(
         setup.dataset.histories,
         rows,
-        candidate_items(setup.dataset.histories, config),
-        filter_seen=config.filter_seen,
-        only_known=config.candidates == "known",
-        block_mb=config.block_mb,
+        built_for(setup.corpus, setup.split, "valid"),
+        block_mb=setup.config.block_mb,
     )
     vectors: npt.NDArray[np.float32] = user_vectors(setup.dataset, tower, rows)
     try:
-        value = fit_temperature(task, inner_products(task, vectors, items, config.reindex_minutes))
+        value = fit_temperature(task, inner_products(task, vectors, items))
     except DataError as error:
         return _Temperature(None, f"{_UNRECORDED}, and none could be fitted on validation targets ({error}).")
     same = (

@@ -11,7 +11,7 @@ import pyarrow as pa
 from retrieval.arrays import Vectors
 from retrieval.data import Dataset, make_split, open_dataset
 from retrieval.data.config import parse_moment
-from retrieval.data.facts.items import NEVER, first_event_times, items_active_between
+from retrieval.data.corpus import CorpusConfig, end_of_log, open_corpus
 from retrieval.errors import ArtifactError, ConfigError, GateError, NotFoundError
 from retrieval.features import Features
 from retrieval.index.build import BuildReport, build_index
@@ -25,7 +25,7 @@ from retrieval.registry import BuildRow, Registry, VersionRow
 from retrieval.storage import ArtifactStore, read_manifest
 from retrieval.storage.keys import build_key
 from retrieval.towers.runtime import UserTower, load_user_tower
-from retrieval.types import DAY_US, ModelVersion
+from retrieval.types import ModelVersion
 from retrieval.workflows.evaluation.evaluate import user_vectors, with_item_ids
 from retrieval.workflows.workspace import Workspace
 
@@ -61,8 +61,8 @@ def build_version_index(
         if tower.space_id != row.space_id:
             raise ArtifactError(f"{row.id}: its item tower is of space {tower.space_id}, registered is {row.space_id}")
         dataset = open_dataset(workspace.settings.data, workspace.root, show=show)
-        corpus = index_contents(dataset, tower.features, config)
-        address = build_inputs_hash(tower, corpus, config)
+        contents = index_contents(dataset, tower.features, config, workspace.settings.corpus)
+        address = build_inputs_hash(tower, contents, config)
         found = registry.find_build_by_inputs(row.model, address)
         if found is not None and store.exists(found.key):
             return IndexOutcome(found, None)
@@ -73,7 +73,7 @@ def build_version_index(
             return IndexOutcome(registry.add_build(_published(store, reserved, tower)), None)
         queries = _queries(workspace, dataset, load_user_tower(store, row.id), config)
         try:
-            report = build_index(store, tower, corpus, reserved.id, config, queries=queries, show=show)
+            report = build_index(store, tower, contents, reserved.id, config, queries=queries, show=show)
         except GateError as error:
             registry.set_build_state(reserved.id, "failed", reason=str(error))
             raise
@@ -118,19 +118,14 @@ def _config(config: IndexConfig, shards: int | None) -> IndexConfig:
 # -- what is indexed, and whom it is measured with
 
 
-def index_contents(dataset: Dataset, features: Features, config: IndexConfig) -> Contents:
-    """What an index holds as of index.as_of, or after the last event. Raises DataError."""
+def index_contents(dataset: Dataset, features: Features, config: IndexConfig, corpus: CorpusConfig) -> Contents:
+    """What an index holds as of index.as_of, or after the last event. Raises ConfigError and DataError."""
     from retrieval.towers.offline import catalog_at
 
     histories = dataset.histories
-    at_us = parse_moment(config.as_of) if config.as_of else histories.last_us
+    at_us = parse_moment(config.as_of) if config.as_of else end_of_log(histories)
     items = catalog_at(with_item_ids(dataset), histories, features, at_us)
-    kept = np.ones(items.num_rows, np.bool_)
-    if config.as_of:
-        first = first_event_times(histories)
-        kept = (first < at_us) | (first == NEVER)
-    if config.active_days is not None:
-        kept &= items_active_between(histories, at_us - int(config.active_days * DAY_US), at_us)
+    kept = open_corpus(corpus, dataset).items_at(at_us)
     # the id under its own name, and what is known of an item's events: nobody filters on them
     hidden = [*dataset.items.column_names[:1], *(set(items.column_names) - set(dataset.items.column_names) - {ITEM_ID})]
     return make_contents(items.filter(pa.array(kept)), config, snapshot=dataset.snapshot, at_us=at_us, hidden=hidden)

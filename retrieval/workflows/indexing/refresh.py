@@ -95,7 +95,7 @@ def refresh_index(
         tower = load_item_tower(store, parent.model_version, device=device)
         dataset = dataset or open_dataset(workspace.settings.data, workspace.root, show=show)
         config = _config_at(workspace.settings.index, parent, moment)
-        contents = index_contents(dataset, tower.features, config)
+        contents = index_contents(dataset, tower.features, config, workspace.settings.corpus)
         work = _Refresh(workspace, registry, store, tower, contents, config, parent)
         moves = work.find_moves()
         report, build, deployment = None, parent, None

@@ -18,10 +18,10 @@ import numpy as np
 
 import retrieval
 from retrieval.data import Dataset, Split, make_split, open_dataset
+from retrieval.data.corpus import measured_corpus
 from retrieval.data.facts.training import last_training_rows, last_training_us
 from retrieval.errors import ArtifactError
-from retrieval.evaluation import EvaluationReport, candidate_items, evaluate_vectors, hit_rate_and_ndcg
-from retrieval.evaluation.config import EvaluationConfig
+from retrieval.evaluation import EvaluationReport, evaluate_vectors, hit_rate_and_ndcg
 from retrieval.evaluation.evaluate import ItemVectors
 from retrieval.features import Features
 from retrieval.registry import Registry, VersionRow
@@ -111,6 +111,7 @@ def version_inputs_hash(settings: Settings, dataset: Dataset, split: Split) -> s
         "towers": settings.towers.model_dump(mode="json"),
         "training": settings.training.model_dump(mode="json", exclude=HOW_IT_IS_RUN),
         "positive_actions": settings.data.positive_actions,
+        "corpus": settings.corpus.model_dump(mode="json"),  # validation, which chooses the weights, ranks its items
         "snapshot": dataset.snapshot,
         "split": split.name,
         "code": code_version(),
@@ -167,16 +168,15 @@ class Training:
         """Test metrics of the trained towers; None where the split has no test targets."""
         if not len(self.split.test):
             return None
-        histories, config = self.dataset.histories, self.settings.evaluation
         vectors = PairVectors(self.dataset, self.features, self.items())
         return evaluate_vectors(
-            histories,
+            self.dataset.histories,
             self.split.test,
             lambda rows: vectors.users(pair, rows),
-            _item_vectors(vectors, pair, config),
-            candidates=candidate_items(histories, config),
+            _item_vectors(vectors, pair),
+            corpus=measured_corpus(self.settings.corpus, self.dataset, self.split, "test"),
             train_end=self.split.train_end,
-            config=config,
+            config=self.settings.evaluation,
             users=self.dataset.users,
             items=self.dataset.items,
             name=name,
@@ -206,19 +206,15 @@ class Training:
         if len(rows) > most:
             rows = rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]
         vectors = PairVectors(self.dataset, self.features, self.items())
-        config = self.settings.evaluation
-        candidates = candidate_items(self.dataset.histories, config)
+        corpus = measured_corpus(self.settings.corpus, self.dataset, self.split, "valid")
 
         def validate(pair: TowerPair) -> Mapping[str, float]:
             metrics = hit_rate_and_ndcg(
                 self.dataset.histories,
                 rows,
                 lambda chosen: vectors.users(pair, chosen),
-                _item_vectors(vectors, pair, config),
-                candidates=candidates,
-                filter_seen=config.filter_seen,
-                only_known=config.candidates == "known",
-                reindex_minutes=config.reindex_minutes,
+                _item_vectors(vectors, pair),
+                corpus=corpus,
             )
             if watch is not None:
                 watch(metrics)
@@ -240,9 +236,9 @@ class Training:
             )
 
 
-def _item_vectors(vectors: PairVectors, pair: TowerPair, config: EvaluationConfig) -> ItemVectors:
-    """As seen at the end of training, or at any moment where the index is rebuilt as time goes on."""
-    return (lambda at_us: vectors.items(pair, at_us)) if config.reindex_minutes else vectors.items(pair)
+def _item_vectors(vectors: PairVectors, pair: TowerPair) -> ItemVectors:
+    """As seen at any moment, where that makes a difference."""
+    return (lambda at_us: vectors.items(pair, at_us)) if vectors.items_vary else vectors.items(pair)
 
 
 def _found(registry: Registry, store: ArtifactStore, model: str, address: str) -> VersionRow | None:
@@ -272,7 +268,7 @@ def _facts(
     settings: Settings, made: Training, result: TrainResult, report: EvaluationReport | None, address: str
 ) -> dict[str, Any]:
     """What the version's manifest says about how it came about."""
-    sections, own = ("data", "features", "towers", "training"), own_code(settings)
+    sections, own = ("data", "corpus", "features", "towers", "training"), own_code(settings)
     return {
         "settings": {name: getattr(settings, name).model_dump(mode="json") for name in sections},
         "data_snapshot": made.dataset.snapshot,

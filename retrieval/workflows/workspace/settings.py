@@ -6,6 +6,7 @@ from pydantic import Field
 
 from retrieval.config import Section
 from retrieval.data.config import DataConfig
+from retrieval.data.corpus.config import CorpusConfig
 from retrieval.evaluation.config import EvaluationConfig
 from retrieval.features.spec import FeatureSpec
 from retrieval.index.config import IndexConfig
@@ -30,6 +31,7 @@ class Settings(Section):
 
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
+    corpus: CorpusConfig = CorpusConfig()
     features: FeatureSpec = FeatureSpec()
     towers: TowerConfig = TowerConfig()
     training: TrainingConfig = TrainingConfig()

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from retrieval.data.config import parse_moment
-from retrieval.data.facts.items import first_event_times, items_with_events
+from retrieval.data.corpus import open_corpus
 from retrieval.towers.runtime import load_user_tower
 from retrieval.types import ModelVersion
 from retrieval.workflows.evaluation.evaluate import item_vectors, user_vectors
@@ -40,9 +40,9 @@ def main() -> None:
     dataset = workspace.dataset(show=False)
     split = workspace.split(dataset)
     cut = parse_moment(workspace.settings.data.split.test_from)
-    encoded = item_vectors(workspace, version, dataset, split)
+    encoded = item_vectors(workspace, version, dataset)
     items = encoded(cut) if callable(encoded) else encoded
-    known = items_with_events(dataset.histories) & (first_event_times(dataset.histories) < cut)
+    known = open_corpus(workspace.settings.corpus, dataset).items_at(cut)
     tower = load_user_tower(workspace.store(), version, threads=0)
     users = user_vectors(dataset, tower, spaced(split.test, QUERIES))
     given.work.mkdir(parents=True, exist_ok=True)

@@ -185,7 +185,9 @@ _CLICKS = ", ".join(
     f'{{kind = "categorical", name = "{name.lower()}", column = "click_{name}"}}' for name in _GLOBO_CONTEXT
 )
 
-_LEAVE_ONE_OUT = ("data.split.method=leave_one_out", "evaluation.candidates=engaged", "evaluation.filter_seen=true")
+# all items that have an event, and nothing that the user had before
+_ENGAGED = ("corpus.items=engaged", "corpus.allow_seen=false")
+_LEAVE_ONE_OUT = ("data.split.method=leave_one_out", *_ENGAGED, "corpus.refresh_minutes=0")
 
 
 def _six_hours(start: str, end: str) -> Overrides:
@@ -217,7 +219,7 @@ DATASETS: dict[str, BenchData] = {
         folder="globo",
         recipes={"time": "news"},
         make=_globo,
-        protocol=("evaluation.candidates=known", "evaluation.filter_seen=true"),
+        protocol=(*_ENGAGED, "corpus.refresh_minutes=5"),
         inputs={"time": (f"features.context=[{_CLICKS}, {_REQUEST}, {_SINCE_LAST}]",)},
         cuts={
             "evening": _six_hours("2017-10-09T22:00", "2017-10-10T04:00"),
@@ -241,8 +243,8 @@ DATASETS: dict[str, BenchData] = {
         make=_online_retail,
         # people buy the same again, so what was bought before is no wrong answer
         protocol=(
-            *("evaluation.candidates=engaged", "evaluation.filter_seen=false", "data.split.method=time"),
-            *("data.split.valid_hours=168", "data.split.test_hours=336"),
+            *("data.split.method=time", "data.split.valid_hours=168", "data.split.test_hours=336"),
+            *("corpus.items=engaged", "corpus.refresh_minutes=1440", "corpus.allow_seen=true"),
         ),
         inputs={
             "time": (

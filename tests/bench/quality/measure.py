@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
 from retrieval.data import Dataset, Split, by_time
+from retrieval.data.corpus import measured_corpus
 from retrieval.data.facts.training import item_counts
 from retrieval.evaluation import EvaluationReport
 from retrieval.evaluation.evaluate import ItemVectors
@@ -28,10 +31,11 @@ def measure(
     config = workspace.settings.evaluation.model_copy(update={"baselines": names, "slices": ()})
     targets = spaced(split.test if job.targets == "test" else split.valid, job.most)
     learned = _until(dataset, split, targets)
+    corpus = measured_corpus(workspace.settings.corpus, dataset, split, "test" if job.targets == "test" else "valid")
 
     def evaluated(rows: Rows) -> EvaluationReport:
-        chosen = Split(split.name, learned, split.valid, rows)
-        return evaluate_towers(dataset, chosen, tower, vectors, config, show=job.show)
+        chosen = replace(split, train_end=learned, test=rows)
+        return evaluate_towers(dataset, chosen, tower, vectors, config, corpus=corpus, show=job.show)
 
     report = evaluated(targets)
     rows = _rows(report, "model", data.ks) + _rows(report, "baseline", data.ks)

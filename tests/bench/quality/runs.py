@@ -85,7 +85,7 @@ def _run(job: Run) -> list[Row]:
     kept = job.root / "rows" / f"{key}.json"
     if not kept.exists():
         started = time.monotonic()
-        vectors = item_vectors(workspace, outcome.version.id, dataset, split)
+        vectors = item_vectors(workspace, outcome.version.id, dataset)
         rows = [
             {**_named(job), **_window(workspace), **row}
             for row in measure(job, workspace, dataset, split, tower, vectors)
@@ -153,7 +153,8 @@ def _named(job: Run) -> Row:
 def _key(job: Run, inputs: str, workspace: Workspace) -> str:
     """What decides a measurement, as a hash: the version's inputs, and how it is measured."""
     evaluation = workspace.settings.evaluation.model_dump(mode="json")
-    how = {"targets": job.targets, "evaluation": evaluation, "named": _named(job)}
+    corpus = workspace.settings.corpus.model_dump(mode="json")
+    how = {"targets": job.targets, "evaluation": evaluation, "corpus": corpus, "named": _named(job)}
     return hashlib.sha256(json.dumps([inputs, how], sort_keys=True).encode()).hexdigest()[:24]
 
 

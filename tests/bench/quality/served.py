@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from retrieval.data import Dataset, Split
 from retrieval.data.config import parse_moment
-from retrieval.data.facts.items import first_event_times, items_with_events
+from retrieval.data.corpus import as_built_at, end_of_log, open_corpus
 from retrieval.evaluation import evaluate_vectors
 from retrieval.towers.runtime import UserTower
 from retrieval.types import ModelVersion
@@ -29,40 +29,34 @@ from tests.whole_path import asked, retrieval, served_hit_rate
 Rows = npt.NDArray[np.int64]
 _MOST = 6_040  # as many as MovieLens-1M has users
 _HOUR_US = 3_600_000_000
-# every item that has any event, whenever that was; items without one are no candidates of any protocol here
-_WHOLE_LOG = 100_000.0
 
 
 def serve_and_measure(
     job: Run, workspace: Workspace, version: ModelVersion, dataset: Dataset, split: Split, tower: UserTower
 ) -> Row:
     """HR@10 over gRPC beside that of exact search."""
-    config = workspace.settings.evaluation.model_copy(
-        update={"ks": (10,), "baselines": (), "slices": (), "candidates": "catalog", "reindex_minutes": 0.0}
-    )
+    config = workspace.settings.evaluation.model_copy(update={"ks": (10,), "baselines": (), "slices": ()})
     as_of = _as_of(workspace, DATASETS[job.dataset].served_after_hours)
-    settings = {"as_of": as_of, "active_days": _WHOLE_LOG}
-    here = _with_index(workspace, settings)
+    here = _with_index(workspace, as_of)
     built = build_version_index(here, version, show=job.show).build
     rows = spaced(_targets(dataset, split, as_of), min(job.most, _MOST))
-    candidates = items_with_events(dataset.histories)
-    if as_of:
-        candidates &= first_event_times(dataset.histories) < parse_moment(as_of)
+    at_us = parse_moment(as_of) if as_of else end_of_log(dataset.histories)
+    corpus = as_built_at(open_corpus(workspace.settings.corpus, dataset), at_us)
+    candidates = corpus.items_at(at_us)
     assert built.items == candidates.sum(), "exact search ranks what the index holds"
-    vectors = item_vectors(here, version, dataset, split)
     exact = evaluate_vectors(
         dataset.histories,
         rows,
         lambda chosen: user_vectors(dataset, tower, chosen),
-        vectors(parse_moment(as_of)) if callable(vectors) else vectors,
-        candidates=candidates,
+        item_vectors(here, version, dataset),
+        corpus=corpus,
         train_end=split.train_end,
         config=config,
     ).metrics["hr@10"]
     retrieval(job.root, "users", "load")
     retrieval(job.root, "deploy", str(built.id), "--without-hosts", "--supersede")
     with asked(job.root, patience_s=600.0) as stub:
-        served = served_hit_rate(stub, dataset, rows, allow_seen=not config.filter_seen)
+        served = served_hit_rate(stub, dataset, rows, allow_seen=corpus.config.allow_seen)
     return {
         "kind": "served",
         "HR@10": round(served, 5),
@@ -82,13 +76,9 @@ def _as_of(workspace: Workspace, hours: float | None) -> str:
     return (moment + timedelta(hours=hours)).isoformat()
 
 
-def _with_index(workspace: Workspace, changes: dict[str, object]) -> Workspace:
-    index = workspace.settings.index.model_copy(update=changes)
-    update: dict[str, object] = {"index": index}
-    if changes["as_of"]:
-        evaluation = workspace.settings.evaluation.model_copy(update={"reindex_minutes": 60.0})
-        update["evaluation"] = evaluation  # so that item vectors can be had as of that moment
-    return Workspace(workspace.root, workspace.settings.model_copy(update=update))
+def _with_index(workspace: Workspace, as_of: str) -> Workspace:
+    index = workspace.settings.index.model_copy(update={"as_of": as_of})
+    return Workspace(workspace.root, workspace.settings.model_copy(update={"index": index}))
 
 
 def _targets(dataset: Dataset, split: Split, as_of: str) -> Rows:

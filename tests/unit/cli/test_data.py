@@ -107,6 +107,6 @@ def test_stats_and_training_say_why_targets_cannot_be_reached(workspace: Path, t
     call(workspace, "import", "csv", str(tmp_path / "log.csv"), "--timestamp-unit", "s")
     shown = " ".join(call(workspace, "stats").split())
     assert "Of 3 test targets, 3 targets can't be reached: 3 because the user had engaged with the item before" in shown
-    assert "set evaluation.filter_seen = false" in shown
+    assert "set corpus.allow_seen = true" in shown
     assert json.loads(call(workspace, "stats", "--json"))["targets"]["seen_before"] == 3
-    assert "can't be reached" not in call(workspace, "stats", "--set", "evaluation.filter_seen=false")
+    assert "can't be reached" not in call(workspace, "stats", "--set", "corpus.allow_seen=true")

@@ -10,6 +10,7 @@ import pytest
 from retrieval.errors import DataError
 from retrieval.evaluation.calibration import BestScores, fit_temperature, wilson
 from retrieval.evaluation.ranking import Task, make_task, rank_targets
+from tests.corpora import fixed_corpus
 
 TRUE = 0.08
 TARGETS, ITEMS = 3_000, 60
@@ -23,7 +24,7 @@ def drawn(make_histories: Any) -> tuple[Task, np.ndarray]:
     gumbel = rng.gumbel(size=cosines.shape)
     items = (cosines / TRUE + gumbel).argmax(axis=1)
     histories = make_histories([[int(item)] for item in items], ITEMS)
-    task = make_task(histories, np.arange(TARGETS), np.ones(ITEMS, np.bool_), block_mb=1)
+    task = make_task(histories, np.arange(TARGETS), fixed_corpus(np.ones(ITEMS)), block_mb=1)
     return task, cosines
 
 
@@ -55,7 +56,7 @@ def test_the_temperature_is_found_again(drawn: Any) -> None:
 
 def test_scores_are_counted_as_they_are_ranked(make_histories: Any) -> None:
     """The history is no candidate: it takes no probability, and can't be a hit."""
-    task = make_task(make_histories([[0, 1]], 3), np.array([1]), np.ones(3, np.bool_))
+    task = make_task(make_histories([[0, 1]], 3), np.array([1]), fixed_corpus(np.ones(3)))
     best = BestScores(1.0, depth=2)
     rank_targets(task, lambda part: np.array([[9.0, 1.0, 1.0]], np.float32), observe=best)
     found = best.calibration()
@@ -72,7 +73,7 @@ def test_evenly_spaced_targets_stand_for_many(drawn: Any) -> None:
 
 
 def test_nothing_to_calibrate_is_said(make_histories: Any) -> None:
-    task = make_task(make_histories([[0, 0]], 1), np.array([1]), np.ones(1, np.bool_))
+    task = make_task(make_histories([[0, 0]], 1), np.array([1]), fixed_corpus(np.ones(1)))
     best = BestScores(1.0)
     rank_targets(task, lambda part: np.ones((1, 1), np.float32), observe=best)
     assert best.calibration() is None

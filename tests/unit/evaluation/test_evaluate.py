@@ -11,11 +11,11 @@ from rich.console import Console
 from retrieval.errors import ConfigError, DataError
 from retrieval.evaluation import (
     EvaluationConfig,
-    candidate_items,
     evaluate_baselines,
     evaluate_vectors,
     hit_rate_and_ndcg,
 )
+from tests.corpora import engaged_corpus
 
 CONFIG = EvaluationConfig(ks=(1, 3), slices=("user.country", "genres", "context.device", "price"), slice_values=2)
 
@@ -32,7 +32,7 @@ def world(make_histories: Any) -> dict[str, Any]:
         "targets": targets,
         "user_vectors": random.normal(size=(3, 4)).astype(np.float32),
         "item_vectors": random.normal(size=(6, 4)).astype(np.float32),
-        "candidates": candidate_items(histories, CONFIG),
+        "corpus": engaged_corpus(histories),
         "train_end": np.array([2, 5, 6]),
         "config": CONFIG,
         "users": pa.table({"country": ["de", "at", None]}),
@@ -108,7 +108,7 @@ def test_vectors_may_come_block_by_block(world: dict[str, Any]) -> None:
 
 
 def test_the_quick_figure_is_the_full_one(world: dict[str, Any]) -> None:
-    quick = {name: world[name] for name in ("histories", "targets", "user_vectors", "item_vectors", "candidates")}
+    quick = {name: world[name] for name in ("histories", "targets", "user_vectors", "item_vectors", "corpus")}
     report = evaluate_vectors(**world)
     found = hit_rate_and_ndcg(**quick, k=3)
     assert found == {name: report.metrics[name] for name in ("hr@3", "ndcg@3", "mrr")}
@@ -128,7 +128,7 @@ def test_many_targets_are_thinned_evenly(world: dict[str, Any]) -> None:
 
 
 def test_baselines_alone(world: dict[str, Any]) -> None:
-    names = ("histories", "targets", "candidates", "train_end", "config")
+    names = ("histories", "targets", "corpus", "train_end", "config")
     report = evaluate_baselines(**{name: world[name] for name in names})
     assert report.model is None
     assert report.metrics == {}

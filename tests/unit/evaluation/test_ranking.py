@@ -11,6 +11,7 @@ from retrieval.errors import DataError
 from retrieval.evaluation import ranking
 from retrieval.evaluation.metrics import UNREACHABLE
 from retrieval.evaluation.ranking import make_task, rank_targets
+from tests.corpora import ONE_US, engaged_corpus, fixed_corpus
 
 
 def slow_rank(scores: Any, target: int, allowed: set[int]) -> int:
@@ -19,11 +20,11 @@ def slow_rank(scores: Any, target: int, allowed: set[int]) -> int:
     return sum(not scores[item] < scores[target] for item in allowed if item != target)
 
 
-@pytest.mark.parametrize("filter_seen", [True, False])
+@pytest.mark.parametrize("allow_seen", [True, False])
 @pytest.mark.parametrize("only_known", [True, False])
 @pytest.mark.parametrize("seed", range(15))
 def test_ranks_and_lists_match_the_reference(
-    make_histories: Any, monkeypatch: pytest.MonkeyPatch, *, filter_seen: bool, only_known: bool, seed: int
+    make_histories: Any, monkeypatch: pytest.MonkeyPatch, *, allow_seen: bool, only_known: bool, seed: int
 ) -> None:
     random = np.random.default_rng(seed)
     monkeypatch.setattr(ranking, "_HISTORY_EVENTS", 6)  # many small blocks
@@ -37,17 +38,27 @@ def test_ranks_and_lists_match_the_reference(
     candidates[random.integers(count)] = True
     scores = random.integers(0, 4, (len(targets), count)).astype(np.float32)  # ties
     scores[random.random(scores.shape) < 0.1] = np.nan
-    task = make_task(histories, targets, candidates, filter_seen=filter_seen, only_known=only_known)
-    found = rank_targets(task, lambda part: scores[part][:, candidates].copy())
+    if only_known:
+        corpus = engaged_corpus(histories, candidates, refresh_minutes=ONE_US, allow_seen=allow_seen)
+        if not any(corpus.items_at(at).any() for at in times[targets].tolist()):
+            with pytest.raises(DataError, match="no item can be retrieved"):
+                make_task(histories, targets, corpus)
+            return
+    else:
+        corpus = fixed_corpus(candidates, allow_seen=allow_seen)
+    task = make_task(histories, targets, corpus)
+    columns = task.columns
+    assert candidates[columns].all()
+    found = rank_targets(task, lambda part: scores[part][:, columns].copy())
     distinct = random.permuted(np.tile(np.arange(count, dtype=np.float32), (len(targets), 1)), axis=1)
     distinct[np.isnan(scores)] = np.nan
-    lists = rank_targets(task, lambda part: distinct[part][:, candidates].copy(), [1, 3])
+    lists = rank_targets(task, lambda part: distinct[part][:, columns].copy(), [1, 3])
 
     shown = {1: [0] * count, 3: [0] * count}
     for position, row in enumerate(targets):
         user = int(np.searchsorted(histories.offsets, row, side="right")) - 1
         allowed = set(np.flatnonzero(candidates).tolist())
-        if filter_seen:
+        if not allow_seen:
             allowed -= set(histories.items[histories.offsets[user] : row].tolist())
         if only_known:
             allowed = {i for i in allowed if (times[histories.items == i] < times[row]).any()}
@@ -58,11 +69,11 @@ def test_ranks_and_lists_match_the_reference(
             for item in ordered[:k]:
                 counts[item] += 1
     for k, counts in shown.items():
-        assert lists.shown[k].tolist() == [counts[i] for i in np.flatnonzero(candidates)]
+        assert lists.shown[k].tolist() == [counts[i] for i in columns]
 
 
 def test_a_target_that_ties_with_all_is_last(make_histories: Any) -> None:
-    task = make_task(make_histories([[0]], 5), np.array([0]), np.ones(5, np.bool_))
+    task = make_task(make_histories([[0]], 5), np.array([0]), fixed_corpus(np.ones(5)))
     for value in (0.0, np.nan):
         line = np.full((1, 5), value, np.float32)
         assert rank_targets(task, lambda _, line=line: line.copy()).ranks.tolist() == [4]
@@ -70,7 +81,7 @@ def test_a_target_that_ties_with_all_is_last(make_histories: Any) -> None:
 
 def test_blocks_stay_within_memory(make_histories: Any) -> None:
     histories = make_histories([[0, 1]] * 500, 3000)
-    task = make_task(histories, np.arange(1000), np.ones(3000, np.bool_), block_mb=1)
+    task = make_task(histories, np.arange(1000), fixed_corpus(np.ones(3000)), block_mb=1)
     widths = []
 
     def score(part: slice) -> Any:
@@ -87,10 +98,10 @@ def test_blocks_stay_within_memory(make_histories: Any) -> None:
     [
         ([], [True] * 3, "no targets"),
         ([9], [True] * 3, "event rows below 2"),
-        ([0], [False] * 3, "some true; found 0"),
-        ([0], [True] * 4, r"bool \[3\]"),
+        ([0], [False] * 3, "no item can be retrieved"),
+        ([0], [True] * 4, r"a corpus of 3 items, found one of \[4\]"),
     ],
 )
 def test_wrong_arguments_are_refused(make_histories: Any, targets: Any, candidates: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        make_task(make_histories([[0, 1]], 3), np.array(targets, np.int64), np.array(candidates))
+        make_task(make_histories([[0, 1]], 3), np.array(targets, np.int64), fixed_corpus(np.array(candidates)))

@@ -5,15 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from retrieval.errors import DataError
 from retrieval.evaluation import (
     EvaluationConfig,
-    candidate_items,
     evaluate,
     evaluate_vectors,
     hit_rate_and_ndcg,
     ranking,
 )
+from tests.corpora import engaged_corpus, fixed_corpus
 
 MINUTE = 60_000_000
 
@@ -30,10 +29,10 @@ def test_each_target_meets_the_newest_index_before_its_time(make_histories: Any)
         moments.add(at_us)
         return np.random.default_rng(at_us).normal(size=(9, 4)).astype(np.float32)
 
-    config = EvaluationConfig(ks=(1, 3), candidates="known", filter_seen=False, reindex_minutes=10.0, baselines=())
-    every = candidate_items(histories, config)
+    config = EvaluationConfig(ks=(1, 3), baselines=())
+    corpus = engaged_corpus(histories, refresh_minutes=10.0, allow_seen=True)
     report = evaluate_vectors(
-        histories, targets, users, items, candidates=every, train_end=histories.offsets[1:], config=config
+        histories, targets, users, items, corpus=corpus, train_end=histories.offsets[1:], config=config
     )
     first = np.array([times[histories.items == item].min(initial=10**18) for item in range(9)])
     ranks = []
@@ -52,21 +51,22 @@ def test_each_target_meets_the_newest_index_before_its_time(make_histories: Any)
         targets,
         users,
         items,
-        candidates=every,
+        corpus=corpus,
         k=3,
-        filter_seen=False,
-        only_known=True,
-        reindex_minutes=10.0,
     )
     assert quick["hr@3"] == report.metrics["hr@3"]
 
 
-def test_vectors_of_more_than_one_moment_need_to_know_how_often(make_histories: Any) -> None:
-    histories = make_histories([[0, 1, 2]], 3)
-    with pytest.raises(DataError, match="reindex_minutes is 0"):
-        hit_rate_and_ndcg(
-            histories, np.array([2]), np.ones((1, 2)), lambda _: np.ones((3, 2)), candidates=np.ones(3, np.bool_)
-        )
+def test_an_index_that_is_never_refreshed_is_asked_for_once(make_histories: Any) -> None:
+    histories = make_histories([[0, 1, 2]], 3, times=[0, MINUTE, 2 * MINUTE])
+    moments = []
+
+    def items(at_us: int) -> Any:
+        moments.append(at_us)
+        return np.ones((3, 2), np.float32)
+
+    hit_rate_and_ndcg(histories, np.arange(3), np.ones((3, 2)), items, corpus=engaged_corpus(histories))
+    assert moments == [2 * MINUTE + 1]
 
 
 def test_an_index_is_built_once_however_the_targets_lie(make_histories: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,5 +82,5 @@ def test_an_index_is_built_once_however_the_targets_lie(make_histories: Any, mon
 
     every = np.arange(len(times))
     users = np.ones((len(times), 2), np.float32)
-    hit_rate_and_ndcg(histories, every, users, items, candidates=np.ones(1, np.bool_), reindex_minutes=10.0)
+    hit_rate_and_ndcg(histories, every, users, items, corpus=fixed_corpus(np.ones(1), refresh_minutes=10.0))
     assert built == [0, 10, 20, 30, 40, 50]

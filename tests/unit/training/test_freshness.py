@@ -24,6 +24,7 @@ from retrieval.training.config import NegativesConfig, TrainingConfig
 from retrieval.training.loop import train
 from retrieval.training.vectors import PairVectors
 from retrieval.types import HOUR_US
+from tests.corpora import fixed_corpus
 from tests.tiny import START_US
 
 ITEMS, USERS, EVENTS_AN_HOUR = 120, 40, 15
@@ -96,7 +97,5 @@ def hit_rate(
         split.test,
         lambda rows: vectors.users(pair, rows),
         lambda at: vectors.items(pair, at),
-        candidates=np.ones(ITEMS, np.bool_),
-        filter_seen=False,
-        reindex_minutes=60.0,
+        corpus=fixed_corpus(np.ones(ITEMS), allow_seen=True, refresh_minutes=60.0),
     )

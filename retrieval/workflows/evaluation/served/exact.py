@@ -9,6 +9,7 @@ import numpy as np
 
 from retrieval.arrays import Ints, Mask, Scores, Vectors
 from retrieval.data import Histories
+from retrieval.data.corpus import Corpus, as_held
 from retrieval.evaluation.evaluate import inner_products
 from retrieval.evaluation.ranking import Task, make_task, rank_targets
 
@@ -21,7 +22,7 @@ class Asked:
     targets: Ints
     users: Vectors
     k: int
-    allow_seen: bool
+    corpus: Corpus
     block_mb: int
 
 
@@ -52,20 +53,15 @@ def exact_search(
 
 
 def _search_one(asked: Asked, lines: Ints, members: Mask, vectors: Vectors, found: Exact) -> None:
-    task = make_task(
-        asked.histories,
-        asked.targets[lines],
-        members,
-        filter_seen=not asked.allow_seen,
-        block_mb=asked.block_mb,
-    )
+    corpus = as_held(asked.corpus, members)
+    task = make_task(asked.histories, asked.targets[lines], corpus, block_mb=asked.block_mb)
 
     def keep(_: Task, part: slice, scores: Scores) -> None:
         found.lists[lines[part]] = _best(task, scores, asked.k)
         for line, row in zip(lines[part].tolist(), scores, strict=True):
             found.excluded[line] = task.columns[np.isneginf(row)]
 
-    ranking = rank_targets(task, inner_products(task, asked.users[lines], vectors, 0.0), observe=keep)
+    ranking = rank_targets(task, inner_products(task, asked.users[lines], vectors), observe=keep)
     found.hits[lines] = ranking.ranks < asked.k
 
 

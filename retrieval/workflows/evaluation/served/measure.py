@@ -30,7 +30,6 @@ from retrieval.workflows.evaluation.served.remarks import (
     other_vectors,
 )
 from retrieval.workflows.evaluation.served.requests import PastRequests
-from retrieval.workflows.evaluation.served.rules import Rules, rules_of
 from retrieval.workflows.evaluation.served.running import Served, find_served, in_process, over_grpc
 from retrieval.workflows.evaluation.served.shards import BuildItems, open_shards, read_build
 from retrieval.workflows.evaluation.served.targets import comparable_ranks, spaced, targets_of
@@ -84,7 +83,6 @@ class _Way:
 
     setup: EvaluationSetup
     served: Served
-    rules: Rules
     tower: UserTower
     vectors_at: Callable[[int], Vectors]
     held: BuildItems
@@ -99,9 +97,8 @@ class _Way:
         workspace, row = setup.workspace, served.build
         tower, items = setup.towers(row.model_version)
         held = read_build(workspace.store(), row, setup.dataset)
-        rules = rules_of(setup)
         recorded, why = comparable_ranks(setup, row.model_version)
-        rows, remark = targets_of(setup, rules, held.at_us)
+        rows, remark = targets_of(setup, held.at_us)
         if recorded is not None:
             rows = rows[np.isin(rows, recorded.targets)]
         if not len(rows):
@@ -110,7 +107,7 @@ class _Way:
         encode = lru_cache(_MOMENTS_HELD)(items) if callable(items) else lambda _: items
         stale = () if users_are_current(workspace, setup.dataset.snapshot) else (STALE_USERS,)
         remarks = tuple(text for text in (why, remark, *stale) if text)
-        return cls(setup, served, rules, tower, encode, held, chosen, len(rows), recorded, remarks)
+        return cls(setup, served, tower, encode, held, chosen, len(rows), recorded, remarks)
 
     @property
     def k(self) -> int:
@@ -139,14 +136,14 @@ class _Way:
     def _exact_stages(self, users: Vectors) -> tuple[list[StageHits], Exact]:
         """Exported towers, the index's moment, its vectors, its items; and what exact search finds with all of them."""
         times = self.setup.dataset.histories.timestamps[self.rows]
-        measured = self.rules.moments(times)
+        measured = self.setup.corpus.moments(times)
         at_us = self.held.at_us
         now = np.full(len(self.rows), at_us)
         asked = self._asked(users)
-        exported = exact_search(asked, measured, self.rules.items_at, self.vectors_at)
+        exported = exact_search(asked, measured, self.setup.corpus.items_at, self.vectors_at)
         moved = bool((measured != now).any())
-        then = exact_search(asked, now, self.rules.items_at, self.vectors_at) if moved else exported
-        encoded, members = self.vectors_at(at_us), self.rules.items_at(at_us)
+        then = exact_search(asked, now, self.setup.corpus.items_at, self.vectors_at) if moved else exported
+        encoded, members = self.vectors_at(at_us), self.setup.corpus.items_at(at_us)
         laid = self.held.laid_over(encoded)
         vectors = exact_search(asked, now, lambda _: members, lambda _: laid)
         inside = np.zeros(len(members), np.bool_)
@@ -163,7 +160,7 @@ class _Way:
 
     def _asked(self, users: Vectors) -> Asked:
         config = self.setup.config
-        return Asked(self.setup.dataset.histories, self.rows, users, self.k, self.rules.allow_seen, config.block_mb)
+        return Asked(self.setup.dataset.histories, self.rows, users, self.k, self.setup.corpus, config.block_mb)
 
     # -- from the index on: lists
 
@@ -186,7 +183,7 @@ class _Way:
                     users,
                     self.k,
                     settings.max_history,
-                    self.rules.allow_seen,
+                    self.setup.corpus.config.allow_seen,
                 ),
                 serving=settings,
                 engines=engines,

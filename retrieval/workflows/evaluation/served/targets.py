@@ -9,7 +9,6 @@ from retrieval.types import ModelVersion
 from retrieval.workflows.evaluation.evaluate import EvaluationSetup
 from retrieval.workflows.evaluation.recorded_ranks import RecordedRanks, measured_under, read_ranks
 from retrieval.workflows.evaluation.served.remarks import iso, moments_in_words
-from retrieval.workflows.evaluation.served.rules import Rules
 
 
 def comparable_ranks(setup: EvaluationSetup, version: ModelVersion) -> tuple[RecordedRanks | None, str]:
@@ -29,10 +28,10 @@ def comparable_ranks(setup: EvaluationSetup, version: ModelVersion) -> tuple[Rec
     return recorded, ""
 
 
-def targets_of(setup: EvaluationSetup, rules: Rules, at_us: int) -> tuple[Ints, str]:
+def targets_of(setup: EvaluationSetup, at_us: int) -> tuple[Ints, str]:
     """The targets of requests that meet an index of this moment; all of them where there are none."""
     rows = setup.split.test if setup.targets == "test" else setup.split.valid
-    moments = rules.moments(setup.dataset.histories.timestamps[rows])
+    moments = setup.corpus.moments(setup.dataset.histories.timestamps[rows])
     meet = moments == at_us
     if meet.all() or not len(rows):
         return rows, ""

@@ -19,7 +19,7 @@ from retrieval.config import explain
 from retrieval.errors import ConfigError, NotFoundError
 from retrieval.workflows.workspace.settings import Settings
 
-SECTIONS = ("data", "features", "towers", "training", "evaluation")
+SECTIONS = ("data", "corpus", "features", "towers", "training", "evaluation")
 """What a recipe may set: how to learn and how to measure, never where things lie or how they are served."""
 _FOLDER = Path(__file__).parent
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from retrieval.data import Histories, Split, leave_one_out
 from retrieval.data.facts import items as item_facts
 from retrieval.data.facts import ranges, training
-from retrieval.data.facts.items import NEVER, first_event_times, items_active_between, items_with_events
+from retrieval.data.facts.items import NEVER, first_event_times
 from retrieval.data.facts.training import (
     item_and_action_counts,
     item_counts,
@@ -91,10 +91,6 @@ def test_what_is_said_of_items(histories: Histories) -> None:
     every = range(len(histories.item_ids))
     assert len(times) < len(every), "some items have no event"
     assert first_event_times(histories).tolist() == [min(times.get(item, [NEVER])) for item in every]
-    assert items_with_events(histories).tolist() == [item in times for item in every]
-    since, until = times[3][0], times[3][0] + 50 * HOUR_US
-    active = [any(since <= at <= until for at in times.get(item, [])) for item in every]
-    assert items_active_between(histories, since, until).tolist() == active
 
 
 @pytest.mark.parametrize("count", [1, 3, 100])

@@ -14,6 +14,7 @@ from retrieval.evaluation.baselines import (
     sample,
 )
 from retrieval.evaluation.ranking import make_task
+from tests.corpora import fixed_corpus
 
 HOUR = 3_600_000_000
 
@@ -28,7 +29,7 @@ def world(make_histories: Any, seed: int) -> Any:
 
 
 def scores_of(name: Any, histories: Any, targets: Any, candidates: Any, **config: Any) -> Any:
-    task = make_task(histories, targets, candidates)
+    task = make_task(histories, targets, fixed_corpus(candidates))
     scorer = make_baseline(name, task, np.asarray(histories.offsets[1:]), EvaluationConfig(**config))
     half = len(targets) // 2
     return np.concatenate([scorer(slice(0, half)), scorer(slice(half, len(targets)))])
@@ -144,16 +145,16 @@ def test_the_weight_is_chosen_on_training_events_alone(make_histories: Any, foll
         times += [at, at + 1_000_000]
         train_end.append(2 * user + (2 if trained else 0))
     histories = make_histories(sequences, 60, times=times)
-    tested = make_task(histories, np.arange(161, 320, 2), np.ones(60, np.bool_))
+    tested = make_task(histories, np.arange(161, 320, 2), fixed_corpus(np.ones(60)))
     weight = live_covisitation_and_popularity.chosen_weight(tested, np.array(train_end), reach=5, events=1000)
     assert (weight == 1.0) == following
-    other = make_task(histories, np.arange(165, 320, 2), np.ones(60, np.bool_))
+    other = make_task(histories, np.arange(165, 320, 2), fixed_corpus(np.ones(60)))
     assert weight == live_covisitation_and_popularity.chosen_weight(other, np.array(train_end), reach=5, events=1000)
 
 
 def test_without_training_events_the_weight_is_a_middling_one(make_histories: Any) -> None:
     histories = make_histories([[0, 1], [0, 1]], 2, times=[0, 1, 2, 3])
-    task = make_task(histories, np.array([1, 3]), np.ones(2, np.bool_))
+    task = make_task(histories, np.array([1, 3]), fixed_corpus(np.ones(2)))
     assert live_covisitation_and_popularity.chosen_weight(task, np.array([0, 2]), reach=5, events=100) == 3.0
 
 

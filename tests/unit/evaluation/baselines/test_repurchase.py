@@ -8,12 +8,13 @@ import pytest
 from retrieval.evaluation import EvaluationConfig
 from retrieval.evaluation.baselines import make_baseline, repurchase
 from retrieval.evaluation.ranking import make_task
+from tests.corpora import fixed_corpus
 
 DAY = 86_400_000_000
 
 
 def scores_of(name: str, histories: Any, targets: Any) -> Any:
-    task = make_task(histories, np.array(targets), np.ones(len(histories.item_ids), np.bool_), filter_seen=False)
+    task = make_task(histories, np.array(targets), fixed_corpus(np.ones(len(histories.item_ids)), allow_seen=True))
     scorer = make_baseline(name, task, np.asarray(histories.offsets[1:]), EvaluationConfig())
     return scorer(slice(0, len(targets)))
 

@@ -75,8 +75,8 @@ def test_targets_that_no_model_can_reach_are_counted_and_explained(tmp_path: Pat
     targets = describe_data(workspace, show=False).targets
     assert targets is not None
     assert (targets.split, targets.test, targets.seen_before) == ("leave_one_out", 2, 1)
-    assert "evaluation.filter_seen = false" in targets.note
-    kept = describe_data(open_workspace(tmp_path, ["evaluation.filter_seen=false"]), show=False).targets
+    assert "corpus.allow_seen = true" in targets.note
+    kept = describe_data(open_workspace(tmp_path, ["corpus.allow_seen=true"]), show=False).targets
     assert kept is not None
     assert (kept.seen_before, kept.note) == (1, "")
     windows = ["data.split.method=time", "data.split.valid_hours=9999.0"]

@@ -118,4 +118,4 @@ def test_targets_that_were_engaged_with_before_are_counted_and_explained(made: A
     report = evaluate_version(workspace, VERSION, show=False)
     expected = int(engaged_before(dataset.histories, leave_one_out(dataset.histories).test).sum())
     assert report.unreachable == report.seen_before == expected > 0
-    assert "set evaluation.filter_seen = false" in str(report.tables()[0].caption)
+    assert "set corpus.allow_seen = true" in str(report.tables()[0].caption)

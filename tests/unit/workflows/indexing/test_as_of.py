@@ -44,9 +44,8 @@ windows = "by_time"
 epochs = 1
 min_batches = 3
 threads = 1
-[evaluation]
-candidates = "known"
-reindex_minutes = 720.0
+[corpus]
+refresh_minutes = 720.0
 [index]
 threads = 1
 min_recall = 0.0
@@ -74,7 +73,7 @@ def test_items_are_indexed_as_they_were_known_then(tmp_path: Path) -> None:
     assert len(found.item_ids) == len(first) - len(later)
     assert BuildId("demo", built.build.number) == built.build.id
 
-    vectors = item_vectors(workspace, trained.version.id, dataset, workspace.split(dataset))
+    vectors = item_vectors(workspace, trained.version.id, dataset)
     assert callable(vectors)
     rows = histories.item_rows(pa.array(found.item_ids))
     exact = vectors(at_us)[rows] @ np.eye(16, dtype=np.float32)[0]

@@ -16,7 +16,6 @@ from retrieval.data import Dataset
 from retrieval.errors import ArtifactError, ConfigError, ConflictError, GateError, NotFoundError, RetrievalError
 from retrieval.index import AnyOf, Query
 from retrieval.index.shard import open_shard
-from retrieval.registry import VersionRow
 from retrieval.storage import read_manifest
 from retrieval.towers.loading import load_item_tower
 from retrieval.types import BuildId, ModelVersion
@@ -25,7 +24,7 @@ from retrieval.workflows.indexing import verify as verifying
 from retrieval.workflows.indexing.build import build_version_index
 from retrieval.workflows.indexing.verify import verify_version_index
 from retrieval.workflows.workspace import Workspace
-from tests.tiny import TINY_SETTINGS, make_workspace, tiny_dataset, tiny_version
+from tests.tiny import TINY_SETTINGS, make_workspace, registered_version, tiny_dataset
 
 SETTINGS = (
     TINY_SETTINGS
@@ -38,26 +37,11 @@ threads = 1
 VERSION = ModelVersion("demo", 1)
 
 
-def register(workspace: Workspace, dataset: Dataset, version: ModelVersion, seed: int) -> None:
-    tiny = tiny_version(workspace.store(), version, dataset, seed=seed)
-    registry = workspace.registry()
-    registry.add_version(
-        VersionRow(
-            model="demo",
-            version=version.version,
-            space_id=tiny.space_id,
-            key=f"models/demo/{version.version}",
-            state="ready",
-        )
-    )
-    registry.close()
-
-
 @pytest.fixture
 def made(tmp_path: Path) -> tuple[Workspace, Dataset]:
     dataset = tiny_dataset(tmp_path)
     workspace = make_workspace(tmp_path, SETTINGS)
-    register(workspace, dataset, VERSION, seed=0)
+    registered_version(workspace, dataset, VERSION)
     return workspace, dataset
 
 
@@ -107,7 +91,7 @@ def test_only_items_with_recent_events(made: tuple[Workspace, Dataset]) -> None:
     days = (histories.last_us - int(np.quantile(histories.timestamps, 0.97))) / day_us
     recent = {*histories.items[histories.timestamps >= histories.last_us - int(days * day_us)].tolist()}
     assert 0 < len(recent) < 40
-    narrowed = Workspace.open(workspace.root, [f"index.active_days={days}"])
+    narrowed = Workspace.open(workspace.root, [f"corpus.engaged_days={days}"])
     assert build_version_index(narrowed, show=False).build.items == len(recent)
 
 

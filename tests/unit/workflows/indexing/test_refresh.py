@@ -173,7 +173,7 @@ def test_old_refreshes_are_collected_and_the_build_before_them_stays(workspace: 
 
 
 def test_it_is_refused_where_hardly_anything_would_be_left(workspace: Workspace) -> None:
-    short = Workspace.open(workspace.root, ["index.active_days=0.05"])
+    short = Workspace.open(workspace.root, ["corpus.engaged_days=0.05"])
     with pytest.raises(GateError, match=r"would leave \d of the .* rollout\.refresh_keeps is 0\.5"):
         refreshed(short, T0 + HOUR_US)
     assert active(workspace).number == 1

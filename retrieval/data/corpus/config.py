@@ -1,0 +1,58 @@
+"""Settings of `[corpus]`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from retrieval.config import Section
+from retrieval.errors import ConfigError
+from retrieval.filters.text import parse_filters
+
+WHERE = "corpus.where"
+
+
+class CorpusConfig(Section):
+    """What can be retrieved, and how fresh it is: for validation in training, evaluation, baselines and indexes."""
+
+    items: Literal["engaged", "catalog"] = Field(
+        "engaged",
+        description="engaged = items with an event; catalog = all items, those without any event too. "
+        "Point in time: an item whose first event is yet to come is not in it.",
+    )
+    engaged_days: float | None = Field(
+        None, gt=0, description="engaged: an event within so many days; any event when left out."
+    )
+    where: tuple[str, ...] = Field(
+        (),
+        description="Conditions on item columns, all of which must hold, as `query --filter` takes them: "
+        "COLUMN=A,B, COLUMN=LOW..HIGH, COLUMN!=….",
+    )
+    available_from: str = Field(
+        "", description="Item column with the date from which an item can be retrieved; empty = there is none."
+    )
+    refresh_minutes: float = Field(
+        0.0,
+        ge=0.0,
+        description="How often the index is refreshed while the model stays: a request meets the newest one before its "
+        "time; 0 = it is built once.",
+    )
+    allow_seen: bool = Field(
+        False, description="Items of the user's history may come back, unless a request says otherwise."
+    )
+
+    @field_validator("where")
+    @classmethod
+    def _are_filters(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            parse_filters(texts, where="condition")
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+        return texts
+
+    @model_validator(mode="after")
+    def _days_of_engaged(self) -> CorpusConfig:
+        if self.engaged_days is not None and self.items != "engaged":
+            raise ValueError(f'engaged_days needs items = "engaged"; items is {self.items!r}')
+        return self

@@ -1,0 +1,23 @@
+"""The declaration in words, for reports."""
+
+from __future__ import annotations
+
+from retrieval.data.corpus.config import CorpusConfig
+from retrieval.data.corpus.corpus import Corpus
+
+
+def described_items(config: CorpusConfig) -> str:
+    """Which items: "items with an event in the last 3 days, where price=1..5"."""
+    what = "the whole catalog" if config.items == "catalog" else "items with an event"
+    if config.engaged_days is not None:
+        what += f" in the last {config.engaged_days:g} days"
+    conditions = [*config.where, *([f"from {config.available_from} on"] if config.available_from else [])]
+    return f"{what}, where {' and '.join(conditions)}" if conditions else what
+
+
+def described_index(corpus: Corpus, *, of_window: bool) -> str:
+    """How fresh the index is that requests meet; `of_window`: targets are those of a window of time."""
+    minutes = corpus.config.refresh_minutes
+    if minutes:
+        return f"as it was up to {minutes:g} minutes before each request"
+    return "built once, where the window of the targets begins" if of_window else "built once, after the last event"
