@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
+    from retrieval.filters.values import ValueColumn
+
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
@@ -41,6 +43,8 @@ class Candidates:
     """A budget ended the search early: better candidates may not have been looked at."""
     ignored: tuple[str, ...] = field(default=(), repr=False)
     """Columns that were sent, and that no feature could use: `context.page`, or `profile.age (NaN)`."""
+    attributes: Mapping[str, ValueColumn] = field(default_factory=dict, repr=False)
+    """The attributes that were asked for, by name, as far as the index holds them."""
     timings: Mapping[str, int] = field(default_factory=dict, repr=False)
     """Where the time went, in µs: user, tower, search, host_search, merge; of a service also total and queue."""
     item_columns: Callable[[Sequence[str]], pa.Table] | None = field(default=None, repr=False)
@@ -54,10 +58,13 @@ class Candidates:
         return zip(self.item_ids, self.scores.tolist(), strict=True)
 
     def to_arrow(self) -> pa.Table:
-        """A row a candidate: `item_id`, `score`, then the columns of the items table where that is at hand."""
+        """A row a candidate: `item_id`, `score`, the attributes that were asked for, and the columns of the items table
+        where that is at hand.
+        """
         import pyarrow as pa
 
         columns: dict[str, Any] = {"item_id": pa.array(self.item_ids, pa.string()), "score": pa.array(self.scores)}
+        columns |= {name: column.to_arrow() for name, column in self.attributes.items()}
         if self.item_columns is not None:
             known = self.item_columns(self.item_ids)
             columns |= {name: known.column(name) for name in known.column_names if name not in columns}

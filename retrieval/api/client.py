@@ -16,6 +16,7 @@ from retrieval.api.request import RequestOptions, request_message
 from retrieval.errors import ConfigError
 from retrieval.serving.core.answer import IgnoredColumn
 from retrieval.serving.wire.channel import CHANNEL_OPTIONS
+from retrieval.serving.wire.filters import read_columns
 from retrieval.serving.wire.status import read_error
 from retrieval.types import BuildId, ModelVersion
 from retrieval.v1 import candidates_pb2, candidates_pb2_grpc
@@ -164,5 +165,6 @@ def _read(message: candidates_pb2.GetCandidatesResponse, user_id: str) -> Candid
         user_known=message.user_known,
         truncated=message.truncated,
         ignored=tuple(_ignored(one) for one in message.ignored_columns),
+        attributes=read_columns(message.attributes),
         timings={name: getattr(message.timings, f"{name}_us") for name in _TIMINGS},
     )

@@ -41,6 +41,12 @@ class RequestOptions(TypedDict, total=False):
     """Items that must not come back."""
     allow_seen: bool
     """Items of the user's history may come back, too."""
+    seen_by: Sequence[str]
+    """Item attributes such as a series: what shares a value with one of the newest events does not come back."""
+    seen_by_events: int
+    """How many of the newest events count for `seen_by`."""
+    attributes: Sequence[str]
+    """Item attributes that the answer shall show, as far as the index holds them."""
     at: Moment
     """The time of the request; now, unless given."""
     ef: int
@@ -64,6 +70,8 @@ def request_message(user_id: str, k: int, options: RequestOptions) -> candidates
             filter=_filter(options.get("filter")),
             exclude_item_ids=[str(item) for item in options.get("exclude", ())],
             allow_seen=options.get("allow_seen", False),
+            seen_by=_seen_by(options),
+            attributes=[str(name) for name in options.get("attributes", ())],
             at=_moment(options.get("at", 0)),
             ef=_natural("ef", options.get("ef", 0)),
             visit_budget=_natural("visit_budget", options.get("visit_budget", 0)),
@@ -71,6 +79,13 @@ def request_message(user_id: str, k: int, options: RequestOptions) -> candidates
         )
     except TypeError as error:
         raise RequestError(f"a value has a type that can't be sent: {error}") from error
+
+
+def _seen_by(options: RequestOptions) -> candidates_pb2.SeenBy | None:
+    if "seen_by" not in options:
+        return None
+    names = [str(name) for name in options["seen_by"]]
+    return candidates_pb2.SeenBy(attributes=names, events=_natural("seen_by_events", options.get("seen_by_events", 0)))
 
 
 def _moment(moment: Moment) -> int:

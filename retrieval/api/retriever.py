@@ -54,6 +54,9 @@ class Retriever:
         - `filter`: only items that pass: `{"genre": ["drama", "crime"]}`, or as the command takes them, all of which
           must hold: `["price=1..5", "colour!=red"]`
         - `exclude`: item ids that must not come back; `allow_seen`: those of the history may
+        - `seen_by`: item attributes such as a series: what shares a value with one of the newest
+          `seen_by_events` (10) of the history does not come back
+        - `attributes`: item attributes that the answer shall show
         - `at`: the time of the request, µs since 1970 or a datetime; now, unless given
         - `ef`, `visit_budget`, `time_budget_us`: how broadly each shard is searched, and the most that it may cost
 
@@ -120,6 +123,7 @@ def _candidates(user_id: str, answer: CandidateAnswer, items: ItemColumns) -> Ca
         user_known=answer.known,
         truncated=answer.truncated,
         ignored=tuple(map(str, answer.ignored)),
+        attributes=answer.attributes,
         timings={
             "user": answer.user_us,
             "tower": timings.tower_us,

@@ -45,6 +45,17 @@ def query(
     allow_seen: Annotated[
         bool, typer.Option("--allow-seen", help="Items of the user's history may come back.")
     ] = False,
+    seen_by: Annotated[
+        list[str] | None,
+        typer.Option("--seen-by", metavar="ATTRIBUTE", help="Nothing that shares its value with the newest events."),
+    ] = None,
+    seen_by_events: Annotated[
+        int, typer.Option("--seen-by-events", min=0, help="How many of the newest events count for that; 0: ten.")
+    ] = 0,
+    attributes: Annotated[
+        list[str] | None,
+        typer.Option("--show", metavar="ATTRIBUTE", help="Show this item attribute beside them."),
+    ] = None,
     visit_budget: Annotated[
         int, typer.Option("--visit-budget", min=0, help="Compare at most so many items in each shard; 0: no limit.")
     ] = 0,
@@ -76,6 +87,9 @@ def query(
         filters=filters or (),
         exclude=exclude or (),
         allow_seen=allow_seen,
+        seen_by=seen_by or (),
+        seen_by_events=seen_by_events,
+        attributes=attributes or (),
         visit_budget=visit_budget,
         time_budget_us=time_budget_us,
     )
@@ -123,17 +137,24 @@ def _show_history(console: Console, history: Sequence[Mapping[str, Any]]) -> Non
 
 
 def _show(console: Console, answer: dict[str, Any], *, explain: bool) -> None:
+    from retrieval.workflows.fleet.query import attribute_texts
+
     by = answer["version_of_item"] or [0] * len(answer["item_ids"])
     versions = [f"{version['model']}@{version['version']}" for version in answer["versions"]]
     names = answer.get("item_names", [])
     _show_history(console, answer.get("history", ()))
+    shown = attribute_texts(answer)
     rows = [
-        [rank, item, *([names[rank - 1] or ""] if any(names) else []), score, versions[position]]
+        [
+            *(rank, item, *([names[rank - 1] or ""] if any(names) else [])),
+            *(texts[rank - 1] for texts in shown.values()),
+            *(score, versions[position]),
+        ]
         for rank, (item, score, position) in enumerate(
             zip(answer["item_ids"], answer["scores"], by, strict=True), start=1
         )
     ]
-    columns = ["rank", "item", *(["name"] if any(names) else []), "score", "version"]
+    columns = ["rank", "item", *(["name"] if any(names) else []), *shown, "score", "version"]
     console.print(table(f"{len(rows)} candidates", columns, rows))
     if not answer["user_known"]:
         console.print("The user is not known: answered from context and profile.")

@@ -19,6 +19,7 @@ from retrieval.arrays import Mask
 from retrieval.errors import DataError, RequestError
 from retrieval.filters.allowed import Allowed, Bits, RecentlyAllowed, all_rows, packed
 from retrieval.filters.filter import AllOf, AnyOf, Filter, Range, SomeOf, Value
+from retrieval.filters.values import RowsOfValues, ValueColumn, make_rows_of_values
 
 _CACHED_BYTES = 32 << 20
 _FEW_VALUES = 8  # up to so many values of a condition have a cached set of rows each
@@ -35,6 +36,7 @@ class Attributes:
             _kind(column.type)
         self._stored = dict(columns)
         self._decoded: dict[str, _Column] = {}
+        self._rows_of: dict[str, RowsOfValues] = {}
         self._decoding = threading.Lock()
         self._count = count
         self._recent = RecentlyAllowed(_CACHED_BYTES)
@@ -55,6 +57,29 @@ class Attributes:
             found = Allowed(self._bits(filter_), self._count)
             self._recent.put(filter_, found)
         return found
+
+    def rows_with(self, wanted: AnyOf) -> npt.NDArray[np.uint32]:
+        """The rows that have one of the values, of text or whole numbers; a row may come more than once.
+
+        It costs what it finds: the rows of every value are in order once the field was asked for. Raises RequestError.
+        """
+        column = self._column(wanted.field)
+        if column.kind not in {"text", "whole"}:
+            raise RequestError(f"{wanted.field!r} holds {column.kind}s; items share text or whole numbers")
+        values = [_coerce(column.kind, value, wanted.field) for value in wanted.values]
+        if column.kind == "text":
+            values = [column.words[word] for word in map(str, values) if word in column.words]
+        with self._decoding:
+            found = self._rows_of.get(wanted.field)
+            if found is None:
+                found = make_rows_of_values(column.values, column.valid, column.rows)
+                self._rows_of[wanted.field] = found
+        return found.of(values)
+
+    def values(self, name: str, rows: npt.NDArray[np.uint32]) -> ValueColumn:
+        """What some rows have of a field; its name must be one of `fields`."""
+        stored = self._stored[name]
+        return ValueColumn.of(stored.take(pa.array(rows)), several=bool(pa.types.is_list(stored.type)))
 
     def _bits(self, filter_: Filter) -> Bits:
         if isinstance(filter_, AnyOf):

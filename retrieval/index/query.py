@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -11,14 +11,16 @@ import numpy.typing as npt
 
 from retrieval.arrays import Rows, Vectors
 from retrieval.filters.allowed import Allowed
-from retrieval.filters.filter import Filter
+from retrieval.filters.filter import AnyOf, Filter
+from retrieval.filters.values import ValueColumn
 
 NO_ROWS: npt.NDArray[np.uint32] = np.empty(0, dtype=np.uint32)
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What to find for one vector: the best `k` items that pass `filter` and are not in `exclude` (raw item ids).
+    """What to find for one vector: the best `k` items that pass `filter`, are not in `exclude` (raw item ids), and have
+    none of the values in `exclude_values`.
 
     `ef` is how many candidates a search weighs; None leaves it to the build. Budgets, 0 for none: in each shard at most
     `visit_budget` rows are compared and `time_budget_us` microseconds taken, give or take a step of the search; after
@@ -31,6 +33,7 @@ class Query:
     exclude: Collection[str] = ()
     visit_budget: int = 0
     time_budget_us: int = 0
+    exclude_values: tuple[AnyOf, ...] = ()
 
 
 class Hits(NamedTuple):
@@ -42,6 +45,13 @@ class Hits(NamedTuple):
     item_ids: Sequence[str]
     scores: Vectors
     truncated: bool = False
+
+
+class ItemAttributes(NamedTuple):
+    """What is known of some items: raw ids, and columns by name with the values of each of them."""
+
+    item_ids: Sequence[str]
+    columns: Mapping[str, ValueColumn]
 
 
 class RowQuery(NamedTuple):

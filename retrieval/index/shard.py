@@ -12,13 +12,16 @@ import numpy as np
 from retrieval.arrays import Vectors
 from retrieval.errors import ArtifactError, RequestError
 from retrieval.filters.attributes import Attributes
+from retrieval.filters.filter import AllOf, NoneOf
 from retrieval.index.items import ItemIds
 from retrieval.index.metadata import ExpectedShard, ShardMetadata
-from retrieval.index.query import NO_ROWS, Hits, Query, RowQuery, Searcher
+from retrieval.index.query import NO_ROWS, Hits, ItemAttributes, Query, RowQuery, Searcher
 from retrieval.index.selection import Selection
 from retrieval.index.verified_shards import ShardState, VerifiedShards, shard_state
 from retrieval.index.verify import reopen_shard, verify_shard
 
+# So many rows with an excluded value are marked one by one; more of them are a set of bits, which is cached
+_MOST_ALIKE = 1024
 # Beyond the k that recall was measured at, ef grows with k
 _EF_PER_K = 1.5
 
@@ -64,6 +67,12 @@ class Shard:
         names = self._items.names
         return [Hits(names(rows), scores, truncated) for rows, scores, truncated in found]
 
+    def attributes(self, item_ids: Collection[str], names: Collection[str]) -> ItemAttributes:
+        """Attributes of those `item_ids` (raw) that are held here; of `names` those that `fields` has."""
+        rows = self._items.rows(item_ids)
+        columns = {name: self._attributes.values(name, rows) for name in names if name in self._attributes.fields}
+        return ItemAttributes(self._items.names(rows.astype(np.int64)), columns)
+
     def _row_query(self, query: Query) -> RowQuery:
         k, ef, visit_budget, time_budget_us = query.k, query.ef, query.visit_budget, query.time_budget_us
         if k < 1:
@@ -79,7 +88,14 @@ class Shard:
         if ef is None:
             ef = max(self.metadata.ef_search, math.ceil(_EF_PER_K * k))
         excluded = self._items.rows(query.exclude) if query.exclude else NO_ROWS
-        return RowQuery(k, max(k, ef), self._selection.allowed(query.filter), excluded, visit_budget, time_budget_us)
+        filter_ = query.filter
+        for values in query.exclude_values:
+            alike = self._attributes.rows_with(values)
+            if len(alike) <= _MOST_ALIKE:
+                excluded = np.concatenate([excluded, alike])
+            else:
+                filter_ = AllOf((*((filter_,) if filter_ else ()), NoneOf((values,))))
+        return RowQuery(k, max(k, ef), self._selection.allowed(filter_), excluded, visit_budget, time_budget_us)
 
     def _check(self, vectors: Vectors, queries: Sequence[Query]) -> None:
         dim = self.metadata.dim

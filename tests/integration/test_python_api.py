@@ -6,6 +6,8 @@ import asyncio
 import time
 from collections.abc import Iterator
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 import retrieval
@@ -55,6 +57,9 @@ def _asked(position: int) -> dict[str, object]:
         {"exclude": ["i1", "i2", "i3"], "ef": 200},
         {"visit_budget": 1000, "time_budget_us": 1_000_000},
         {"context": {"page": "front"}, "profile": {"height": float("nan")}},
+        {"seen_by": ["colour"], "seen_by_events": 2, "allow_seen": True},
+        {"seen_by": ["tags", "colour"], "seen_by_events": 1},
+        {"attributes": ["colour", "tags", "price", "shoe"]},
     ]
     return {**kinds[position % len(kinds)], "at": AT + position}
 
@@ -68,6 +73,7 @@ def test_answers_in_process_equal_those_that_are_served(shop: retrieval.Workspac
             assert here.item_ids == served.item_ids, (user, asked)
             assert here.scores == pytest.approx(served.scores, abs=1e-6)
             assert here.ignored == served.ignored, (user, asked)
+            assert here.attributes == served.attributes, (user, asked)
             assert (here.versions, here.builds, here.user_known) == (served.versions, served.builds, served.user_known)
             assert (here.shards_asked, here.shards_answered) == (served.shards_asked, served.shards_answered) == (2, 2)
         together = client.batch(USERS, k=5, at=AT)
@@ -76,6 +82,40 @@ def test_answers_in_process_equal_those_that_are_served(shop: retrieval.Workspac
         ]
         assert served.timings["total"] > 0
         assert served.to_arrow().column_names == ["item_id", "score"]
+
+
+def test_nothing_alike_to_the_newest_events_comes_back(shop: retrieval.Workspace, fleet: RunningFleet) -> None:
+    """Against the whole list without what is alike, by the log and the items; the two may lie in different shards."""
+    events = pq.read_table(shop.path / "data" / "events").sort_by("timestamp")
+    items = {row["item_id"]: row for row in pq.read_table(shop.path / "data" / "items.parquet").to_pylist()}
+
+    def values(item: str, name: str) -> set[object]:
+        value = items[item][name]
+        return set(value) if isinstance(value, list) else {value} - {None}
+
+    left_out = 0
+    with retrieval.Client(fleet.address, timeout=20) as client:
+        for user in USERS[:20]:
+            history = events.filter(pc.equal(events["user_id"], user))["item_id"].to_pylist()
+            whole = client.candidates(user, k=60, at=AT, allow_seen=True, ef=200).item_ids
+            for count, names in ((1, ["colour"]), (3, ["tags"]), (2, ["colour", "tags"])):
+                seen = {name: set().union(*(values(item, name) for item in history[-count:])) for name in names}
+                options = {"seen_by": names, "seen_by_events": count, "allow_seen": True, "ef": 200}
+                found = client.candidates(user, k=60, at=AT, **options)  # type: ignore[arg-type]
+                alike = {item for item in whole if any(values(item, name) & seen[name] for name in names)}
+                assert [*found.item_ids] == [item for item in whole if item not in alike]
+                left_out += len(alike)
+        assert left_out > 100
+        with pytest.raises(RequestError, match="the index holds no attribute 'shoe'"):
+            client.candidates("u1", seen_by=["shoe"])
+        # shown beside the candidates, and in data frames
+        shown = client.candidates("u1", k=5, attributes=["colour", "tags"]).to_arrow()
+        assert shown.column_names == ["item_id", "score", "colour", "tags"]
+        for row in shown.to_pylist():
+            assert (row["colour"], row["tags"] or []) == (
+                items[row["item_id"]]["colour"],
+                items[row["item_id"]]["tags"] or [],
+            )
 
 
 def test_awaited_answers_are_the_same(fleet: RunningFleet) -> None:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from retrieval.errors import ArtifactError, RequestError, RetrievalError, SpaceMismatchError, UnavailableError
 from retrieval.index.artifact import BUILD_KIND
 from retrieval.index.metadata import ExpectedShard
-from retrieval.index.query import Query
+from retrieval.index.query import ItemAttributes, Query
 from retrieval.index.shard import Shard, open_shard
 from retrieval.index.verified_shards import VerifiedShards
 from retrieval.serving.core.hosts import HostAnswer, HostRefusedError
@@ -75,11 +75,7 @@ class AnnHost:
         build; UnavailableError where no build is active yet; RequestError on a query that can't be answered as it is.
         """
         started = time.perf_counter_ns()
-        active = self._active
-        if model != self.model:
-            raise RequestError(f"model {model!r}: this host serves {self.model!r}")
-        if active is None:
-            raise UnavailableError(f"{self.host_id}: no build of {self.model!r} is active yet")
+        active = self._serving(model)
         if space_id != active.build.space_id:
             raise HostRefusedError(
                 f"{self.host_id}: vectors of space {space_id[:64]!r}, but {active.build.build} is of "
@@ -88,6 +84,13 @@ class AnnHost:
             )
         hits = active.shard.search(vectors, queries)
         return HostAnswer(hits, self._describe(active), (time.perf_counter_ns() - started) // 1000)
+
+    def attributes(self, model: str, item_ids: Collection[str], names: Collection[str]) -> ItemAttributes:
+        """Attributes of those items (raw ids) that the active build's shard holds, of `names` those that it has.
+
+        Raises UnavailableError where no build is active yet.
+        """
+        return self._serving(model).shard.attributes(item_ids, names)
 
     def load(self, build: BuildId, *, digest: str = "") -> HostMetadata:
         """Read, verify and warm this host's shard of `build`; it then stands by. The active build goes on serving.
@@ -155,6 +158,14 @@ class AnnHost:
             standby=standby.build if standby else None,
             last_error=self._last_error,
         )
+
+    def _serving(self, model: str) -> _Loaded:
+        active = self._active
+        if model != self.model:
+            raise RequestError(f"model {model!r}: this host serves {self.model!r}")
+        if active is None:
+            raise UnavailableError(f"{self.host_id}: no build of {self.model!r} is active yet")
+        return active
 
     def _open(self, build: BuildId, digest: str) -> _Loaded:
         key = build_key(build)

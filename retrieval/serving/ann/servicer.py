@@ -12,7 +12,13 @@ from retrieval.index.query import Query
 from retrieval.serving.ann.host import AnnHost
 from retrieval.serving.config import MAX_K
 from retrieval.serving.core.hosts import HostRefusedError
-from retrieval.serving.wire.host_messages import METADATA_TRAILER, answer_message, metadata_message, read_query
+from retrieval.serving.wire.host_messages import (
+    METADATA_TRAILER,
+    answer_message,
+    attributes_message,
+    metadata_message,
+    read_query,
+)
 from retrieval.serving.wire.status import answered, shortened
 from retrieval.types import BuildId
 from retrieval.v1 import ann_pb2, ann_pb2_grpc
@@ -49,6 +55,14 @@ class AnnServicer(ann_pb2_grpc.AnnHostServicer):
                 context.set_trailing_metadata(((METADATA_TRAILER, current),))
                 context.abort(grpc.StatusCode.FAILED_PRECONDITION, shortened(str(error)))
         raise AssertionError  # abort has raised
+
+    def GetAttributes(  # noqa: N802
+        self, request: ann_pb2.GetAttributesRequest, context: grpc.ServicerContext
+    ) -> ann_pb2.GetAttributesResponse:
+        """Attributes of items that the host holds."""
+        with answered(context):
+            return attributes_message(self._host.attributes(request.model, request.item_ids, request.attributes))
+        raise AssertionError
 
     def LoadBuild(  # noqa: N802
         self, request: ann_pb2.LoadBuildRequest, context: grpc.ServicerContext

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from retrieval.filters.values import ValueColumn
 from retrieval.types import ModelVersion, SpaceId
 
 
@@ -51,7 +52,8 @@ class CandidateAnswer:
     """Candidates, best first, with what made them. `source_of_item` is empty when there is one source.
 
     `known`: there was a history to go by. `user_us`: time spent on looking the user up. `truncated`: a budget ended
-    the search of some shard. `ignored`: what of the request's context and profile no version of these could use.
+    the search of some shard. `ignored`: what of the request's context and profile no version of these could use, and
+    attributes of `seen_by` that the index lacks. `attributes`: those that were asked for, with each candidate's values.
     """
 
     item_ids: Sequence[str]
@@ -66,3 +68,4 @@ class CandidateAnswer:
     timings: Timings
     truncated: bool = False
     ignored: tuple[IgnoredColumn, ...] = ()
+    attributes: Mapping[str, ValueColumn] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from retrieval.errors import DeadlineError, RequestError
 from retrieval.index.query import Query
 from retrieval.serving.config import ServingConfig
 from retrieval.serving.core.answer import CandidateAnswer
+from retrieval.serving.core.attributes import SeenBy, SeenItems
 from retrieval.serving.core.batching import Batcher
 from retrieval.serving.core.engine import Engine
 from retrieval.serving.core.pending import Pending
@@ -42,7 +43,8 @@ class Request:
     """Candidates wanted for one user; see GetCandidatesRequest.
 
     `query` says which items, beside those of the history, which come back only with `allow_seen`. `history` None: the
-    stored one. `profile` replaces stored values, column by column. `at` in µs since 1970; 0 means now.
+    stored one. `profile` replaces stored values, column by column. `at` in µs since 1970; 0 means now. `seen_by`: what
+    is alike to the newest events does not come back. `attributes`: item attributes that the answer shall show.
     """
 
     user_id: str
@@ -52,6 +54,8 @@ class Request:
     profile: Mapping[str, Any] = field(default_factory=dict)
     allow_seen: bool = False
     at: int = 0
+    seen_by: SeenBy | None = None
+    attributes: tuple[str, ...] = ()
 
 
 class Candidates:
@@ -117,7 +121,22 @@ def look_up(users: Users, request: Request, deadline: float) -> Pending:
     if not request.allow_seen and len(history.item_ids):
         query = replace(query, exclude=[*query.exclude, *dict.fromkeys(history.item_ids)])
     user = UserInput(history, profile, request.context, request.at or time.time_ns() // 1000)
-    return Pending(user, query, deadline, known, int((time.perf_counter() - started) * 1e6), request.profile)
+    return Pending(
+        user,
+        query,
+        deadline,
+        known,
+        int((time.perf_counter() - started) * 1e6),
+        request.profile,
+        seen=_seen(request.seen_by, history),
+        attributes=request.attributes,
+    )
+
+
+def _seen(by: SeenBy | None, history: History) -> SeenItems | None:
+    if by is None or not by.attributes or not len(history.item_ids):
+        return None
+    return SeenItems(by, tuple(dict.fromkeys(history.item_ids[-by.events :])))
 
 
 def check_request(request: Request, config: ServingConfig, *, name: str = "") -> None:

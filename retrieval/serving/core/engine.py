@@ -10,48 +10,21 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 
-from retrieval.arrays import Vectors
 from retrieval.errors import DeadlineError, RequestError, RetrievalError, UnavailableError
-from retrieval.serving.core.answer import CandidateAnswer, IgnoredColumn, Source, Timings
+from retrieval.serving.core.answer import CandidateAnswer
+from retrieval.serving.core.attributes import FoundAttributes, asked_of_hosts
 from retrieval.serving.core.fleet import Fleet
 from retrieval.serving.core.held_towers import HeldTowers
-from retrieval.serving.core.hosts import HostAnswer, HostConnections, HostRefusedError, HostSearch, SearchCall
+from retrieval.serving.core.hosts import HostConnections, HostRefusedError, SearchCall
 from retrieval.serving.core.ignored import ignored_columns, refuse
-from retrieval.serving.core.merge import by_nearest, by_rank, by_score
-from retrieval.serving.core.metadata import ServedBuild
 from retrieval.serving.core.pending import Pending
 from retrieval.serving.core.planning import Leg, Plan, Space
+from retrieval.serving.core.round import Round, has_answered, host_search, merged
 
 _log = logging.getLogger(__name__)
 _PAUSE_S = 0.05  # between looks at a fleet that can't answer now, if nothing changes
-
-
-@dataclass(slots=True)
-class _Round:
-    """What a batch has so far: vectors by space ([n, D], of E interests [n, E, D]), answers by shard.
-
-    `ignored`: by space, what of each request its tower can't use.
-    """
-
-    pieces: Sequence[Pending]
-    deadline: float
-    vectors: dict[Space, Vectors] = field(default_factory=dict)
-    ignored: dict[Space, list[tuple[IgnoredColumn, ...]]] = field(default_factory=dict)
-    answers: dict[int, tuple[Leg, HostAnswer]] = field(default_factory=dict)
-    attempts: int = 0
-    tower_s: float = 0.0
-    search_s: float = 0.0
-    trouble: str = ""
-
-    def interests(self, space: Space) -> int:
-        """How many vectors each user has in a space that they were embedded in."""
-        vectors = self.vectors[space]
-        return 1 if vectors.ndim == 2 else vectors.shape[1]
-
-    def left(self) -> float:
-        return self.deadline - time.monotonic()
 
 
 class Engine:
@@ -103,23 +76,28 @@ class Engine:
                 piece.fail(error)
 
     def _settle(self, pieces: Sequence[Pending], started: float) -> None:
-        work = _Round(pieces, max(piece.deadline for piece in pieces))
+        work = Round(pieces, max(piece.deadline for piece in pieces))
         plan = self._gather(work)
-        for position, piece in enumerate(pieces):
-            piece.settle(_merge(work, plan, position, queue_s=started - piece.entered))
+        answers = [
+            merged(work, plan, position, queue_s=started - piece.entered) for position, piece in enumerate(pieces)
+        ]
+        if any(piece.attributes for piece in pieces):
+            answers = self._with_attributes(work, plan, answers)
+        for piece, answer in zip(pieces, answers, strict=True):
+            piece.settle(answer)
 
-    def _gather(self, work: _Round) -> Plan:
+    def _gather(self, work: Round) -> Plan:
         """Ask until every leg of one plan has answered; returns that plan."""
         prefer: Space | None = None
         while True:
             plan = self._plan(work, prefer)
             prefer = plan.legs[0].space if plan.one_space else None
             work.attempts += 1
-            missing = [leg for leg in plan.legs if not _has(work, leg)]
-            if self._embed(work, missing) and self._search(work, missing):
+            missing = [leg for leg in plan.legs if not has_answered(work, leg)]
+            if self._embed(work, missing) and self._know_seen(work, plan) and self._search(work, missing):
                 return plan
 
-    def _plan(self, work: _Round, prefer: Space | None) -> Plan:
+    def _plan(self, work: Round, prefer: Space | None) -> Plan:
         impatient = time.monotonic() + self._patience_s
         while True:
             if work.left() <= 0:
@@ -134,7 +112,7 @@ class Engine:
                 raise UnavailableError(options.missing)
             self._fleet.wait_for_change(epoch, min(_PAUSE_S, work.left()))
 
-    def _embed(self, work: _Round, legs: Sequence[Leg]) -> bool:
+    def _embed(self, work: Round, legs: Sequence[Leg]) -> bool:
         """Make the vectors that the legs need; False where a tower was let go meanwhile."""
         started = time.perf_counter()
         for space in {leg.space for leg in legs} - work.vectors.keys():
@@ -151,14 +129,61 @@ class Engine:
         work.tower_s += time.perf_counter() - started
         return True
 
-    def _search(self, work: _Round, legs: Sequence[Leg]) -> bool:
+    def _know_seen(self, work: Round, plan: Plan) -> bool:
+        """Put the values of what users saw last into their queries; False where a host did not say them.
+
+        They are looked up first, for what is alike to an item may lie in other shards than the item.
+        """
+        seen = [piece.seen for piece in work.pieces if piece.seen is not None]
+        if work.seen is None and seen:
+            items = dict.fromkeys(item for one in seen for item in one.item_ids)
+            names = dict.fromkeys(name for one in seen for name in one.by.attributes)
+            work.seen = self._attributes(work, plan, list(items), list(names))
+            if work.seen is None:
+                return False
+            for piece in work.pieces:
+                if piece.seen is not None:
+                    piece.query = replace(piece.query, exclude_values=piece.seen.alike(work.seen))
+        return True
+
+    def _with_attributes(self, work: Round, plan: Plan, answers: list[CandidateAnswer]) -> list[CandidateAnswer]:
+        """Answers with the attributes that their requests asked for."""
+        asking = [(piece.attributes, answer) for piece, answer in zip(work.pieces, answers, strict=True)]
+        items = dict.fromkeys(item for names, answer in asking if names for item in answer.item_ids)
+        wanted = dict.fromkeys(name for names, _ in asking for name in names)
+        while (found := self._attributes(work, plan, list(items), list(wanted))) is None:
+            plan = self._plan(work, None)
+        return [replace(answer, attributes=found.columns(names, answer.item_ids)) for names, answer in asking]
+
+    def _attributes(self, work: Round, plan: Plan, items: list[str], names: list[str]) -> FoundAttributes | None:
+        """Attributes of items from the plan's hosts; None where one did not answer."""
+        started = time.perf_counter()
+        left = work.left()
+        if left <= 0:
+            return None
+        asked = asked_of_hosts(plan.legs, items, names)
+        calls = self._hosts.attributes(list(asked.values()), min(left, self._search_timeout_s))
+        found: FoundAttributes | None = FoundAttributes()
+        for leg, call in zip(asked, calls, strict=True):
+            try:
+                heard = call.result()
+            except (UnavailableError, DeadlineError) as error:
+                self._silent(work, leg, error, ours=left <= self._search_timeout_s)
+                found = None
+            else:
+                if found is not None:
+                    found.add(heard)
+        work.search_s += time.perf_counter() - started
+        return found
+
+    def _search(self, work: Round, legs: Sequence[Leg]) -> bool:
         """Search on all legs at once and keep what they answer; False where one did not."""
         started = time.perf_counter()
         left = work.left()
         if left <= 0:
             return False
         timeout = min(left, self._search_timeout_s)
-        calls = self._hosts.search([_host_search(work, leg) for leg in legs], timeout)
+        calls = self._hosts.search([host_search(work, leg) for leg in legs], timeout)
         complete = True
         try:
             for leg, call in zip(legs, calls, strict=True):
@@ -171,7 +196,7 @@ class Engine:
             work.search_s += time.perf_counter() - started
         return complete
 
-    def _collect(self, work: _Round, leg: Leg, call: SearchCall, *, ours: bool) -> bool:
+    def _collect(self, work: Round, leg: Leg, call: SearchCall, *, ours: bool) -> bool:
         """Keep one leg's answer. `ours`: a deadline that passes is the requests' own, and says nothing of the host."""
         try:
             found = call.result()
@@ -183,9 +208,7 @@ class Engine:
                 self._fleet.heard(leg.address, error.metadata)
             return False
         except (UnavailableError, DeadlineError) as error:
-            work.trouble = str(error)
-            if isinstance(error, UnavailableError) or not ours:
-                self._fleet.lost(leg.address, str(error))
+            self._silent(work, leg, error, ours=ours)
             return False
         self._fleet.heard(leg.address, found.metadata)
         served = found.metadata.active
@@ -194,78 +217,7 @@ class Engine:
         work.answers[leg.build.shard] = (leg, found)
         return True
 
-
-def _host_search(work: _Round, leg: Leg) -> HostSearch:
-    """What a leg's host is asked; a user with several vectors is as many queries, one after another."""
-    vectors, interests = work.vectors[leg.space], work.interests(leg.space)
-    queries = [piece.query for piece in work.pieces for _ in range(interests)]
-    return HostSearch(leg.address, leg.build.space_id, vectors.reshape(-1, vectors.shape[-1]), queries)
-
-
-def _has(work: _Round, leg: Leg) -> bool:
-    """Whether an earlier round brought this shard's answer in the space that the plan is for."""
-    held = work.answers.get(leg.build.shard)
-    return held is not None and held[0].space == leg.space and held[0].build.shards == leg.build.shards
-
-
-def _merge(work: _Round, plan: Plan, position: int, queue_s: float) -> CandidateAnswer:
-    started = time.perf_counter()
-    piece = work.pieces[position]
-    k = piece.query.k
-    found = [work.answers[leg.build.shard][1] for leg in plan.legs]
-    by_shard = []
-    for leg, answer in zip(plan.legs, found, strict=True):
-        interests = work.interests(leg.space)
-        by_shard.append(by_nearest(answer.hits[position * interests : (position + 1) * interests], k))
-    sources, of_shard = _sources(found, plan)
-    source_of_item: list[int] = []
-    if len(sources) == 1:
-        merged, merged_scores = by_score(by_shard, k)
-    else:
-        merged, merged_scores, shards = by_rank(by_shard, k)
-        source_of_item = [of_shard[shard] for shard in shards]
-    timings = Timings(
-        queue_us=int(queue_s * 1e6),
-        tower_us=int(work.tower_s * 1e6),
-        search_us=int(work.search_s * 1e6),
-        host_search_us=max(answer.search_us for answer in found),
-        merge_us=int((time.perf_counter() - started) * 1e6),
-        batch_size=len(work.pieces),
-        attempts=work.attempts,
-    )
-    return CandidateAnswer(
-        item_ids=merged,
-        scores=merged_scores,
-        sources=sources,
-        source_of_item=source_of_item,
-        by_rank=len(sources) > 1,
-        shards_asked=len(plan.legs),
-        shards_answered=len(found),
-        known=piece.known,
-        user_us=piece.user_us,
-        timings=timings,
-        truncated=any(hits.truncated for hits in by_shard),
-        ignored=tuple(dict.fromkeys(one for leg in plan.legs for one in work.ignored[leg.space][position])),
-    )
-
-
-def _sources(found: Sequence[HostAnswer], plan: Plan) -> tuple[tuple[Source, ...], list[int]]:
-    """What made the answer, by the hosts' own word; and for each shard, which of them."""
-    by_space: dict[Space, list[ServedBuild]] = {}
-    spaces = []
-    for answer, leg in zip(found, plan.legs, strict=True):
-        served = answer.metadata.active or leg.build
-        space = served.version, served.space_id
-        spaces.append(space)
-        by_space.setdefault(space, []).append(served)
-    order = list(by_space)
-    sources = tuple(
-        Source(
-            *space,
-            builds=tuple(part.build.number for part in parts),
-            shards=tuple(part.shard for part in parts),
-            as_of=min(part.as_of for part in parts),
-        )
-        for space, parts in by_space.items()
-    )
-    return sources, [order.index(space) for space in spaces]
+    def _silent(self, work: Round, leg: Leg, error: RetrievalError, *, ours: bool) -> None:
+        work.trouble = str(error)
+        if isinstance(error, UnavailableError) or not ours:
+            self._fleet.lost(leg.address, str(error))

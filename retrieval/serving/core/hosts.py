@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval.errors import SpaceMismatchError
-from retrieval.index.query import Hits, Query
+from retrieval.index.query import Hits, ItemAttributes, Query
 from retrieval.serving.core.metadata import HostMetadata
 from retrieval.types import SpaceId
 
@@ -42,6 +42,22 @@ class HostSearch:
     queries: Sequence[Query]
 
 
+@dataclass(frozen=True, slots=True)
+class HostAttributes:
+    """What one host is asked of items (raw ids) that it holds."""
+
+    address: str
+    item_ids: Sequence[str]
+    names: Sequence[str]
+
+
+class AttributesCall(Protocol):
+    """A question for attributes under way."""
+
+    def result(self) -> ItemAttributes:
+        """Wait for the answer. Raises UnavailableError, DeadlineError."""
+
+
 class SearchCall(Protocol):
     """A search under way."""
 
@@ -57,3 +73,6 @@ class HostConnections(Protocol):
 
     def search(self, searches: Sequence[HostSearch], timeout_s: float) -> Sequence[SearchCall]:
         """Begin a search on each of several hosts, which may have queries in common; none takes over `timeout_s`."""
+
+    def attributes(self, asked: Sequence[HostAttributes], timeout_s: float) -> Sequence[AttributesCall]:
+        """Ask several hosts for attributes of items; none takes over `timeout_s`."""

@@ -7,8 +7,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from retrieval.errors import DeadlineError
+from retrieval.index.query import ItemAttributes
 from retrieval.serving.ann.host import AnnHost
-from retrieval.serving.core.hosts import HostAnswer, HostSearch
+from retrieval.serving.core.hosts import HostAnswer, HostAttributes, HostSearch
 
 
 @dataclass(slots=True)
@@ -42,6 +43,16 @@ class _Beside:
         self.future.cancel()
 
 
+@dataclass(slots=True)
+class _AttributesHere:
+    """Attributes that are looked up in the thread that waits for them: it takes microseconds."""
+
+    run: Callable[[], ItemAttributes]
+
+    def result(self) -> ItemAttributes:
+        return self.run()
+
+
 class InProcessHosts:
     """The hosts of one model by address: any text that names one. Several shards are searched side by side."""
 
@@ -55,10 +66,19 @@ class InProcessHosts:
             return [_Here(self._run(search)) for search in searches]
         return [_Beside(self._threads.submit(self._run(search)), search.address, timeout_s) for search in searches]
 
+    def attributes(self, asked: Sequence[HostAttributes], timeout_s: float) -> list[_AttributesHere]:
+        """Ask several hosts for attributes of items."""
+        del timeout_s
+        return [_AttributesHere(self._look_up(one)) for one in asked]
+
     def close(self) -> None:
         """End the threads."""
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _look_up(self, asked: HostAttributes) -> Callable[[], ItemAttributes]:
+        host = self._hosts[asked.address]
+        return lambda: host.attributes(host.model, asked.item_ids, asked.names)
 
     def _run(self, search: HostSearch) -> Callable[[], HostAnswer]:
         host = self._hosts[search.address]

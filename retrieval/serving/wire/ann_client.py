@@ -10,10 +10,17 @@ import grpc
 import numpy as np
 
 from retrieval.errors import RetrievalError, SpaceMismatchError, UnavailableError
-from retrieval.serving.core.hosts import HostAnswer, HostRefusedError, HostSearch
+from retrieval.index.query import ItemAttributes
+from retrieval.serving.core.hosts import HostAnswer, HostAttributes, HostRefusedError, HostSearch
 from retrieval.serving.core.metadata import HostMetadata
 from retrieval.serving.wire.channel import CHANNEL_OPTIONS
-from retrieval.serving.wire.host_messages import METADATA_TRAILER, query_message, read_answer, read_metadata
+from retrieval.serving.wire.host_messages import (
+    METADATA_TRAILER,
+    query_message,
+    read_answer,
+    read_attributes,
+    read_metadata,
+)
 from retrieval.serving.wire.status import read_error
 from retrieval.types import BuildId
 from retrieval.v1 import ann_pb2, ann_pb2_grpc
@@ -38,6 +45,20 @@ class RemoteSearch:
     def cancel(self) -> None:
         """Give the search up."""
         self._future.cancel()
+
+
+class RemoteAttributes:
+    """A question for attributes under way: an AttributesCall of the core."""
+
+    def __init__(self, address: str, future: grpc.Future[ann_pb2.GetAttributesResponse]) -> None:
+        self._address, self._future = address, future
+
+    def result(self) -> ItemAttributes:
+        """Wait for the answer. Raises UnavailableError, DeadlineError."""
+        try:
+            return read_attributes(self._future.result())
+        except grpc.RpcError as error:
+            raise read_error(error, self._address) from error
 
 
 class AnnClient:
@@ -85,6 +106,15 @@ class AnnClient:
                     messages[id(query)] = query_message(query)
             calls.append(self._begin(search, [messages[id(query)] for query in search.queries], timeout_s))
         return calls
+
+    def attributes(self, asked: Sequence[HostAttributes], timeout_s: float) -> list[RemoteAttributes]:
+        """Ask several hosts for attributes of items."""
+        return [self._ask(one, timeout_s) for one in asked]
+
+    def _ask(self, asked: HostAttributes, timeout_s: float) -> RemoteAttributes:
+        request = ann_pb2.GetAttributesRequest(model=self._model, item_ids=asked.item_ids, attributes=asked.names)
+        future = self._stub(asked.address).GetAttributes.future(request, timeout=timeout_s)
+        return RemoteAttributes(asked.address, future)
 
     def _begin(self, search: HostSearch, queries: Sequence[ann_pb2.SearchQuery], timeout_s: float) -> RemoteSearch:
         request = ann_pb2.SearchRequest(

@@ -9,8 +9,9 @@ from retrieval.errors import RequestError
 from retrieval.index.query import Query
 from retrieval.serving.config import ServingConfig
 from retrieval.serving.core.answer import CandidateAnswer
+from retrieval.serving.core.attributes import SEEN_EVENTS, SeenBy
 from retrieval.serving.core.candidates import Request, check_request
-from retrieval.serving.wire.filters import read_filter
+from retrieval.serving.wire.filters import column_message, read_filter
 from retrieval.serving.wire.user_messages import check_history, read_history, read_values
 from retrieval.v1 import candidates_pb2
 
@@ -49,9 +50,17 @@ def read_request(
         profile=read_values(message.profile),
         allow_seen=message.allow_seen,
         at=message.at,
+        seen_by=_read_seen_by(message),
+        attributes=tuple(dict.fromkeys(message.attributes)),
     )
     check_request(request, config, name=name)
     return request
+
+
+def _read_seen_by(message: candidates_pb2.GetCandidatesRequest) -> SeenBy | None:
+    if not message.HasField("seen_by"):
+        return None
+    return SeenBy(tuple(dict.fromkeys(message.seen_by.attributes)), message.seen_by.events or SEEN_EVENTS)
 
 
 def answer_message(answer: CandidateAnswer, started: int) -> candidates_pb2.GetCandidatesResponse:
@@ -78,6 +87,7 @@ def answer_message(answer: CandidateAnswer, started: int) -> candidates_pb2.GetC
         shards_answered=answer.shards_answered,
         user_known=answer.known,
         truncated=answer.truncated,
+        attributes=[column_message(name, column) for name, column in answer.attributes.items()],
         ignored_columns=[
             candidates_pb2.IgnoredColumn(column=one.column, reason=_REASONS[one.reason]) for one in answer.ignored
         ],

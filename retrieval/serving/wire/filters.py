@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 from retrieval.errors import RequestError
 from retrieval.filters.filter import AllOf, AnyOf, Filter, NoneOf, Range, SomeOf, Value
+from retrieval.filters.values import ValueColumn
 from retrieval.v1 import filter_pb2
 
 _MAX_CONDITIONS = 64
@@ -19,6 +21,47 @@ def filter_message(given: Filter | None) -> filter_pb2.Filter | None:
     if given is None:
         return None
     return filter_pb2.Filter(conditions=[_condition_message(part) for part in _flat(given)])
+
+
+def value_conditions(given: Sequence[AnyOf]) -> list[filter_pb2.Condition]:
+    """Values of attributes as conditions."""
+    return [_condition_message(one) for one in given]
+
+
+def read_value_conditions(messages: Sequence[filter_pb2.Condition]) -> tuple[AnyOf, ...]:
+    """Values of attributes from conditions, each of which must be an any_of. Raises RequestError that names it."""
+    found = []
+    for i, message in enumerate(messages):
+        test = _read_test(f"exclude_values[{i}]", message, message.WhichOneof("test"))
+        if not isinstance(test, AnyOf):
+            raise RequestError(f"exclude_values[{i}]: a range; only any_of is allowed here")
+        found.append(test)
+    return tuple(found)
+
+
+def column_message(name: str, column: ValueColumn) -> filter_pb2.AttributeColumn:
+    """An attribute's values as their message."""
+    values = [value for one in column.values for value in one]
+    return filter_pb2.AttributeColumn(
+        name=name,
+        ends=itertools.accumulate(map(len, column.values)),
+        texts=[value for value in values if isinstance(value, str)],
+        integers=[value for value in values if isinstance(value, int) and not isinstance(value, bool)],
+        numbers=[value for value in values if isinstance(value, float)],
+        flags=[value for value in values if isinstance(value, bool)],
+        several=column.several,
+    )
+
+
+def read_columns(messages: Sequence[filter_pb2.AttributeColumn]) -> dict[str, ValueColumn]:
+    """Columns by name."""
+    return {message.name: _read_column(message) for message in messages}
+
+
+def _read_column(message: filter_pb2.AttributeColumn) -> ValueColumn:
+    values: tuple[Value, ...] = (*message.texts, *message.integers, *message.numbers, *message.flags)
+    edges = [0, *message.ends]
+    return ValueColumn(tuple(values[begin:end] for begin, end in itertools.pairwise(edges)), message.several)
 
 
 def _flat(given: Filter) -> list[Filter]:

@@ -6,10 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from retrieval.index.query import Hits, Query
+from retrieval.index.query import Hits, ItemAttributes, Query
 from retrieval.serving.core.hosts import HostAnswer
 from retrieval.serving.core.metadata import HostMetadata, ServedBuild
-from retrieval.serving.wire.filters import filter_message, read_filter
+from retrieval.serving.wire.filters import (
+    column_message,
+    filter_message,
+    read_columns,
+    read_filter,
+    read_value_conditions,
+    value_conditions,
+)
 from retrieval.types import BuildId, ModelVersion, SpaceId
 from retrieval.v1 import ann_pb2, build_pb2
 
@@ -85,6 +92,7 @@ def query_message(query: Query) -> ann_pb2.SearchQuery:
         filter=filter_message(query.filter),
         visit_budget=query.visit_budget,
         time_budget_us=query.time_budget_us,
+        exclude_values=value_conditions(query.exclude_values),
     )
 
 
@@ -97,7 +105,19 @@ def read_query(message: ann_pb2.SearchQuery) -> Query:
         list(message.exclude_item_ids),
         message.visit_budget,
         message.time_budget_us,
+        read_value_conditions(message.exclude_values),
     )
+
+
+def attributes_message(found: ItemAttributes) -> ann_pb2.GetAttributesResponse:
+    """Attributes of items as their message."""
+    columns = [column_message(name, column) for name, column in found.columns.items()]
+    return ann_pb2.GetAttributesResponse(item_ids=found.item_ids, columns=columns)
+
+
+def read_attributes(message: ann_pb2.GetAttributesResponse) -> ItemAttributes:
+    """Attributes of items from their message."""
+    return ItemAttributes(message.item_ids, read_columns(message.columns))
 
 
 def answer_message(answer: HostAnswer) -> ann_pb2.SearchResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,9 @@ class TypedQuery:
     filters: Sequence[str] = ()
     exclude: Sequence[str] = ()
     allow_seen: bool = False
+    seen_by: Sequence[str] = ()
+    seen_by_events: int = 0
+    attributes: Sequence[str] = ()
     visit_budget: int = 0
     time_budget_us: int = 0
 
@@ -68,6 +72,16 @@ def with_names(workspace: Workspace, answer: Mapping[str, Any], history: Sequenc
     }
 
 
+def attribute_texts(answer: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The attributes in an answer as text, by name, one a candidate."""
+    found = {}
+    for column in answer.get("attributes", ()):
+        values = [*column["texts"], *column["integers"], *column["numbers"], *column["flags"]]
+        edges = itertools.pairwise((0, *column["ends"]))
+        found[column["name"]] = [", ".join(map(str, values[begin:end])) for begin, end in edges]
+    return found
+
+
 def newest_events(workspace: Workspace, user_id: str, most: int = 5) -> list[dict[str, Any]]:
     """A user's newest events in the workspace's user store, the newest first: item_id, timestamp in µs, action."""
     try:
@@ -94,9 +108,19 @@ def request_message(query: TypedQuery) -> candidates_pb2.GetCandidatesRequest:
         filter=filter_message(parse_filters(query.filters)),
         exclude_item_ids=query.exclude,
         allow_seen=query.allow_seen,
+        seen_by=_seen_by(query),
+        attributes=query.attributes,
         visit_budget=query.visit_budget,
         time_budget_us=query.time_budget_us,
     )
+
+
+def _seen_by(query: TypedQuery) -> candidates_pb2.SeenBy | None:
+    from retrieval.v1 import candidates_pb2
+
+    if not query.seen_by and not query.seen_by_events:
+        return None
+    return candidates_pb2.SeenBy(attributes=query.seen_by, events=query.seen_by_events)
 
 
 def parse_values(flag: str, given: Sequence[str]) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from retrieval.errors import RequestError
 from retrieval.index import AllOf, AnyOf, Filter, Hits, Query, Range
 from retrieval.index.scan import best
 from retrieval.index.shard import Shard
+from tests.items import make_items
 
 
 def exact(vectors: np.ndarray, query: np.ndarray, k: int, allowed: set[int] | None = None) -> list[tuple[str, float]]:
@@ -143,6 +144,37 @@ def test_exclusions_and_filter_together_and_everything_excluded(shard: Shard, qu
     assert {*answers[0].item_ids} == {*red[:2]}
     assert answers[1].item_ids == []
     assert answers[1].scores.shape == (0,)
+
+
+@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize("field", ["colour", "genres", "number"])  # a third of the rows, some of them, one each
+def test_items_with_an_excluded_value_never_come_back(
+    request: pytest.FixtureRequest, shard: Shard, built: Any, queries: np.ndarray, graph: bool, field: str
+) -> None:
+    if graph:
+        request.getfixturevalue("graph_only")
+    items = make_items(4000)[field].to_pylist()
+    values = [value if isinstance(value, list) else [value] for value in items]
+    for wanted in (("red", "g1", 7, 8), ("no such", "g4", 1), ("green", "blue", "g0", "g1", "g2", 3)):
+        given = tuple(one for one in wanted if isinstance(one, int) == (field == "number"))
+        query = Query(20, exclude=["i5"], exclude_values=(AnyOf(field, given),))
+        rest = {i for i in range(4000) if not {*(values[i] or [])} & {*given}} - {5}
+        for one in queries[:5]:
+            hits = shard.search(one[None], [query])[0]
+            assert {int(item[1:]) for item in hits.item_ids} <= rest
+            assert recall(hits, exact(built.vectors, one, 20, rest)) >= 0.95
+    alike = (AnyOf("colour", ("red",)), AnyOf("genres", ("g1",)))
+    both = Query(20, filter=AnyOf("colour", ("blue",)), exclude_values=alike)
+    hits = shard.search(queries[:1], [both])[0]
+    assert all(int(item[1:]) % 3 == 2 and "g1" not in genres(int(item[1:])) for item in hits.item_ids)
+    assert len(hits.item_ids) == 20
+
+
+def test_attributes_of_items_that_are_held(shard: Shard) -> None:
+    found = shard.attributes(["i8", "unknown", "i6", "i1"], ["colour", "genres", "shoe"])
+    assert [*found.item_ids] == ["i8", "i6", "i1"]
+    assert found.columns["colour"].values == (("blue",), (), ("green",))
+    assert [*found.columns] == ["colour", "genres"]
 
 
 @pytest.mark.parametrize("k", [1, 3999, 4000, 4001, 10**9])

@@ -12,12 +12,17 @@ import numpy as np
 import pytest
 
 from retrieval.errors import DeadlineError, RequestError, RetrievalError, UnavailableError
+from retrieval.filters.filter import AnyOf
+from retrieval.filters.values import ValueColumn
 from retrieval.index import Hits, Query
+from retrieval.index.query import ItemAttributes
+from retrieval.index.sharding import shard_of
 from retrieval.serving.core.answer import CandidateAnswer
+from retrieval.serving.core.attributes import SeenBy, SeenItems
 from retrieval.serving.core.engine import Engine
 from retrieval.serving.core.fleet import Fleet
 from retrieval.serving.core.held_towers import HeldTowers, Tower
-from retrieval.serving.core.hosts import HostAnswer, HostRefusedError, HostSearch
+from retrieval.serving.core.hosts import HostAnswer, HostAttributes, HostRefusedError, HostSearch
 from retrieval.serving.core.metadata import HostMetadata, ServedBuild
 from retrieval.serving.core.pending import Pending
 from retrieval.towers.user_input import UserInput
@@ -62,6 +67,11 @@ class StandInHost:
     before: Callable[[], None] = lambda: None
     truncates: Callable[[int], bool] = lambda _: False
     """Whether the query at a position is ended by a budget."""
+    attributes: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
+    """By name, by item."""
+    looked_up: list[list[str]] = field(default_factory=list)
+    queries: list[Query] = field(default_factory=list)
+    """Of the last search."""
     asked: list[float] = field(default_factory=list)
     vectors: list[np.ndarray] = field(default_factory=list)
 
@@ -84,6 +94,20 @@ class _Call:
         self.cancelled = True
 
 
+@dataclass
+class _AttributesCall:
+    host: StandInHost
+    asked: HostAttributes
+
+    def result(self) -> ItemAttributes:
+        if self.host.down:
+            raise UnavailableError(f"{self.asked.address}: down")
+        self.host.looked_up.append(list(self.asked.item_ids))
+        names = [name for name in self.asked.names if name in self.host.attributes]
+        values = {name: [self.host.attributes[name].get(item, ()) for item in self.asked.item_ids] for name in names}
+        return ItemAttributes(self.asked.item_ids, {name: ValueColumn(tuple(of)) for name, of in values.items()})
+
+
 class Hosts:
     """Stands in for the connections."""
 
@@ -93,6 +117,10 @@ class Hosts:
     def search(self, searches: Sequence[HostSearch], timeout_s: float) -> list[_Call]:
         return [self._begin(search, timeout_s) for search in searches]
 
+    def attributes(self, asked: Sequence[HostAttributes], timeout_s: float) -> list[_AttributesCall]:
+        del timeout_s
+        return [_AttributesCall(self.hosts[one.address], one) for one in asked]
+
     def _begin(self, search: HostSearch, timeout_s: float) -> _Call:
         host, address, vectors, queries = self.hosts[search.address], search.address, search.vectors, search.queries
 
@@ -100,6 +128,7 @@ class Hosts:
             host.before()
             host.asked.append(float(vectors[0, 0]))
             host.vectors.append(vectors)
+            host.queries = list(queries)
             if host.hang:
                 time.sleep(timeout_s)
                 raise DeadlineError(f"{address}: silent")
@@ -356,3 +385,88 @@ def test_what_nobody_foresaw_reaches_the_caller() -> None:
     [piece] = ask(engine)
     assert isinstance(piece.answer.exception(0), ZeroDivisionError)
     assert not isinstance(piece.answer.exception(0), (RetrievalError, FutureTimeoutError))
+
+
+SERIES = {f"s{n}": (f"series {n % 3}",) for n in range(9)}
+
+
+def two_shards() -> tuple[Hosts, StandInHost, StandInHost]:
+    """Hosts that hold the series of the items of their own shards."""
+    both = [StandInHost(shard, 1) for shard in range(2)]
+    for host in both:
+        host.attributes = {"series": {item: of for item, of in SERIES.items() if shard_of(item, 2) == host.shard}}
+    return Hosts(a=both[0], b=both[1]), *both
+
+
+def seeing(*item_ids: str, by: str = "series", declared: bool = False) -> SeenItems:
+    return SeenItems(SeenBy((by,), 10, declared), item_ids)
+
+
+def piece_of(seen: SeenItems | None = None, attributes: tuple[str, ...] = ()) -> Pending:
+    return Pending(UserInput(), Query(2), time.monotonic() + 5, seen=seen, attributes=attributes)
+
+
+def test_what_is_alike_to_what_was_seen_is_left_out_in_every_shard() -> None:
+    hosts, first, second = two_shards()
+    engine, _ = engine_on(hosts)
+    apart = next(n for n in range(3) if shard_of(f"s{n}", 2) != shard_of(f"s{(n + 1) % 3}", 2))
+    seen = (f"s{apart}", f"s{(apart + 1) % 3}", "gone")
+    pieces = [piece_of(seeing(*seen)), piece_of(), piece_of(seeing("gone"))]
+    engine.answer(pieces)
+    for piece in pieces:
+        assert len(piece.answer.result(0).item_ids) == 2
+    wanted = (AnyOf("series", tuple(SERIES[item][0] for item in seen[:2])),)
+    for host in (first, second):
+        assert [query.exclude_values for query in host.queries] == [wanted, (), ()]
+        assert all(shard_of(item, 2) == host.shard for asked in host.looked_up for item in asked)
+        assert len(host.looked_up) == 1
+
+
+def test_nobody_is_asked_for_attributes_that_no_request_needs() -> None:
+    hosts, first, second = two_shards()
+    engine, _ = engine_on(hosts)
+    ask(engine)
+    assert first.looked_up == second.looked_up == []
+
+
+def test_an_attribute_that_the_index_lacks_is_refused_or_said_where_the_settings_declared_it() -> None:
+    hosts, _, _ = two_shards()
+    engine, _ = engine_on(hosts)
+    pieces = [piece_of(seeing("s1", by="family")), piece_of(seeing("s1", by="family", declared=True)), piece_of()]
+    engine.answer(pieces)
+    with pytest.raises(RequestError, match="the index holds no attribute 'family'"):
+        pieces[0].answer.result(0)
+    assert [str(one) for one in pieces[1].answer.result(0).ignored] == ["seen_by.family"]
+    assert pieces[2].answer.result(0).ignored == ()
+
+
+def test_a_replica_stands_in_for_a_host_that_does_not_say_attributes() -> None:
+    hosts, first, second = two_shards()
+    lost = StandInHost(0, 1, down=True)
+    engine, _ = engine_on(Hosts(lost=lost, **hosts.hosts))
+    for _ in range(4):
+        piece = piece_of(seeing("s0", "s1", "s2"), attributes=("series",))
+        engine.answer([piece])
+        assert len(piece.answer.result(0).item_ids) == 2
+        assert {*first.queries[0].exclude_values[0].values} == {"series 0", "series 1", "series 2"}
+    second.down = True
+    engine, _ = engine_on(Hosts(a=first, b=second), patience_s=0.05)
+    piece = piece_of(seeing("s0", "s1", "s2"))
+    engine.answer([piece])
+    with pytest.raises(UnavailableError):
+        piece.answer.result(0)
+
+
+def test_an_answer_shows_the_attributes_that_were_asked_for() -> None:
+    hosts, first, second = two_shards()
+    engine, _ = engine_on(hosts)
+    for host in (first, second):
+        names = [f"{shard}-1-{n}" for shard in range(2) for n in range(2)]
+        host.attributes["title"] = {item: (f"The {item}",) for item in names if shard_of(item, 2) == host.shard}
+    pieces = [piece_of(attributes=("title", "no such")), piece_of()]
+    engine.answer(pieces)
+    answer = pieces[0].answer.result(0)
+    assert {name: column.values for name, column in answer.attributes.items()} == {
+        "title": tuple((f"The {item}",) for item in answer.item_ids)
+    }
+    assert pieces[1].answer.result(0).attributes == {}

@@ -7,8 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.errors import RequestError
+from retrieval.filters.values import ValueColumn
 from retrieval.index import AllOf, AnyOf, Filter, NoneOf, Range, SomeOf
-from retrieval.serving.wire.filters import filter_message, read_filter
+from retrieval.serving.wire.filters import (
+    column_message,
+    filter_message,
+    read_columns,
+    read_filter,
+    read_value_conditions,
+    value_conditions,
+)
 from retrieval.v1 import filter_pb2
 
 Condition, Conditions = filter_pb2.Condition, filter_pb2.Conditions
@@ -130,3 +138,23 @@ def test_too_many_conditions_are_refused() -> None:
     one = filter_pb2.Condition(field="y", range=filter_pb2.Range(maximum=1))
     with pytest.raises(RequestError, match="65 conditions"):
         read_filter(filter_pb2.Filter(conditions=[one] * 65))
+
+
+@pytest.mark.parametrize(
+    "values", [(("a",), (), ("b",)), ((3,), (2**40,)), ((1.5,), ()), ((True,), (False,)), ((), ())]
+)
+@pytest.mark.parametrize("several", [False, True])
+def test_values_of_attributes_there_and_back(values: tuple[tuple[Any, ...], ...], several: bool) -> None:
+    given = ValueColumn((*values, *((values[0] * 2,) if several else ())), several)
+    message = filter_pb2.AttributeColumn.FromString(column_message("x", given).SerializeToString())
+    assert read_columns([message]) == {"x": given}
+
+
+def test_excluded_values_there_and_back() -> None:
+    given = (AnyOf("series", ("a", "b", 3)), AnyOf("family", (1,)))
+    assert read_value_conditions(value_conditions(given)) == given
+    ends = filter_pb2.Range(minimum=1)
+    with pytest.raises(RequestError, match=r"exclude_values\[0\]: a range"):
+        read_value_conditions([filter_pb2.Condition(field="price", range=ends)])
+    with pytest.raises(RequestError, match=r"exclude_values\[0\]: no test"):
+        read_value_conditions([filter_pb2.Condition(field="price")])

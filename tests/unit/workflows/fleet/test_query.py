@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from retrieval.errors import ConfigError
-from retrieval.workflows.fleet.query import TypedQuery, request_message
+from retrieval.workflows.fleet.query import TypedQuery, attribute_texts, request_message
 
 
 def test_values_are_numbers_where_they_read_as_such() -> None:
@@ -28,3 +28,17 @@ def test_values_are_numbers_where_they_read_as_such() -> None:
 def test_what_cannot_be_read_names_its_flag(typed: TypedQuery, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         request_message(typed)
+
+
+def test_what_counts_as_seen_is_sent_where_it_is_typed() -> None:
+    typed = TypedQuery(user_id="u", seen_by=("series",), seen_by_events=3, attributes=("title",))
+    request = request_message(typed)
+    assert (list(request.seen_by.attributes), request.seen_by.events) == (["series"], 3)
+    assert list(request.attributes) == ["title"]
+    assert not request_message(TypedQuery(user_id="u")).HasField("seen_by")
+
+
+def test_attributes_are_shown_as_text() -> None:
+    column = {"name": "tags", "ends": [2, 2, 3], "texts": ["a", "b", "c"], "integers": [], "numbers": [], "flags": []}
+    assert attribute_texts({"attributes": [column]}) == {"tags": ["a, b", "", "c"]}
+    assert attribute_texts({}) == {}
