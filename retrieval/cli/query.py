@@ -72,7 +72,9 @@ def query(
     workspace: WorkspaceOption = None,
     overrides: SetOption = None,
 ) -> None:
-    """Print candidates for a user; in a workspace beside the names of items, and what the user did last.
+    """Print candidates for a user.
+
+    In a workspace, items are shown by name, too, beside what the user did last.
 
     Example: `retrieval query 42 --k 20 --filter genre=drama,crime --filter price=1..5 --filter 'colour!=red' --explain`
     """
