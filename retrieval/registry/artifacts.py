@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from retrieval.errors import ConflictError, NotFoundError
 from retrieval.registry.change import Change, as_row, as_values, lock_model, next_number, use_number
@@ -144,6 +144,12 @@ def move_moment(change: Change, of: BuildId, at_us: int) -> BuildRow:
     if found.at_us is None or found.at_us < at_us:
         change.connection.execute(_build_at(update(BUILDS), of).values(at_us=at_us))
     return get_build(change.connection, of)
+
+
+def forget_builds(change: Change, model: str, numbers: Sequence[int]) -> None:
+    """Delete the rows of builds that no deployment names."""
+    for number in numbers:
+        change.connection.execute(_build_at(delete(BUILDS), BuildId(model, number)))
 
 
 def find_build(connection: Connection, of: BuildId) -> BuildRow | None:

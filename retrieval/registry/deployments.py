@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from retrieval.errors import ConflictError, NotFoundError
 from retrieval.registry import artifacts
@@ -13,6 +14,8 @@ from retrieval.registry.queries import select_from
 from retrieval.registry.rows import BuildRow, DeploymentRow, utc_now
 from retrieval.registry.tables import DEPLOYMENTS
 from retrieval.types import BuildId
+
+_AT_ONCE = 500
 
 
 def start(
@@ -73,6 +76,25 @@ def forbid_in_use(change: Change, build: BuildId, state: str) -> None:
     }
     if build.number in used and state != "ready":
         raise ConflictError(f"{build} is deployed; deploy another build before it becomes {state}")
+
+
+def forget_refreshes(change: Change, model: str, keep: int) -> int:
+    """Delete all but the newest `keep` refreshes, but for the last one before each deployment or roll-back, to which
+    a roll-back may lead; and refreshed builds that are gone and that nothing names any more. Returns how many builds.
+    """
+    lock_model(change, model)
+    rows = list_all(change.connection, model, ["done", "failed", "superseded"], None)
+    last = {older.id for newer, older in pairwise(rows) if newer.kind != "refresh"}
+    old = [row.id for row in [row for row in rows if row.kind == "refresh"][keep:] if row.id not in last]
+    for start in range(0, len(old), _AT_ONCE):
+        change.connection.execute(delete(DEPLOYMENTS).where(DEPLOYMENTS.c.id.in_(old[start : start + _AT_ONCE])))
+    named = {
+        number for row in list_all(change.connection, model, (), None) for number in (row.build, row.previous_build)
+    }
+    gone = artifacts.builds(change.connection, model, ["retired", "failed"])
+    numbers = [row.number for row in gone if row.parent is not None and row.number not in named]
+    artifacts.forget_builds(change, model, numbers)
+    return len(numbers)
 
 
 def get(connection: Connection, number: int) -> DeploymentRow:

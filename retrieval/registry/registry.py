@@ -193,6 +193,13 @@ class Registry:
         with self._database.read() as connection:
             return deployments.previous(connection, model)
 
+    def forget_refreshes(self, model: str, *, keep: int = 100) -> int:
+        """Delete the rows of all but the newest `keep` refreshes, and of refreshed builds that are gone; returns how
+        many builds. What a roll-back may lead to stays, and the audit trail stays whole.
+        """
+        with self._change() as change:
+            return deployments.forget_refreshes(change, model, keep)
+
     # -- hosts
 
     def heartbeat(self, row: HostRow) -> None:

@@ -136,6 +136,8 @@ def collect(
                 continue
             freed = _delete(store, decision.key)
         collected.append(Collected(kind=decision.kind, name=decision.name, key=decision.key, freed_bytes=freed))
+    if not dry_run:
+        registry.forget_refreshes(model)
     forgotten = () if dry_run or refreshed_only else tuple(registry.forget_hosts(HOST_FORGOTTEN_S))
     return CollectionReport(tuple(collected), tuple(kept), forgotten, dry_run)
 

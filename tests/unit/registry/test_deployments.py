@@ -153,3 +153,27 @@ def test_a_refresh_replaces_the_build_that_it_was_made_from_or_none(registry: Re
         registry.start_deployment(feed(2), kind="refresh", replaces=1)
     assert registry.running_deployment("feed") is None
     assert registry.start_deployment(feed(4), kind="refresh", replaces=3).previous_build == 3
+
+
+def test_old_refreshes_are_forgotten_but_for_what_a_roll_back_may_lead_to(registry: Registry) -> None:
+    for number in range(6, 16):
+        row = BuildRow(model="feed", number=number, version=1, space_id="s1", digest=f"b{number}", parent=number - 1)
+        registry.add_build(row)
+    bring(registry, 1)
+    for number in (6, 7, 8):
+        bring(registry, number, "refresh")
+    bring(registry, 2)
+    for number in range(9, 14):
+        bring(registry, number, "refresh")
+    for number in (6, 7, 9, 10, 11):
+        registry.set_build_state(feed(number), "retired")
+    trail = len(registry.audit(limit=1000))
+    assert previous(registry) == 8
+    assert registry.forget_refreshes("feed", keep=2) == 3
+    assert (active(registry), previous(registry)) == (13, 8)
+    kept = [(row.build, row.kind) for row in reversed(registry.list_deployments("feed"))]
+    assert kept == [(1, "deploy"), (8, "refresh"), (2, "deploy"), (12, "refresh"), (13, "refresh")]
+    # 7 and 11 are named as what was active before 8 and 12
+    assert [row.number for row in registry.list_builds("feed")] == [1, 2, 3, 4, 5, 7, 8, 11, 12, 13, 14, 15]
+    assert len(registry.audit(limit=1000)) == trail
+    assert registry.forget_refreshes("feed", keep=2) == 0
