@@ -24,7 +24,12 @@ def half_key(key: str, kind: str) -> str:
 
 def build_key(build: BuildId) -> str:
     """The key of an index build, as in `builds/homefeed/3`."""
-    return f"builds/{build.model}/{build.number}"
+    return f"{builds_prefix(build.model)}/{build.number}"
+
+
+def builds_prefix(model: str) -> str:
+    """What the keys of all builds of a model begin with, as in `builds/homefeed`."""
+    return f"builds/{model}"
 
 
 def shard_name(shard: int, shards: int) -> str:

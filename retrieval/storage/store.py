@@ -7,7 +7,7 @@ first, so that readers always map plain files.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from retrieval.errors import ArtifactError, ConfigError, ConflictError, NotFoundError, UnavailableError
-from retrieval.storage.atomic import clear_abandoned, move, staged_folder, staged_name
+from retrieval.storage.atomic import clear_abandoned, is_staged, move, staged_folder, staged_name
 from retrieval.storage.manifest import (
     MANIFEST,
     Manifest,
@@ -198,6 +198,23 @@ class ArtifactStore:
             self._filesystem.delete_dir(root)
         shutil.rmtree(self._cache / "artifacts" / key, ignore_errors=True)
         return freed
+
+    def forget_copies(self, prefix: str, *, keep: Collection[str] = ()) -> list[str]:
+        """Remove local copies, directly below `prefix`, of what a remote store no longer has; returns their keys.
+
+        Those of `keep` stay whatever the store says, and all do where it has nothing there: one that is away may look
+        empty. A local store has no copies. What is mapped stays readable.
+        """
+        self._at(prefix)
+        folder = self._cache / "artifacts" / prefix
+        if self._local or not folder.is_dir():
+            return []
+        copies = [f"{prefix}/{path.name}" for path in folder.iterdir() if not is_staged(path.name)]
+        stored = self.keys(prefix)
+        gone = [key for key in sorted(copies) if stored and key not in stored and key not in keep]
+        for key in gone:
+            shutil.rmtree(self._cache / "artifacts" / key, ignore_errors=True)
+        return gone
 
     def _at(self, key: str) -> str:
         if not is_inside(key):

@@ -66,7 +66,7 @@ class Tower:
     def embed(self, inputs: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.float32]:
         self.encoded += len(inputs[ITEM_ID])
         with torch.inference_mode():
-            found: npt.NDArray[np.float32] = self._network({k: torch.from_numpy(v) for k, v in inputs.items()}).numpy()
+            found: npt.NDArray[np.float32] = self._network({k: torch.tensor(v) for k, v in inputs.items()}).numpy()
         return found
 
 

@@ -20,7 +20,7 @@ from retrieval.index.verified_shards import VerifiedShards
 from retrieval.serving.core.hosts import HostAnswer, HostRefusedError
 from retrieval.serving.core.metadata import HostMetadata, ServedBuild
 from retrieval.storage import MANIFEST, ArtifactStore, read_manifest
-from retrieval.storage.keys import build_key, shard_name
+from retrieval.storage.keys import build_key, builds_prefix, shard_name
 from retrieval.types import BuildId, SpaceId
 
 _log = logging.getLogger(__name__)
@@ -113,6 +113,7 @@ class AnnHost:
                 self._standby = loaded
                 self._last_error = ""
             _log.info("host=%s standing by build=%s version=%s", self.host_id, build, loaded.build.version)
+            self._forget_copies()
             return self.metadata()
 
     def activate(self, build: BuildId) -> HostMetadata:
@@ -148,6 +149,17 @@ class AnnHost:
             self._taken_down = item_ids
             held = [loaded.shard.take_down(item_ids) for loaded in (self._active, self._standby) if loaded is not None]
         _log.info("host=%s takedowns=%d held by its builds=%s", self.host_id, len(item_ids), held)
+
+    def _forget_copies(self) -> None:
+        """Builds that were collected need no room on this machine; one that comes every few minutes would fill it."""
+        held = [build_key(loaded.build.build) for loaded in (self._active, self._standby) if loaded is not None]
+        try:
+            gone = self._store.forget_copies(builds_prefix(self.model), keep=held)
+        except RetrievalError as error:
+            _log.warning("host=%s can't tell which copies of builds are of no use: %s", self.host_id, error)
+        else:
+            if gone:
+                _log.info("host=%s removed its copies of %s", self.host_id, ", ".join(gone))
 
     def _describe(self, active: _Loaded | None) -> HostMetadata:
         standby = self._standby

@@ -146,6 +146,24 @@ def test_a_copy_in_the_cache_serves_while_the_store_is_away(tmp_path: Path, remo
     assert (remote.open_artifact(KEY) / "notes.txt").read_text() == "notes"
 
 
+def test_copies_of_what_the_store_no_longer_has_are_removed(tmp_path: Path, remote: ArtifactStore) -> None:
+    keys = [f"builds/feed/{number}" for number in (1, 2, 3)]
+    for key in keys:
+        remote.publish(stage(remote), key)
+        remote.open_artifact(key)
+    elsewhere = ArtifactStore(remote._filesystem, "bucket", tmp_path / "another machine")
+    for key in keys[:2]:
+        elsewhere.delete(key)
+    assert remote.forget_copies("builds/feed", keep=[keys[0]]) == [keys[1]]
+    assert (remote.open_artifact(keys[0]) / "notes.txt").read_text() == "notes"
+    assert remote.forget_copies("builds/feed") == [keys[0]]
+    assert remote.forget_copies("builds/other") == []
+    assert (remote.open_artifact(keys[2]) / "notes.txt").read_text() == "notes"
+    (tmp_path / "remote").rename(tmp_path / "gone")
+    assert remote.forget_copies("builds/feed") == []
+    assert (remote.open_artifact(keys[2]) / "notes.txt").read_text() == "notes"
+
+
 def test_several_that_fetch_at_once_get_one_copy(tmp_path: Path, remote: ArtifactStore) -> None:
     remote.publish(stage(remote), KEY)
     with ThreadPoolExecutor(6) as pool:
