@@ -192,6 +192,8 @@ def _served(root: Path, whole: Workspace, window: Window, version: VersionRow) -
     events = _events(whole, None, micros(window.start))
     pq.write_table(events, root / "data" / "events" / "part-00000.parquet")
     settings = whole.settings.model_dump(mode="json", exclude_none=True)
+    # says nothing but whose vectors recall is measured with: there is nothing to test with after the cut
+    settings["data"]["split"] = {"method": "time", "valid_hours": 1.0, "test_hours": 1.0}
     settings["store"]["uri"] = whole.store_uri
     settings["registry"]["url"] = f"sqlite:///{whole.root / 'registry.db'}"
     (root / FILE_NAME).write_text(tomlkit.dumps(settings), encoding="utf-8")
