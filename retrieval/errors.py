@@ -11,7 +11,7 @@ RetrievalError                 UNKNOWN              1
 ├── GateError                  FAILED_PRECONDITION  8   measured quality is under the threshold that was set
 ├── UnavailableError           UNAVAILABLE          9   a host, store or registry can't be reached now
 ├── DeadlineError              DEADLINE_EXCEEDED   10   there was not enough time left
-└── DivergedError              INTERNAL            11   a training's loss or gradient is no finite number any more
+└── DivergedError              INTERNAL            11   a training's loss, gradient or a weight is not finite any more
 """
 
 from __future__ import annotations

@@ -53,6 +53,15 @@ def build_pair(config: TowerConfig, features: Features, seed: int) -> TowerPair:
         return TowerPair(config, features)
 
 
+def not_finite(pair: TowerPair) -> str | None:
+    """Name of a weight that holds a number which isn't finite; None where all are."""
+    with torch.no_grad():
+        named = [(name, weight) for name, weight in pair.named_parameters() if weight.numel()]
+        largest = torch.stack([torch.linalg.vector_norm(weight, math.inf) for _, weight in named])
+    bad = (~torch.isfinite(largest)).nonzero().flatten().tolist()
+    return named[bad[0]][0] if bad else None
+
+
 def space_id(pair: TowerPair, features: Features) -> SpaceId:
     """Names the embedding space: SHA-256 over both towers' weights (name, dtype, shape, bytes) and the features."""
     digest = hashlib.sha256()

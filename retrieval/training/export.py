@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from retrieval.errors import DivergedError
 from retrieval.features import CODES_AND_TIMES, EncodedHistories, Events, FeatureInput, Features
 from retrieval.storage import ArtifactStore, Manifest, write_manifest
 from retrieval.storage.keys import version_key
@@ -38,7 +39,7 @@ from retrieval.towers.artifact import (
 )
 from retrieval.towers.chunks import block_means
 from retrieval.towers.offline import ItemInputs
-from retrieval.towers.pair import TowerPair, space_id
+from retrieval.towers.pair import TowerPair, not_finite, space_id
 from retrieval.towers.runtime import UserTower, open_user_tower
 from retrieval.types import ModelVersion
 
@@ -64,8 +65,12 @@ def export_version(
 
     `items` holds the catalog that history tokens are made from; `facts` goes into the manifest beside model, version,
     space_id, dim and metric; `extra_files` (metrics.jsonl, curves.png) lie beside the towers. `check` is
-    given the user tower as it will be served, and may refuse it. Raises ConflictError where the version exists.
+    given the user tower as it will be served, and may refuse it. Raises ConflictError where the version exists,
+    DivergedError where a weight is not finite.
     """
+    bad = not_finite(pair)
+    if bad is not None:
+        raise DivergedError(f"{version}: {bad} holds numbers that are not finite; it is not published")
     pair = pair.cpu().eval()
     space = space_id(pair, features)
     own = {"model": version.model, "version": version.version, "space_id": space, "dim": pair.dim, "metric": METRIC}

@@ -13,11 +13,11 @@ import torch
 from retrieval.arrays import Ints
 from retrieval.data import Activity, Dataset, Histories, Split, activity_of
 from retrieval.data.facts.training import item_counts, last_training_us, target_rows
-from retrieval.errors import ConfigError, DataError
+from retrieval.errors import ConfigError, DataError, DivergedError
 from retrieval.features import Features
 from retrieval.towers.config import TowerConfig
 from retrieval.towers.offline import SideInputs, item_inputs
-from retrieval.towers.pair import TowerPair, build_pair
+from retrieval.towers.pair import TowerPair, build_pair, not_finite
 from retrieval.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from retrieval.training.config import TrainingConfig
 from retrieval.training.ema import WeightMean
@@ -84,8 +84,19 @@ class Run:
         if self.journal is not None:
             self.journal.write(row)
 
+    def check_weights(self) -> None:
+        """Raises DivergedError where a weight is not finite any more."""
+        name = not_finite(self.pair)
+        if name is not None:
+            raise DivergedError(
+                f"training diverged in epoch {self.progress.epoch + 1}, by step {self.progress.total_steps}: {name} "
+                "holds numbers that are not finite. Try a lower training.learning_rate, and look for values without "
+                "measure in the features"
+            )
+
     def save(self) -> None:
-        """Write a checkpoint; the first process does it for all."""
+        """Write a checkpoint; the first process does it for all. Raises DivergedError as `check_weights`."""
+        self.check_weights()
         if self.ranks.first:
             save_checkpoint(self.run_dir, self.pair, self.optimiser, self.progress, self.mean, objective=self.objective)
 

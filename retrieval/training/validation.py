@@ -18,7 +18,11 @@ Validate = Callable[[TowerPair], Mapping[str, float]]
 
 
 def end_epoch(run: Run, validate: Validate | None) -> None:
-    """Close the epoch; the first process validates every few of them, and says for all whether training ends."""
+    """Close the epoch; the first process validates every few of them, and says for all whether training ends.
+
+    Raises DivergedError where a weight is not finite: it is neither measured nor kept.
+    """
+    run.check_weights()
     progress, config = run.progress, run.config
     progress.epoch, progress.step = progress.epoch + 1, 0
     run.ranks.check_equal(list(run.pair.parameters()), progress.total_steps)

@@ -229,7 +229,7 @@ class Training:
         trained = PairVectors(self.dataset, self.features, self.items()).users(pair, rows)
         served = tower.embed(inputs_at(self.dataset, self.features, rows))
         off = float(np.abs(trained - served).max())
-        if off > _GOLDEN_TOLERANCE:
+        if not off <= _GOLDEN_TOLERANCE:  # nor is it where it is no number
             raise ArtifactError(
                 f"{tower.version}: the exported user tower differs from the trained one by {off:.2g} "
                 f"(allowed {_GOLDEN_TOLERANCE:g}); it is not published"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -17,14 +18,19 @@ from safetensors.torch import load_file
 from retrieval.data import Dataset, Split, leave_one_out
 from retrieval.errors import ConfigError, DataError, DivergedError
 from retrieval.features import Features, fit_features
+from retrieval.storage import ArtifactStore
+from retrieval.towers.offline import item_inputs
 from retrieval.towers.pair import TowerPair
 from retrieval.training import epoch
 from retrieval.training.checkpoint import BEST
 from retrieval.training.config import NegativesConfig, TrainingConfig
+from retrieval.training.epoch import plan_epoch as plan
+from retrieval.training.export import export_version
 from retrieval.training.journal import METRICS, read_journal
 from retrieval.training.loop import TrainResult, train
 from retrieval.training.machine import chosen_precision
 from retrieval.training.optimiser import rate_at
+from retrieval.types import ModelVersion
 from tests.tiny import TINY_FEATURES, TINY_TOWERS, tiny_dataset
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -99,6 +105,38 @@ def test_the_loss_goes_down_and_is_written_down(run, tmp_path: Path) -> None:  #
 def test_every_way_of_training_runs(run, changes: dict[str, object]) -> None:  # type: ignore[no-untyped-def]
     result = run(settings(epochs=1, **changes))
     assert all(torch.isfinite(value).all() for value in fingerprint(result.pair).values())
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("name", ["item.id.table.weight", "log_temperature"])
+def test_weights_that_are_not_finite_are_neither_measured_nor_kept_nor_exported(  # type: ignore[no-untyped-def]
+    run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, features: Features, dataset: Dataset, bad: float, name: str
+) -> None:
+    """After the last step of an epoch no loss comes that would tell."""
+    real, pairs = epoch.take_step, []
+
+    def step(of, windows, chosen, number):  # type: ignore[no-untyped-def]
+        found = real(of, windows, chosen, number)
+        pairs.append(of.pair)
+        with torch.no_grad():
+            of.pair.get_parameter(name).view(-1)[-1:] = bad if of.progress.total_steps else 0.0
+        return found
+
+    def two_steps(*given):  # type: ignore[no-untyped-def]
+        windows, steps = plan(*given)
+        return windows, steps[:2]
+
+    monkeypatch.setattr(epoch, "take_step", step)
+    monkeypatch.setattr(epoch, "plan_epoch", two_steps)
+    with pytest.raises(DivergedError, match=rf"epoch 1, by step 2: {name} holds"):
+        run(settings(checkpoint_seconds=3600.0), validate=lambda _: pytest.fail("measured"))
+    assert len(pairs) == 2
+    assert not list((tmp_path / "run").glob("checkpoint-*"))
+
+    store = ArtifactStore.create(str(tmp_path / "store"), cache=tmp_path / "cache")
+    items = item_inputs(dataset, features, dataset.histories.last_us)
+    with pytest.raises(DivergedError, match=rf"demo@7: {name} holds"):
+        export_version(store, ModelVersion("demo", 7), pairs[0], features, items, facts={})
 
 
 def test_the_precision_that_was_chosen_is_said(run, caplog: pytest.LogCaptureFixture) -> None:  # type: ignore[no-untyped-def]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from retrieval.arrays import Vectors
 from retrieval.cli.main import build_app
 from retrieval.data import make_split, open_dataset
 from retrieval.errors import ArtifactError, ConfigError, DataError
@@ -136,12 +138,22 @@ def test_a_version_published_but_not_registered_is_registered(root: Path, monkey
     assert (str(again.version.id), again.version.state, again.found) == ("demo@1", "ready", True)
 
 
+def _another_order(vectors: Vectors) -> Vectors:
+    return np.roll(vectors, 1, axis=1)
+
+
+def _no_numbers(vectors: Vectors) -> Vectors:
+    """The vectors of all users but the first of several."""
+    return np.where(np.arange(len(vectors))[:, None] > 0, np.float32(np.nan), vectors)
+
+
+@pytest.mark.parametrize("wrong", [_another_order, _no_numbers])
 def test_an_export_that_differs_from_what_was_trained_is_not_published(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, monkeypatch: pytest.MonkeyPatch, wrong: Callable[[Vectors], Vectors]
 ) -> None:
     workspace = Workspace.open(root)
     embed = UserTower.embed
-    monkeypatch.setattr(UserTower, "embed", lambda self, inputs: np.roll(embed(self, inputs), 1, axis=1))
+    monkeypatch.setattr(UserTower, "embed", lambda self, inputs: wrong(embed(self, inputs)))
     with pytest.raises(ArtifactError, match="differs from the trained one"):
         train_version(workspace, show=False)
     assert not workspace.store().exists("models/demo/1")
