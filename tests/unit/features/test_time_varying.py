@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,17 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
+from retrieval.arrays import Ints
 from retrieval.data import Activity
 from retrieval.features import Features, FeatureSpec, needs_activity, time_varying_columns
 from retrieval.features.columns import Column
+from retrieval.features.declaration import SIDES, Declaration, Side
+from retrieval.features.inputs import Encoded, FeatureInput
 from retrieval.features.kinds.activity import CARDINALITY, ActivityFeature, ActivityShare
-from retrieval.features.kinds.categorical import Category
+from retrieval.features.kinds.age import AgeFeature
+from retrieval.features.kinds.categorical import CategoricalFeature, Category
 from retrieval.features.kinds.first_seen import FirstSeenFeature
-from retrieval.features.kinds.transform import Transform
+from retrieval.features.kinds.transform import State, Transform
 from retrieval.features.vocabulary import Counter, Vocabulary
 
 HOUR = 3_600_000_000
@@ -66,6 +71,18 @@ def test_inputs_that_vary_with_time_say_so_and_survive_saving(tmp_path: Path) ->
     assert needs_activity(again.spec)
 
 
+def test_only_what_varies_with_time_is_told_the_time_outside_of_the_context() -> None:
+    varying, fixed = Told(AgeFeature(name="age")), Told(CategoricalFeature(name="colour"))
+    features = Features(SPEC, dict.fromkeys(SIDES, (varying, fixed)), _vocabulary())
+    at = np.array([7])
+    sides: tuple[Side, ...] = ("user", "item")
+    for side in sides:
+        assert features.encode(side, {}, 1, at) == {"age": 7, "colour": 0}
+        assert features.encode(side, {}, 1, at, time_varying=True) == {"age": 7}
+        assert features.encode(side, {}, 1, time_varying=False) == {"colour": 0}
+    assert features.encode("context", {}, 1, at) == {"age": 7, "colour": 7}
+
+
 @pytest.mark.parametrize(
     ("side", "feature", "message"),
     [
@@ -77,6 +94,22 @@ def test_inputs_that_vary_with_time_say_so_and_survive_saving(tmp_path: Path) ->
 def test_what_makes_no_sense_is_refused(side: str, feature: object, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         FeatureSpec.model_validate({side: (feature,)})
+
+
+@dataclass(frozen=True)
+class Told:
+    """Encodes to the time that it is told, 0 where it is told none."""
+
+    declaration: Declaration
+
+    def inputs(self, side: Side) -> tuple[FeatureInput, ...]:
+        return (FeatureInput(self.declaration.name, side, "codes", 10, 1, None),)
+
+    def encode(self, column: Column, at: Ints | None) -> Encoded:
+        return {self.declaration.name: np.zeros(column.n, np.int64) if at is None else at}
+
+    def state(self) -> State:
+        return State()
 
 
 def _vocabulary() -> Vocabulary:
