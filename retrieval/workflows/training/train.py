@@ -41,6 +41,7 @@ from retrieval.workflows.evaluation.recorded_ranks import FILE as RANKS
 from retrieval.workflows.evaluation.recorded_ranks import measured_under, write_ranks
 from retrieval.workflows.evaluation.user_inputs import inputs_at
 from retrieval.workflows.training.own_code import check_own_code, own_code
+from retrieval.workflows.training.unknown_scale import scale_unknown_items
 from retrieval.workflows.workspace import Settings, Workspace
 
 Watch = Callable[[Mapping[str, float]], None]
@@ -152,7 +153,7 @@ class Training:
 
         What `watch` raises ends the run. Raises DataError, ConfigError.
         """
-        return train(
+        result = train(
             self.dataset,
             self.split,
             self.features,
@@ -163,6 +164,17 @@ class Training:
             positive_actions=self.settings.data.positive_actions,
             show=show,
         )
+        return self._with_unknown_scale(result)
+
+    def _with_unknown_scale(self, result: TrainResult) -> TrainResult:
+        """The same towers with what can be trusted of unknown items fitted, and the metrics that they have with it."""
+        scale = scale_unknown_items(
+            result.pair, self.settings, self.dataset, self.split, features=self.features, items=self.items()
+        )
+        validate = self._validation(None)
+        if scale == 1.0 or validate is None:
+            return result
+        return replace(result, metrics=validate(result.pair))
 
     def evaluate(self, pair: TowerPair, name: str, *, show: bool) -> EvaluationReport | None:
         """Test metrics of the trained towers; None where the split has no test targets."""
@@ -287,5 +299,6 @@ def _facts(
             "seconds": round(result.seconds, 1),
             "device": result.device,
             "precision": result.precision,
+            "unknown_scale": round(float(result.pair.item.unknown_scale), 4),
         },
     }

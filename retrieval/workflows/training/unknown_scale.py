@@ -1,0 +1,58 @@
+"""How far the scores of items can be trusted that training never met: fitted on the split's validation targets."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from retrieval.arrays import Ints
+from retrieval.data import Dataset, Split
+from retrieval.data.corpus import measured_corpus
+from retrieval.data.facts.training import last_training_rows
+from retrieval.evaluation import hit_rate_and_ndcg
+from retrieval.features import Features
+from retrieval.towers.offline import ItemInputs
+from retrieval.towers.pair import TowerPair
+from retrieval.training.unknown_items import fit_unknown_scale, with_held_out_items
+from retrieval.training.vectors import PairVectors
+from retrieval.workflows.workspace import Settings
+
+_MOST = 2_000
+"""Targets that it is fitted on: what is chosen from is coarse."""
+
+_log = logging.getLogger(__name__)
+
+
+def scale_unknown_items(
+    pair: TowerPair, settings: Settings, dataset: Dataset, split: Split, *, features: Features, items: ItemInputs
+) -> float:
+    """Give the trained item tower the scale of unknown ids with which `training.select` is best; returns it.
+
+    Without validation targets the last training events stand in, which are known better than any that come: it is
+    rather too small then. Without features there is nothing to fit, since nothing is known of an unknown item.
+    """
+    if not pair.item.has_features:
+        return 1.0
+    histories, select = dataset.histories, settings.training.select
+    rows = _spaced(split.valid if len(split.valid) else last_training_rows(histories, split.train_end))
+    corpus = measured_corpus(settings.corpus, dataset, split, "valid")
+    candidates = corpus.items_at(int(corpus.moments(histories.timestamps[rows]).max()))
+    vectors = PairVectors(dataset, features, with_held_out_items(items, features, candidates, settings.training.seed))
+    users = vectors.users(pair, rows)
+
+    def measured() -> float:
+        made = (lambda at_us: vectors.items(pair, at_us)) if vectors.items_vary else vectors.items(pair)
+        return float(hit_rate_and_ndcg(histories, rows, users, made, corpus=corpus)[select])
+
+    found = fit_unknown_scale(pair, measured)
+    _log.info(
+        "scores of items that training never met are scaled by %g: best by %s on %s targets", found, select, len(rows)
+    )
+    return found
+
+
+def _spaced(rows: Ints) -> Ints:
+    if len(rows) <= _MOST:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, _MOST).round().astype(np.int64)]
