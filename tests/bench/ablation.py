@@ -134,6 +134,8 @@ def measure(given: argparse.Namespace) -> list[Row]:
                 root=root,
                 threads=threads_of(given),
                 show=given.workers == 1,
+                source=given.data.resolve(),
+                users=given.users,
             )
             of[run] = row
     found: dict[str, list[Row]] = {}

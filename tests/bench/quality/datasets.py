@@ -6,7 +6,9 @@ Protocols are those of shared/data/README.md. Nothing of the data goes into the 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import shutil
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,10 +19,10 @@ import pyarrow.parquet as pq
 
 from retrieval.config import FILE_NAME
 from retrieval.data import Dataset
-from retrieval.data.importers import IMPORTERS, ActionRule, ColumnMapping, Imported, ImportRequest
-from retrieval.data.importers.suggest import Suggestion
 from retrieval.errors import ConfigError
 from retrieval.features.spec import FeatureSpec
+from retrieval.toml_text import toml_text
+from tests.whole_path import retrieval
 
 Overrides = tuple[str, ...]
 
@@ -32,8 +34,9 @@ class BenchData:
     folder: str
     recipes: Mapping[str, str]
     """Track → the recipe that is trained where none is named."""
-    make: Callable[[Path, Path, int | None], Imported]
-    """From the data set's folder into a data folder, with so many users only."""
+    importing: Callable[[Path, Path, int | None], Sequence[str]]
+    """What is typed after `retrieval data import`, from the data set's folder and one for what is made of it; with so
+    many users only."""
     protocol: Overrides
     """Settings that the protocol fixes; they win over recipes and flags."""
     inputs: Mapping[str, Overrides]
@@ -43,33 +46,37 @@ class BenchData:
     ks: tuple[int, ...] = (10, 50, 200)
     baselines: tuple[str, ...] = ("popularity", "covisitation")
     cold_start: bool = False
-    served_after_hours: float | None = None
-    """Where items come and go: the index that is served is as of so many hours after the cut, for the hour after it."""
     notes: Mapping[str, str] = field(default_factory=dict)
     """Track → what has to be said beside its figures."""
     check: Callable[[Path, Dataset], None] = lambda _folder, _dataset: None
 
 
-# Other work on the machine shall make the services slow, not make requests fail; nothing here is of the index
-_SERVING = """[serving]
-deadline_ms = 60000
-search_timeout_ms = 20000
-heartbeat_s = 0.5
-reconcile_s = 1.0
-"""
+MODEL = "bench"
 
 
 def prepare(data: BenchData, source: Path, root: Path, users: int | None) -> None:
-    """Make a workspace of the data set at `root`, unless there is one."""
+    """Make a workspace of the data set at `root`, unless there is one: with the settings of [data] alone."""
     path = root / FILE_NAME
     if path.exists():
         return
-    if not (source / data.folder).is_dir():
-        raise ConfigError(f"{source / data.folder}: no such folder; say with --data where the data sets are")
-    root.mkdir(parents=True, exist_ok=True)
-    done = data.make(source / data.folder, root / "data", users)
-    text = Suggestion(data=done.suggestion.data).as_toml()
-    path.write_text(f'[model]\nname = "bench"\n\n{text}\n{_SERVING}', encoding="utf-8")
+    making = root.with_name(f"{root.name}.making")
+    shutil.rmtree(making, ignore_errors=True)
+    making.mkdir(parents=True)
+    head = f'[model]\nname = "{MODEL}"\n'
+    (making / FILE_NAME).write_text(head, encoding="utf-8")
+    done = retrieval(making, "data", "import", *import_arguments(data, source, making / "source", users))
+    settings = tomllib.loads(done["suggestion"])["data"]
+    (making / FILE_NAME).write_text(f"{head}\n{toml_text({'data': settings})}", encoding="utf-8")
+    making.rename(root)
+
+
+def import_arguments(data: BenchData, source: Path, made: Path, users: int | None) -> Sequence[str]:
+    """What is typed after `retrieval data import`; files that are made for it go to `made`. Raises ConfigError."""
+    folder = source / data.folder
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder; say with --data where the data sets are")
+    made.mkdir(parents=True, exist_ok=True)
+    return data.importing(folder.resolve(), made, users)
 
 
 def check_track(track: str, features: FeatureSpec) -> None:
@@ -85,16 +92,14 @@ def check_track(track: str, features: FeatureSpec) -> None:
         raise ConfigError(f"track no-time: nothing may come from timestamps; the recipe has {', '.join(found)}")
 
 
-def _ml1m(source: Path, out: Path, users: int | None) -> Imported:
+def _ml1m(source: Path, made: Path, users: int | None) -> Sequence[str]:
     if users is not None:
-        cut = out.parent / "source"
-        cut.mkdir(exist_ok=True)
         for name in ("events", "users"):
             table = pq.read_table(source / f"{name}.parquet", filters=[("user_id", "<=", users)])
-            pq.write_table(table, cut / f"{name}.parquet")
-        pq.write_table(pq.read_table(source / "items.parquet"), cut / "items.parquet")
-        source = cut
-    return IMPORTERS["movielens"](ImportRequest(source=source, out=out, replace=True, show=False))
+            pq.write_table(table, made / f"{name}.parquet")
+        pq.write_table(pq.read_table(source / "items.parquet"), made / "items.parquet")
+        source = made
+    return ("movielens", str(source))
 
 
 def _check_ml1m(source: Path, dataset: Dataset) -> None:
@@ -110,15 +115,13 @@ def _check_ml1m(source: Path, dataset: Dataset) -> None:
         raise AssertionError("ml1m: the histories are not in the order of `position`")
 
 
-def _beauty(source: Path, out: Path, users: int | None) -> Imported:
+def _beauty(source: Path, made: Path, users: int | None) -> Sequence[str]:
     """Every position of a line is an event; the position is its time, in seconds from a round number."""
     lines = (source / "Beauty.txt").read_text(encoding="utf-8").splitlines()[:users]
     rows = [np.array(line.split(), np.int64) for line in lines]
     lengths = np.array([len(row) - 1 for row in rows])
     before = np.repeat(np.cumsum(lengths) - lengths, lengths)
     place = np.arange(lengths.sum()) - before
-    made = out.parent / "source"
-    made.mkdir(exist_ok=True)
     events = {
         "user_id": np.repeat([row[0] for row in rows], lengths),
         "item_id": np.concatenate([row[1:] for row in rows]),
@@ -131,47 +134,35 @@ def _beauty(source: Path, out: Path, users: int | None) -> Imported:
         "attributes": pa.array([[str(one) for one in of] for of in attributes.values()], pa.list_(pa.string())),
     }
     pq.write_table(pa.table(items), made / "items.parquet")
-    request = ImportRequest(
-        source=made / "events.parquet", out=out, items=made / "items.parquet", replace=True, show=False
-    )
-    return IMPORTERS["parquet"](request)
+    return ("parquet", str(made / "events.parquet"), "--items", str(made / "items.parquet"))
 
 
 _GLOBO_CONTEXT = ("environment", "deviceGroup", "os", "country", "region", "referrer_type")
 
 
-def _globo(source: Path, out: Path, users: int | None) -> Imported:
+def _globo(source: Path, made: Path, users: int | None) -> Sequence[str]:
     path = source / "clicks_to_2017-10-11.parquet"
     if users is not None:
-        cut = out.parent / "source.parquet"
+        cut = made / "clicks.parquet"
         pq.write_table(pq.read_table(path, filters=[("user_id", "<", users)]), cut)
         path = cut
-    mapping = ColumnMapping(
-        item="click_article_id",
-        timestamp="click_timestamp",
-        context=tuple(f"click_{name}" for name in _GLOBO_CONTEXT),
-    )
-    return IMPORTERS["parquet"](ImportRequest(source=path, out=out, mapping=mapping, replace=True, show=False))
+    context = [word for name in _GLOBO_CONTEXT for word in ("--context", f"click_{name}")]
+    return ("parquet", str(path), "--item", "click_article_id", "--timestamp", "click_timestamp", *context)
 
 
-def _online_retail(source: Path, out: Path, users: int | None) -> Imported:
+def _online_retail(source: Path, made: Path, users: int | None) -> Sequence[str]:
     path = source / "transactions.parquet"
     if users is not None:
         table = pq.read_table(path)
         some = pc.unique(table["CustomerID"].drop_null()).slice(0, users)
-        path = out.parent / "source.parquet"
+        path = made / "transactions.parquet"
         pq.write_table(table.filter(pc.is_in(table["CustomerID"], some)), path)
-    rules = tuple(map(ActionRule.parse, ("cancel: InvoiceNo ~ ^C", "cancel: Quantity < 0")))
-    mapping = ColumnMapping(
-        user="CustomerID",
-        item="StockCode",
-        timestamp="InvoiceDate",
-        action_rules=rules,
-        default_action="purchase",
-        item_features=("Description", "UnitPrice"),
-        user_features=("Country",),
+    return (
+        *("parquet", str(path), "--user", "CustomerID", "--item", "StockCode", "--timestamp", "InvoiceDate"),
+        *("--action-rule", "cancel: InvoiceNo ~ ^C", "--action-rule", "cancel: Quantity < 0"),
+        *("--default-action", "purchase"),
+        *("--item-feature", "Description", "--item-feature", "UnitPrice", "--user-feature", "Country"),
     )
-    return IMPORTERS["parquet"](ImportRequest(source=path, out=out, mapping=mapping, replace=True, show=False))
 
 
 _GENRES = 'features.item=[{kind = "multi_categorical", name = "genres"}]'
@@ -198,7 +189,7 @@ DATASETS: dict[str, BenchData] = {
     "ml1m": BenchData(
         folder="ml1m",
         recipes={"no-time": "long-histories", "time": "long-histories"},
-        make=_ml1m,
+        importing=_ml1m,
         protocol=_LEAVE_ONE_OUT,
         # what published models read, and genres
         inputs={"no-time": (_GENRES, _NO_TIME), "time": (_GENRES, f"features.context=[{_SINCE_LAST}]")},
@@ -208,7 +199,7 @@ DATASETS: dict[str, BenchData] = {
     "amazon_beauty": BenchData(
         folder="amazon_beauty",
         recipes={"no-time": "short-histories"},
-        make=_beauty,
+        importing=_beauty,
         protocol=_LEAVE_ONE_OUT,
         inputs={"no-time": (_ATTRIBUTES, _NO_TIME)},
     ),
@@ -218,7 +209,7 @@ DATASETS: dict[str, BenchData] = {
     "globo": BenchData(
         folder="globo",
         recipes={"time": "news"},
-        make=_globo,
+        importing=_globo,
         protocol=(*_ENGAGED, "corpus.refresh_minutes=5"),
         inputs={"time": (f"features.context=[{_CLICKS}, {_REQUEST}, {_SINCE_LAST}]",)},
         cuts={
@@ -235,12 +226,11 @@ DATASETS: dict[str, BenchData] = {
             *("live_covisitation", "live_covisitation_and_popularity"),
         ),
         cold_start=True,
-        served_after_hours=3.0,
     ),
     "online_retail": BenchData(
         folder="online_retail",
         recipes={"time": "long-histories"},
-        make=_online_retail,
+        importing=_online_retail,
         # people buy the same again, so what was bought before is no wrong answer
         protocol=(
             *("data.split.method=time", "data.split.valid_hours=168", "data.split.test_hours=336"),

@@ -20,9 +20,6 @@ from filelock import FileLock
 from tests.bench.report import Row
 
 if TYPE_CHECKING:
-    from retrieval.data import Dataset, Split
-    from retrieval.towers.runtime import UserTower
-    from retrieval.types import ModelVersion
     from retrieval.workflows.workspace import Workspace
 
 
@@ -43,7 +40,12 @@ class Run:
     root: Path
     threads: int
     show: bool
+    source: Path
+    """Folder of the data sets."""
+    users: int | None = None
+    """So many of its users only; None: all."""
     served: bool = False
+    """Made by the commands of the README, and asked over gRPC too."""
 
 
 def run(job: Run) -> list[Row]:
@@ -66,15 +68,15 @@ def _run(job: Run) -> list[Row]:
     from retrieval.workflows.workspace import Workspace
     from retrieval.workflows.workspace.recipes import load_recipe
     from retrieval.workflows.workspace.upgrade import upgrade_workspace
-    from tests.bench.quality.datasets import DATASETS, check_track
+    from tests.bench.quality.commands import trained_by_commands
+    from tests.bench.quality.datasets import check_track
     from tests.bench.quality.measure import measure
 
-    data, recipe = DATASETS[job.dataset], load_recipe(job.recipe)
-    flags = [*data.inputs[job.track], *job.overrides, f"training.seed={job.seed}", f"training.threads={job.threads}"]
-    flags += [f"evaluation.ks={list(data.ks)}", f"evaluation.max_targets={job.most}", *data.protocol]
-    flags += data.cuts.get(job.cut, ())
-    workspace = Workspace.open(job.root, flags, recipe=recipe.settings)
-    upgrade_workspace(workspace)
+    if job.served:
+        workspace = Workspace.open(trained_by_commands(job))
+    else:
+        workspace = Workspace.open(job.root, protocol_flags(job), recipe=load_recipe(job.recipe).settings)
+        upgrade_workspace(workspace)
     check_track(job.track, workspace.settings.features)
     outcome = train_version(workspace, test=False, show=job.show)
     manifest = read_manifest(workspace.store().open_artifact(outcome.version.key, kind=VERSION_KIND))
@@ -96,23 +98,30 @@ def _run(job: Run) -> list[Row]:
                 row.update(measure_seconds=round(time.monotonic() - started, 1), version=str(outcome.version.id))
         _keep(kept, rows)
     rows = json.loads(kept.read_text(encoding="utf-8"))
-    return [*rows, _served(job, workspace, outcome.version.id, dataset, split, tower, key)] if job.served else rows
+    return [*rows, _served(job, workspace.root, key)] if job.served else rows
 
 
-def _served(
-    job: Run, workspace: Workspace, version: ModelVersion, dataset: Dataset, split: Split, tower: UserTower, key: str
-) -> Row:
+def protocol_flags(job: Run) -> list[str]:
+    """The settings that a run is made with, beside those of its recipe: what its data set's protocol says, and more."""
+    from tests.bench.quality.datasets import DATASETS
+
+    data = DATASETS[job.dataset]
+    flags = [*data.inputs[job.track], *job.overrides, f"training.seed={job.seed}", f"training.threads={job.threads}"]
+    return [*flags, f"evaluation.ks={list(data.ks)}", *data.protocol, *data.cuts.get(job.cut, ())]
+
+
+def _served(job: Run, root: Path, key: str) -> Row:
     """The row of the served system; what goes wrong in it is said there, and costs nothing of the rest."""
     from tests.bench.quality.served import serve_and_measure
 
     kept = job.root / "rows" / f"{key}-served.json"
     if not kept.exists():
         try:
-            with FileLock(job.root / "serving.lock"):  # one fleet at a time in a workspace
-                found = serve_and_measure(job, workspace, version, dataset, split, tower)
+            with FileLock(root / "serving.lock"):  # one fleet at a time in a workspace
+                found = serve_and_measure(job, root)
         except Exception as error:
             return {**_named(job), "kind": "served", "failed": f"{type(error).__name__}: {error}"[:500]}
-        _keep(kept, {**_named(job), **found, "version": str(version)})
+        _keep(kept, {**_named(job), **found})
     row: Row = json.loads(kept.read_text(encoding="utf-8"))
     return row
 
@@ -154,7 +163,8 @@ def _key(job: Run, inputs: str, workspace: Workspace) -> str:
     """What decides a measurement, as a hash: the version's inputs, and how it is measured."""
     evaluation = workspace.settings.evaluation.model_dump(mode="json")
     corpus = workspace.settings.corpus.model_dump(mode="json")
-    how = {"targets": job.targets, "evaluation": evaluation, "corpus": corpus, "named": _named(job)}
+    how = {"targets": job.targets, "most": job.most, "evaluation": evaluation, "corpus": corpus}
+    how["named"] = _named(job)
     return hashlib.sha256(json.dumps([inputs, how], sort_keys=True).encode()).hexdigest()[:24]
 
 

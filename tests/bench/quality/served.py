@@ -1,88 +1,64 @@
-"""The same through the system: indexed at the shipped settings, served by real processes, asked over gRPC.
+"""The same through the system: index, users, services and `retrieval evaluate --served`, as a user types them.
 
-Where items come and go (globo) an index is only right for its moment: it is built as of some hours after the cut, and
-asked for the hour after that. Exact search ranks the same items as the index holds, for the same targets.
+An index is right for its moment: where the protocol has it built for a window, or refreshed within it, it is built as
+of the moment that the middle one of the targets meets, and asked for the targets that meet the same.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from retrieval.data import Dataset, Split
-from retrieval.data.config import parse_moment
-from retrieval.data.corpus import as_built_at, end_of_log, open_corpus
-from retrieval.evaluation import evaluate_vectors
-from retrieval.towers.runtime import UserTower
-from retrieval.types import ModelVersion
-from retrieval.workflows.evaluation.evaluate import item_vectors, user_vectors
-from retrieval.workflows.indexing.build import build_version_index
+from retrieval.data.corpus import end_of_log, measured_corpus
+from retrieval.workflows.evaluation.served.remarks import iso
 from retrieval.workflows.workspace import Workspace
-from tests.bench.quality.datasets import DATASETS
-from tests.bench.quality.measure import spaced
 from tests.bench.quality.runs import Run
 from tests.bench.report import Row
-from tests.whole_path import asked, retrieval, served_hit_rate
+from tests.serving_fleet import running_fleet
+from tests.whole_path import retrieval
 
-Rows = npt.NDArray[np.int64]
-_MOST = 6_040  # as many as MovieLens-1M has users
-_HOUR_US = 3_600_000_000
+_OVER_THE_LIMIT = 8  # exit status; the row says where
 
 
-def serve_and_measure(
-    job: Run, workspace: Workspace, version: ModelVersion, dataset: Dataset, split: Split, tower: UserTower
-) -> Row:
-    """HR@10 over gRPC beside that of exact search."""
-    config = workspace.settings.evaluation.model_copy(update={"ks": (10,), "baselines": (), "slices": ()})
-    as_of = _as_of(workspace, DATASETS[job.dataset].served_after_hours)
-    here = _with_index(workspace, as_of)
-    built = build_version_index(here, version, show=job.show).build
-    rows = spaced(_targets(dataset, split, as_of), min(job.most, _MOST))
-    at_us = parse_moment(as_of) if as_of else end_of_log(dataset.histories)
-    corpus = as_built_at(open_corpus(workspace.settings.corpus, dataset), at_us)
-    candidates = corpus.items_at(at_us)
-    assert built.items == candidates.sum(), "exact search ranks what the index holds"
-    exact = evaluate_vectors(
-        dataset.histories,
-        rows,
-        lambda chosen: user_vectors(dataset, tower, chosen),
-        item_vectors(here, version, dataset),
-        corpus=corpus,
-        train_end=split.train_end,
-        config=config,
-    ).metrics["hr@10"]
-    retrieval(job.root, "users", "load")
-    retrieval(job.root, "deploy", str(built.id), "--without-hosts", "--supersede")
-    with asked(job.root, patience_s=600.0) as stub:
-        served = served_hit_rate(stub, dataset, rows, allow_seen=corpus.config.allow_seen)
+def serve_and_measure(job: Run, root: Path) -> Row:
+    """HR@10 of the answers over gRPC beside what training reported of the same targets, and each stage's loss."""
+    as_of = _as_of(Workspace.open(root))
+    built = retrieval(root, "index", "build", *(("--set", f"index.as_of={as_of}") if as_of else ()))
+    retrieval(root, "users", "load")
+    retrieval(root, "deploy", built["build"], "--without-hosts", "--supersede")
+    with running_fleet(root, patience_s=600.0):
+        found = retrieval(
+            *(root, "evaluate", "--served", "--set", f"evaluation.served_targets={job.most}"),
+            code=(0, _OVER_THE_LIMIT),
+        )
+    stages = found["stages"]
     return {
         "kind": "served",
-        "HR@10": round(served, 5),
-        "HR@10_exact": round(exact, 5),
-        "HR@10_difference": round(served - exact, 5),
-        "recall_of_index": round(built.recall, 4),
-        "targets": len(rows),
-        "candidates": int(candidates.sum()),
+        "HR@10": round(stages[-1]["hit_rate"], 5),
+        "HR@10_reported": round(stages[0]["hit_rate"], 5),
+        "HR@10_difference": round(-found["whole"]["value"], 5),
+        "lost": {
+            stage["name"]: [round(number, 5) for number in (stage["loss"]["value"], *stage["loss"]["interval"])]
+            for stage in stages
+            if stage["loss"] is not None
+        },
+        "remarks": [*found["remarks"], *(f"{one['name']}: {one['remark']}" for one in stages if one["remark"])],
+        "problems": found["problems"],
+        "recall_of_index": round(built["recall"], 4),
+        "targets": found["targets"],
+        "items": built["items"],
+        "version": found["version"],
+        "build": found["build"],
         **({"index_as_of": as_of} if as_of else {}),
     }
 
 
-def _as_of(workspace: Workspace, hours: float | None) -> str:
-    if hours is None:
-        return ""
-    moment = datetime.fromisoformat(workspace.settings.data.split.test_from).replace(tzinfo=UTC)
-    return (moment + timedelta(hours=hours)).isoformat()
-
-
-def _with_index(workspace: Workspace, as_of: str) -> Workspace:
-    index = workspace.settings.index.model_copy(update={"as_of": as_of})
-    return Workspace(workspace.root, workspace.settings.model_copy(update={"index": index}))
-
-
-def _targets(dataset: Dataset, split: Split, as_of: str) -> Rows:
-    if not as_of:
-        return split.test
-    times, start = dataset.histories.timestamps[split.test], parse_moment(as_of)
-    return split.test[(times >= start) & (times < start + _HOUR_US)]
+def _as_of(workspace: Workspace) -> str:
+    """index.as_of for the middle one of the test targets; empty for what `index build` does by itself."""
+    dataset = workspace.dataset(show=False)
+    split = workspace.split(dataset)
+    corpus = measured_corpus(workspace.settings.corpus, dataset, split)
+    middle = int(np.median(dataset.histories.timestamps[split.test]))
+    (moment,) = corpus.moments(np.array([middle])).tolist()
+    return "" if moment == end_of_log(dataset.histories) else iso(moment)
