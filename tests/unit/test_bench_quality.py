@@ -26,7 +26,7 @@ def test_the_recipe_of_a_protocol_holds_what_its_flags_say(tmp_path: Path, datas
         recipe=DATASETS[dataset].recipes[track],
         cut=cut,
         seed=3,
-        overrides=("towers.dim=32",),
+        overrides=("towers.dropout=0.125",),
         targets="test",
         most=100,
         root=tmp_path,

@@ -29,6 +29,7 @@ from retrieval.workflows.demo.check import count_mismatches
 from retrieval.workflows.demo.fleet import local_fleet, run_command, wait_until_serving
 from retrieval.workflows.demo.summary import Summary
 from retrieval.workflows.demo.traffic import Traffic, TrafficRequests
+from retrieval.workflows.evaluation.served.measure import measure_served
 from retrieval.workflows.evaluation.user_inputs import profiles_of
 from retrieval.workflows.indexing.build import IndexOutcome, build_version_index
 from retrieval.workflows.training.train import train_version
@@ -85,7 +86,13 @@ def run_demo(root: Path, *, console: Console, show: bool = True) -> Summary:
         step("5  Deploy demo@2 host by host and roll it back, while clients keep asking")
         answers, moments, states, context_of = _under_traffic(workspace, address, dataset, second, console)
 
-    step("6  Recompute every answer from the raw artifacts of the version it names")
+        step("6  Deploy demo@2 to stay, and ask the services for its test targets: is what was measured served?")
+        run_command(workspace.root, "users", "load")
+        run_command(workspace.root, "deploy", str(second.index.build.id))
+        served = measure_served(workspace, second.version, address=address, show=show)
+        console.print(*served.tables(), *served.remarks, sep="\n", highlight=False)
+
+    step("7  Recompute every answer from the raw artifacts of the version it names")
     inputs = _inputs_of(workspace, dataset, first.version, context_of)
     mismatches = count_mismatches(answers, workspace.store(), inputs)
     timeline = workspace.root / "timeline.png"
@@ -98,6 +105,7 @@ def run_demo(root: Path, *, console: Console, show: bool = True) -> Summary:
         moments=moments,
         mismatches=mismatches,
         active_after=states,
+        served=served,
         seconds=time.monotonic() - began,
         workspace=workspace.root,
         timeline=timeline,

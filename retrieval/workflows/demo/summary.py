@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from retrieval.evaluation import EvaluationReport
+from retrieval.evaluation.served import ServedQuality
 from retrieval.workflows.demo.answers import Answer, Moment, latency_ms, versions_over_time
 
 _STEPS = 16
@@ -27,6 +28,7 @@ class Summary:
     moments: Sequence[Moment]
     mismatches: int
     active_after: tuple[str, str]
+    served: ServedQuality
     seconds: float
     workspace: Path
     timeline: Path
@@ -51,6 +53,7 @@ class Summary:
         if self.active_after != (self.versions[1], self.versions[0]):
             found.append(f"active after roll-out and roll-back: {', '.join(self.active_after)}")
         found += [text for report in self.reports for text in _beaten(report)]
+        found += self.served.problems()
         found += [f"recall against exact search is {recall:.3f}" for recall in self.recalls if recall < 0.95]
         return found
 
@@ -62,6 +65,7 @@ class Summary:
                 version: {scores.name: dict(scores.metrics) for scores in (report.model, *report.baselines) if scores}
                 for version, report in zip(self.versions, self.reports, strict=True)
             },
+            "served": self.served.to_dict(),
             "recall": dict(zip(self.versions, self.recalls, strict=True)),
             "answers": len(self.answers),
             "mismatched_answers": self.mismatches,
@@ -81,6 +85,7 @@ class Summary:
         console.rule("[bold]Summary[/bold]", align="left")
         console.print(self._quality())
         console.print(self._over_time())
+        console.print(*self.served.tables(), sep="\n")
         for name, value in self._facts():
             console.print(f"  {name:<34} {value}", highlight=False, soft_wrap=True)
         for problem in self.problems():
@@ -151,5 +156,6 @@ What to try next (the services of the demo have been stopped; the first line sta
   retrieval query u17 --k 10 --explain            candidates, and how they came about
   retrieval status                                hosts, versions, towers held
   retrieval list deployments                      who deployed what when
-  retrieval deploy demo-b2 && retrieval rollback  there and back again
+  retrieval evaluate --served                     what was measured beside what is served, stage by stage
+  retrieval rollback && retrieval deploy demo-b2  there and back again
 """

@@ -4,10 +4,14 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from retrieval.evaluation import EvaluationReport, ModelScores
+from retrieval.evaluation.served import ServedQuality
+from retrieval.evaluation.stages import StageHits, make_stages
+from retrieval.types import BuildId, ModelVersion
 from retrieval.workflows.demo.answers import Answer, Moment, Served, draw_timeline, versions_over_time
 from retrieval.workflows.demo.summary import Summary
 
@@ -28,6 +32,12 @@ def _answer(at: float, served: Served, error: str = "") -> Answer:
     return Answer(at, 2.0 + at, "u1", 0, (served,), (), ("i1",), (0.5,))
 
 
+def _served(lost: int = 0) -> ServedQuality:
+    found = [np.arange(100) < hits for hits in (50, 50 - lost)]
+    stages = make_stages(10, np.arange(100), [StageHits("trained", "", found[0]), StageHits("users", "", found[1])])
+    return ServedQuality(ModelVersion("demo", 2), BuildId("demo", 2), "here", "time test", 100, stages, 0.01, ())
+
+
 GOOD = Summary(
     versions=("demo@1", "demo@2"),
     reports=(_report(0.16), _report(0.15)),
@@ -36,6 +46,7 @@ GOOD = Summary(
     moments=[Moment(1.5, "roll-out begins")],
     mismatches=0,
     active_after=("demo@2", "demo@1"),
+    served=_served(),
     seconds=100.0,
     workspace=Path("/somewhere"),
     timeline=Path("/somewhere/timeline.png"),
@@ -55,6 +66,7 @@ def test_a_good_run_has_no_problems_and_says_so() -> None:
     ("change", "said"),
     [
         ({"mismatches": 1}, "do not match the version"),
+        ({"served": _served(lost=9)}, "at the stage 'users'"),
         ({"answers": [*GOOD.answers, _answer(7.0, FIRST, "UNAVAILABLE")]}, "UNAVAILABLE"),
         ({"answers": GOOD.answers[:15]}, "no answer came from demo@2"),
         ({"answers": [replace(a, item_ids=()) for a in GOOD.answers]}, "fewer than half"),
