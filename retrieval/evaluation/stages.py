@@ -17,6 +17,7 @@ from retrieval.evaluation.bootstrap import Bootstrap, Difference
 
 WHOLE = "whole"
 """Name of the difference between the first stage and the last."""
+_COUNTED = "counted"
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class StageHits:
     hits: Mask
     """bool [T]: whether each target stands among the first k."""
     remark: str = ""
+    counts: bool = True
+    """Whether a loss here is one of what is served, rather than of the question."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Stage:
     loss: Difference | None
     """HR@k of the stage before it minus this one's; None of the first."""
     remark: str = ""
+    counts: bool = True
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ class Stages:
     stages: tuple[Stage, ...]
     whole: Difference
     """HR@k of the first stage minus the last one's."""
+    counted: Difference
+    """The part of it that was lost at stages that count."""
 
     @property
     def first(self) -> Stage:
@@ -70,10 +76,10 @@ class Stages:
             f"{_lost(stage.loss)} of HR@{self.k} is lost at the stage {stage.name!r}: {stage.what}"
             + (f" ({stage.remark})" if stage.remark else "")
             for stage in self.stages
-            if stage.loss is not None and _is_over(stage.loss, most)
+            if stage.loss is not None and stage.counts and _is_over(stage.loss, most)
         ]
-        if not found and _is_over(self.whole, most):
-            found.append(f"{_lost(self.whole)} of HR@{self.k} is lost in all, at no stage more than {most:g}")
+        if not found and _is_over(self.counted, most):
+            found.append(f"{_lost(self.counted)} of HR@{self.k} is lost in all, at no stage more than {most:g}")
         return found
 
     def to_dict(self) -> dict[str, Any]:
@@ -99,18 +105,21 @@ def make_stages(k: int, users: Ints, measured: Sequence[StageHits]) -> Stages:
     """Losses from stage to stage and in all; `users` int64 [T] says which targets belong together."""
     hits = [one.hits.astype(np.float64) for one in measured]
     pairs = {one.name: place for place, one in enumerate(measured) if place}
-    before = {name: hits[place - 1] for name, place in pairs.items()} | {WHOLE: hits[0]}
-    after = {name: hits[place] for name, place in pairs.items()} | {WHOLE: hits[-1]}
-    losses = Bootstrap(users).differences(before, after)
+    gaps = {name: hits[place - 1] - hits[place] for name, place in pairs.items()}
+    nothing = np.zeros(len(users))
+    gaps[WHOLE] = hits[0] - hits[-1]
+    gaps[_COUNTED] = sum((gaps[one.name] for one in measured[1:] if one.counts), start=nothing)
+    losses = Bootstrap(users).differences(gaps, dict.fromkeys(gaps, nothing))
     return Stages(
         k=k,
         targets=len(users),
         users=len(np.unique(users)),
         stages=tuple(
-            Stage(one.name, one.what, float(rates.mean()), losses[one.name] if place else None, one.remark)
+            Stage(one.name, one.what, float(rates.mean()), losses[one.name] if place else None, one.remark, one.counts)
             for place, (one, rates) in enumerate(zip(measured, hits, strict=True))
         ),
         whole=losses[WHOLE],
+        counted=losses[_COUNTED],
     )
 
 

@@ -62,6 +62,16 @@ def test_small_losses_that_add_up_are_seen() -> None:
     assert "lost in all, at no stage more than 0.05" in problem
 
 
+def test_a_loss_that_is_one_of_the_question_is_no_problem() -> None:
+    hits = [np.arange(200) < found for found in (160, 100, 96)]
+    measured = [StageHits("a", "", hits[0]), StageHits("b", "", hits[1], counts=False), StageHits("c", "", hits[2])]
+    found = make_stages(10, USERS, measured)
+    assert found.over(0.05) == []
+    assert found.whole.value == pytest.approx(0.32)
+    assert found.counted.value == pytest.approx(0.02)
+    assert len(found.over(0.001)) == 1
+
+
 def test_the_page_and_the_json_hold_every_stage() -> None:
     quality = ServedQuality(
         version=ModelVersion("shop", 3),

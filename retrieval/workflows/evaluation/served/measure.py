@@ -151,12 +151,16 @@ class _Way:
         corpus = exact_search(asked, now, lambda _: inside, lambda _: laid)
         return [
             StageHits("exported", "towers: exported, and stored", exported.hits),
-            StageHits(
-                "moment", "the moment that items are seen at", then.hits, other_moments(measured, self.held.at_us)
-            ),
+            self._moment_stage(then, measured),
             StageHits("vectors", "item vectors: the build's", vectors.hits, other_vectors(encoded, self.held)),
             StageHits("corpus", "items that can be found: the build's", corpus.hits, other_items(members, inside)),
         ], corpus
+
+    def _moment_stage(self, found: Exact, measured: Ints) -> StageHits:
+        """Of an index that is younger than all that are measured, a loss says nothing: the targets were long past."""
+        at_us = self.held.at_us
+        what, remark = "moment that items are seen at: the build's", other_moments(measured, at_us)
+        return StageHits("moment", what, found.hits, remark, counts=at_us <= int(measured.max()))
 
     def _asked(self, users: Vectors) -> Asked:
         config = self.setup.config

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from retrieval.workflows.evaluation.served.asking import Answered
 from retrieval.workflows.evaluation.served.shards import BuildItems
 
 STALE_USERS = "The user store was filled from other data than is evaluated here: `retrieval users load` fills it anew."
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - moments without a zone are UTC
 _SAME_VECTOR = 0.9999
 """Cosine from which on two vectors of an item count as the same."""
 
@@ -29,8 +30,8 @@ def moments_in_words(moments: Ints) -> str:
 
 
 def iso(at_us: int) -> str:
-    """A moment in µs, to the second, UTC."""
-    return datetime.fromtimestamp(at_us / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    """A moment in µs as index.as_of reads it, UTC."""
+    return (_EPOCH + timedelta(microseconds=at_us)).isoformat()
 
 
 def other_vectors(encoded: Vectors, held: BuildItems) -> str:

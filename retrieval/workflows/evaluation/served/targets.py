@@ -38,8 +38,8 @@ def targets_of(setup: EvaluationSetup, at_us: int) -> tuple[Ints, str]:
     if meet.any():
         return rows[meet], f"Asked for are the targets that meet an index of {iso(at_us)}."
     return rows, (
-        f"No target meets an index of {iso(at_us)}: evaluation's are of {moments_in_words(moments)}. What that costs "
-        "stands at the stage 'moment'; an index of the past is built with index.as_of."
+        f"No target meets an index of {iso(at_us)}: evaluation's are of {moments_in_words(moments)}. What that changes "
+        "stands at the stage 'moment'; `retrieval index build --set index.as_of=…` builds one of such a moment."
     )
 
 
