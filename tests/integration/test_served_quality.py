@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from retrieval.evaluation.served import ServedQuality
 from retrieval.serving.users.store import UserStore
 from retrieval.simulation.synthetic import SynthConfig, write_synthetic
 from retrieval.towers.loading import ItemTower
+from retrieval.types import BuildId
 from retrieval.workflows.evaluation.served.measure import measure_served
 from retrieval.workflows.fleet.users import load_users
 from retrieval.workflows.indexing import build as indexing
@@ -29,6 +31,7 @@ from tests.whole_path import PATIENT, SMALL, Made, make, retrieval
 pytestmark = pytest.mark.timeout(420)
 _WORLD = SynthConfig(users=500, items=400, days=6, new_items_per_day=0, new_users_per_day=0, seed=5)
 _LEAVE_ONE_OUT = {"data.split": 'method = "leave_one_out"'}
+_BY_TIME = {"data.split": 'method = "time"\nvalid_hours = 24.0\ntest_hours = 24.0'}
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +51,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 @pytest.fixture
 def workspace(made: Made) -> Workspace:
     return made.workspace()
+
+
+@pytest.fixture(scope="module")
+def by_time(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """The same of a log whose items come as time goes on, split by time."""
+    folder = tmp_path_factory.mktemp("by_time")
+    world = SynthConfig(users=400, items=300, days=7, new_items_per_day=20, seed=6)
+    write_synthetic(world, folder / "source", show=False)
+    importing = ["parquet", str(folder / "source" / "events"), "--context", "device"]
+    importing += ["--items", str(folder / "source" / "items.parquet")]
+    return make(folder, "portal", importing, PATIENT, SMALL, _BY_TIME)
 
 
 def lost(quality: ServedQuality | dict[str, Any]) -> dict[str, float]:
@@ -82,15 +96,33 @@ def test_without_services_the_same_engine_answers_in_this_process(workspace: Wor
     assert abs(found.stages.whole.value) <= 0.003
 
 
-def test_items_of_other_weights_are_found_at_the_vectors(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    encode = ItemTower.encode
+def test_an_index_of_the_moment_that_was_measured_answers_as_reported(by_time: Made) -> None:
+    workspace = by_time.workspace()
+    assert workspace.split(by_time.dataset()).name == "time"
+    # what `index build` makes holds items of the window, too: all that differs is told apart as the moment
+    newest = measure_served(workspace, show=False)
+    assert abs(newest.stages.whole.value - lost(newest)["moment"]) <= 0.003
+    assert newest.problems() == []
+    (remark,) = newest.remarks
+    measured = re.search(r"evaluation's are of (\S+)\. ", remark)
+    assert measured is not None
+    build = retrieval(by_time.root, "index", "build", "--set", f"index.as_of={measured[1]}")["build"]
+    then = measure_served(workspace, build=BuildId.parse(build), show=False)
+    assert then.stages.first.hit_rate == pytest.approx(by_time.trained["metrics"]["hr@10"])
+    assert abs(then.stages.whole.value) <= 0.003
+    assert lost(then)["moment"] == 0.0
+    assert then.problems() == list(then.remarks) == []
 
-    def other(self: ItemTower, items: pa.Table, at_us: int, batch_size: int = 8192) -> Any:
+
+def test_items_of_other_weights_are_found_at_the_vectors(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    embed = ItemTower.embed
+
+    def other(self: ItemTower, inputs: Any) -> Any:
         turned = np.random.default_rng(0).permutation(self.dim)
-        return np.ascontiguousarray(encode(self, items, at_us, batch_size)[:, turned])
+        return np.ascontiguousarray(embed(self, inputs)[:, turned])
 
     with monkeypatch.context() as patch:
-        patch.setattr(ItemTower, "encode", other)
+        patch.setattr(ItemTower, "embed", other)
         build = build_version_index(Workspace.open(workspace.root, ["index.seed=91"]), show=False).build.id
     found = measure_served(workspace, build=build, show=False)
     assert worst(found) == "vectors"
