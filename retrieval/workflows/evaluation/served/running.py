@@ -17,7 +17,7 @@ from retrieval.serving.core.candidates import Users
 from retrieval.serving.wire.candidate_client import candidate_service, serving_state
 from retrieval.serving.wire.status import read_error
 from retrieval.types import BuildId, ModelVersion
-from retrieval.v1 import candidates_pb2
+from retrieval.v1 import build_pb2, candidates_pb2
 from retrieval.workflows.fleet.discovery import find_candidate_service
 from retrieval.workflows.fleet.services import open_in_process
 from retrieval.workflows.workspace import Workspace
@@ -50,7 +50,8 @@ def find_served(
 ) -> Served:
     """What the service at `address` serves, or the workspace's own where one runs; else what this process can serve.
 
-    That is `build`, the deployed one where none is named, or the newest (of `version`). Raises NotFoundError,
+    That is `build`, the deployed one where none is named, or the newest (of `version`). A service whose builds are not
+    this workspace's is not its own. Raises NotFoundError,
     UnavailableError, ConflictError: several builds are served, or not that `version`.
     """
     found = _found(workspace, address, build, version)
@@ -64,14 +65,28 @@ def _found(workspace: Workspace, address: str | None, build: BuildId | None, ver
     if build is None:
         where = address or find_candidate_service(workspace)
         state = serving_state(where)
-        if address is not None and state is None:
-            raise UnavailableError(f"no candidate service answers at {address}")
         if state is not None and (address is not None or state.model == workspace.model):
-            return Served(_row(workspace, build_in_use(state)), where)
-    return Served(_row(workspace, build, version), None)
+            row = _of_this_workspace(workspace, build_in_use(state))
+            if row is not None:
+                return Served(row, where)
+        if address is not None:
+            found = "no candidate service answers" if state is None else "the builds of another workspace are served"
+            raise UnavailableError(f"{found} at {address}")
+    return Served(_here(workspace, build, version), None)
 
 
-def _row(workspace: Workspace, build: BuildId | None, version: ModelVersion | None = None) -> BuildRow:
+def _of_this_workspace(workspace: Workspace, served: build_pb2.BuildInfo) -> BuildRow | None:
+    """The registry's row of a build that is served; None where that is another workspace's of the same name."""
+    with closing(workspace.registry()) as registry:
+        try:
+            row = registry.get_build(BuildId(served.model, served.build))
+        except NotFoundError:
+            return None
+    return row if (row.version, row.space_id) == (served.version, served.space_id) else None
+
+
+def _here(workspace: Workspace, build: BuildId | None, version: ModelVersion | None) -> BuildRow:
+    """What this process can serve: the build that is named, else the one deployed or the newest (of `version`)."""
     with closing(workspace.registry()) as registry:
         if build is not None:
             return registry.get_build(build)
@@ -81,24 +96,24 @@ def _row(workspace: Workspace, build: BuildId | None, version: ModelVersion | No
         ready = registry.list_builds(workspace.model, states=("ready",))
     of_version = [row for row in ready if version in {None, row.model_version}]
     if not of_version:
-        of = f"{version}" if version else workspace.model
-        raise NotFoundError(f"{of} has no build yet; make one with `retrieval index build`")
+        raise NotFoundError(f"{version or workspace.model} has no build yet; make one with `retrieval index build`")
     return of_version[-1]
 
 
-def build_in_use(state: candidates_pb2.GetServingStateResponse) -> BuildId:
-    """The one build that a candidate service's hosts serve.
+def build_in_use(state: candidates_pb2.GetServingStateResponse) -> build_pb2.BuildInfo:
+    """The one build that a candidate service's hosts serve, as one of them says.
 
     Raises UnavailableError where there is none, ConflictError where there are several: a roll-out is under way.
     """
     reachable = [host.metadata.active for host in state.hosts if host.reachable]
-    builds = sorted({active.build for each in reachable for active in each if active.model == state.model})
-    if not builds:
+    found = {active.build: active for each in reachable for active in each if active.model == state.model}
+    if not found:
         raise UnavailableError(f"the candidate service of {state.model} has no host that serves a build")
-    if len(builds) > 1:
-        names = ", ".join(str(BuildId(state.model, number)) for number in builds)
+    if len(found) > 1:
+        names = ", ".join(str(BuildId(state.model, number)) for number in sorted(found))
         raise ConflictError(f"the hosts serve several builds ({names}); ask again when the roll-out is over")
-    return BuildId(state.model, builds[0])
+    (only,) = found.values()
+    return only
 
 
 @contextmanager

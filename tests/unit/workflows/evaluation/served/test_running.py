@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from retrieval.errors import ConflictError, UnavailableError
-from retrieval.types import BuildId
+from retrieval.errors import ConflictError, NotFoundError, UnavailableError
+from retrieval.types import BuildId, ModelVersion
 from retrieval.v1 import ann_pb2, build_pb2, candidates_pb2
-from retrieval.workflows.evaluation.served.running import build_in_use
+from retrieval.workflows.evaluation.served import running
+from retrieval.workflows.evaluation.served.running import build_in_use, find_served
+from retrieval.workflows.workspace import Workspace
+from tests.serving_fleet import write_workspace
+from tests.serving_world import World, make_world
 
 
 def state(*builds: int, reachable: bool = True) -> candidates_pb2.GetServingStateResponse:
@@ -24,7 +28,8 @@ def state(*builds: int, reachable: bool = True) -> candidates_pb2.GetServingStat
 
 
 def test_the_one_build_of_the_model_is_found() -> None:
-    assert build_in_use(state(4, 4)) == BuildId("shop", 4)
+    found = build_in_use(state(4, 4))
+    assert (found.model, found.build) == ("shop", 4)
 
 
 def test_a_roll_out_under_way_is_said() -> None:
@@ -36,3 +41,58 @@ def test_a_roll_out_under_way_is_said() -> None:
 def test_nobody_who_serves_is_said(nobody: candidates_pb2.GetServingStateResponse) -> None:
     with pytest.raises(UnavailableError, match="no host that serves"):
         build_in_use(nobody)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    made = make_world(tmp_path_factory.mktemp("world"), versions=2, shards=1)
+    write_workspace(made, deployed=0).close()
+    return made
+
+
+def opened(world: World, monkeypatch: pytest.MonkeyPatch, answers: dict[str, object]) -> Workspace:
+    """The workspace, with candidate services at some addresses and nobody at others."""
+    monkeypatch.setattr(running, "serving_state", answers.get)
+    monkeypatch.setattr(running, "find_candidate_service", lambda _: "here:1")
+    return Workspace.open(world.root)
+
+
+def serving(world: World, place: int, **other: object) -> candidates_pb2.GetServingStateResponse:
+    """A service whose one host serves a build of the world."""
+    row = BuildId("demo", place + 1)
+    told = {"model": "demo", "version": place + 1, "build": row.number, "space_id": world.versions[place].space_id}
+    info = build_pb2.BuildInfo(**{**told, **other})  # type: ignore[arg-type]
+    host = candidates_pb2.KnownHost(reachable=True, metadata=ann_pb2.HostMetadata(active=[info]))
+    return candidates_pb2.GetServingStateResponse(model="demo", hosts=[host])
+
+
+def test_the_service_that_runs_is_asked(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = opened(world, monkeypatch, {"here:1": serving(world, 1), "there:2": serving(world, 0)})
+    own = find_served(workspace)
+    assert (own.build.id, own.address) == (world.builds[1], "here:1")
+    named = find_served(workspace, address="there:2")
+    assert (named.build.id, named.address) == (world.builds[0], "there:2")
+    with pytest.raises(ConflictError, match=r"here:1 serves demo@2 \(demo-b2\), not demo@1"):
+        find_served(workspace, version=ModelVersion("demo", 1))
+
+
+def test_where_none_runs_the_deployed_build_is_served_in_this_process(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = opened(world, monkeypatch, {})
+    assert find_served(workspace) == find_served(workspace, build=world.builds[0])
+    assert find_served(workspace).address is None
+    assert find_served(workspace, version=ModelVersion("demo", 2)).build.id == world.builds[1]
+    with pytest.raises(NotFoundError, match="demo@7 has no build yet"):
+        find_served(workspace, version=ModelVersion("demo", 7))
+    with pytest.raises(UnavailableError, match="no candidate service answers at there:2"):
+        find_served(workspace, address="there:2")
+
+
+def test_a_service_of_another_workspace_is_not_its_own(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    stranger = serving(world, 1, space_id="another")
+    workspace = opened(world, monkeypatch, {"here:1": stranger, "there:2": serving(world, 1, build=77)})
+    assert find_served(workspace).address is None
+    for address in ("here:1", "there:2"):
+        with pytest.raises(UnavailableError, match="builds of another workspace are served"):
+            find_served(workspace, address=address)
