@@ -4,7 +4,8 @@
 
 Each seed is trained, exported and measured by the package's own pipeline, as `retrieval train` does it: validation
 (ndcg@10) chooses the checkpoint, the test targets are looked at once. `--split valid` leaves the test alone, for
-tuning. `seconds` are those of training with its validations. What was made stays in `--work`: asked for again, a
+tuning. `seconds` are those of training with its validations, `cpu_seconds` those of its processor, export included.
+Δ are paired differences to each baseline, with 95 % intervals. What was made stays in `--work`: asked for again, a
 finished seed is found, an interrupted one goes on. `mean` and `deviation` rows are over the seeds.
 """
 
@@ -21,6 +22,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.bench.quality.comparisons import COMPARED, mean_comparisons, with_intervals
 from tests.bench.quality.datasets import DATASETS, prepare
 from tests.bench.quality.progress import tell
 from tests.bench.quality.published import published
@@ -40,15 +42,16 @@ SHOWN = (
         "HR@100",
         "HR@200",
         "NDCG@200",
+        *(f"Δ{name}" for name in COMPARED.values()),
         "share",
         "HR@10_reported",
         "targets",
     ),
-    *("seconds", "examples_per_s", "epochs", "valid_ndcg@10", "measure_seconds", "failed"),
+    *("seconds", "cpu_seconds", "examples_per_s", "epochs", "valid_ndcg@10", "measure_seconds", "failed"),
 )
-MEASURED = ("model", "baseline", "cold start", "cold start baseline", "served")
+MEASURED = ("model", "baseline", "comparison", "cold start", "cold start baseline", "served")
 """Kinds of rows that come from runs, not from other rows; in the order of the report."""
-_FIGURES = ("HR@", "NDCG@", "MRR", "seconds", "examples_per_s", "epochs", "share")
+_FIGURES = ("HR@", "NDCG@", "MRR", "seconds", "cpu_seconds", "examples_per_s", "epochs", "share")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -123,8 +126,8 @@ def measure(given: argparse.Namespace) -> list[Row]:
 
 def complete(rows: Sequence[Row], dataset: str, track: str) -> list[Row]:
     """Measured rows in order, their means and deviations, and what others published; each with its name."""
-    every = [*in_order(rows), *summary(rows), *published(dataset, track)]
-    return [{"name": row.get("baseline", row["recipe"]), **row} for row in every]
+    every = [*in_order(rows), *summary(rows), *mean_comparisons(rows), *published(dataset, track)]
+    return [{"name": row.get("baseline", row["recipe"]), **with_intervals(row)} for row in every]
 
 
 def workspace_of(given: argparse.Namespace, dataset: str) -> Path:

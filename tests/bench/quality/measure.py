@@ -15,6 +15,7 @@ from retrieval.evaluation.evaluate import ItemVectors
 from retrieval.towers.runtime import UserTower
 from retrieval.workflows.evaluation.evaluate import evaluate_towers
 from retrieval.workflows.workspace import Workspace
+from tests.bench.quality.comparisons import comparison_rows
 from tests.bench.quality.datasets import DATASETS
 from tests.bench.quality.runs import Run
 from tests.bench.report import Row
@@ -25,31 +26,36 @@ Rows = npt.NDArray[np.int64]
 def measure(
     job: Run, workspace: Workspace, dataset: Dataset, split: Split, tower: UserTower, vectors: ItemVectors
 ) -> list[Row]:
-    """Rows of kind model, baseline and cold start; baselines only with the first seed (they have none)."""
+    """Rows of kind model, baseline, comparison and cold start; every seed is compared with the same baselines, whose
+    own rows are the first seed's.
+    """
     data = DATASETS[job.dataset]
-    names = data.baselines if job.targets == "test" and job.seed == 1 else ()
-    config = workspace.settings.evaluation.model_copy(update={"baselines": names, "slices": ()})
+    names = data.baselines if job.targets == "test" else ()
+    first = names if job.seed == 1 else ()
+    config = workspace.settings.evaluation.model_copy(update={"slices": ()})
     targets = spaced(split.test if job.targets == "test" else split.valid, job.most)
-    learned = _until(dataset, split, targets)
+    learned = known_until(dataset, split, targets)
     corpus = measured_corpus(workspace.settings.corpus, dataset, split, "test" if job.targets == "test" else "valid")
 
-    def evaluated(rows: Rows) -> EvaluationReport:
+    def evaluated(rows: Rows, baselines: tuple[str, ...]) -> EvaluationReport:
         chosen = replace(split, train_end=learned, test=rows)
-        return evaluate_towers(dataset, chosen, tower, vectors, config, corpus=corpus, show=job.show)
+        beside = config.model_copy(update={"baselines": baselines})
+        return evaluate_towers(dataset, chosen, tower, vectors, beside, corpus=corpus, show=job.show)
 
-    report = evaluated(targets)
-    rows = _rows(report, "model", data.ks) + _rows(report, "baseline", data.ks)
+    report = evaluated(targets, names)
+    rows = rows_of(report, "model", data.ks) + (rows_of(report, "baseline", data.ks) if first else [])
+    rows += comparison_rows(report)
     counts = item_counts(dataset.histories, split.train_end)
     new = targets[counts[dataset.histories.items[targets]] == 0]
     if data.cold_start and len(new):
         share = {"share": round(len(new) / len(targets), 4)}
-        cold = evaluated(new)
-        rows += [share | row for row in _rows(cold, "model", data.ks, kind="cold start")]
-        rows += [share | row for row in _rows(cold, "baseline", data.ks, kind="cold start baseline")]
+        cold = evaluated(new, first)
+        rows += [share | row for row in rows_of(cold, "model", data.ks, kind="cold start")]
+        rows += [share | row for row in rows_of(cold, "baseline", data.ks, kind="cold start baseline")]
     return rows
 
 
-def _until(dataset: Dataset, split: Split, targets: Rows) -> Rows:
+def known_until(dataset: Dataset, split: Split, targets: Rows) -> Rows:
     """What baselines may count, by user: of a split by time all that came before the first target, which is more than
     the model learns from (its validation window lies between).
     """
@@ -66,7 +72,8 @@ def spaced(targets: Rows, most: int) -> Rows:
     return targets[np.linspace(0, len(targets) - 1, most).round().astype(np.int64)]
 
 
-def _rows(report: EvaluationReport, of: str, ks: tuple[int, ...], kind: str | None = None) -> list[Row]:
+def rows_of(report: EvaluationReport, of: str, ks: tuple[int, ...], kind: str | None = None) -> list[Row]:
+    """A row for the model, or for each baseline (`of`)."""
     scored = [report.model] if of == "model" and report.model else list(report.baselines) if of == "baseline" else []
     rows = []
     for scores in scored:

@@ -78,7 +78,9 @@ def _run(job: Run) -> list[Row]:
         workspace = Workspace.open(job.root, protocol_flags(job), recipe=load_recipe(job.recipe).settings)
         upgrade_workspace(workspace)
     check_track(job.track, workspace.settings.features)
+    before = time.process_time()
     outcome = train_version(workspace, test=False, show=job.show)
+    cpu = {} if outcome.found else {"cpu_seconds": round(time.process_time() - before, 1)}
     manifest = read_manifest(workspace.store().open_artifact(outcome.version.key, kind=VERSION_KIND))
     dataset = workspace.dataset(show=False)
     split = workspace.split(dataset)
@@ -94,7 +96,7 @@ def _run(job: Run) -> list[Row]:
         ]
         for row in rows:
             if row["kind"] in {"model", "cold start"}:
-                row.update(_training(manifest.facts, workspace))
+                row.update(_training(manifest.facts, workspace) | cpu)
                 row.update(measure_seconds=round(time.monotonic() - started, 1), version=str(outcome.version.id))
         _keep(kept, rows)
     rows = json.loads(kept.read_text(encoding="utf-8"))
