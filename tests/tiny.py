@@ -138,13 +138,20 @@ def tiny_dataset(root: Path, *, users: int = 60, items: int = 40, events: int = 
     return open_dataset(write_tiny(root, users=users, items=items, events=events, seed=seed), root, show=False)
 
 
-def registered_version(workspace: Workspace, dataset: Dataset, version: ModelVersion, *, seed: int = 0) -> Tiny:
+def registered_version(
+    workspace: Workspace,
+    dataset: Dataset,
+    version: ModelVersion,
+    *,
+    seed: int = 0,
+    spec: FeatureSpec = TINY_FEATURES,
+) -> Tiny:
     """A `tiny_version` in the workspace's store, ready in its registry."""
     from contextlib import closing
 
     from retrieval.registry import VersionRow
 
-    made = tiny_version(workspace.store(), version, dataset, seed=seed)
+    made = tiny_version(workspace.store(), version, dataset, seed=seed, spec=spec)
     key = f"models/{version.model}/{version.version}"
     with closing(workspace.registry()) as registry:
         registry.add_version(

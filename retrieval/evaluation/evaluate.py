@@ -160,7 +160,10 @@ def _spaced(targets: Ints, most: int) -> Ints:
 
 
 def inner_products(task: Task, user_vectors: UserVectors, item_vectors: ItemVectors) -> Scorer:
-    """Scores by inner product; item vectors as `evaluate_vectors` takes them. Raises DataError where widths differ."""
+    """Scores by inner product; item vectors as `evaluate_vectors` takes them. Raises DataError where widths differ.
+
+    A vector of zeros is of an item that nothing is known of: in no index, unless `corpus.unknown_items` asks for it.
+    """
     index_of = _index_of(task, item_vectors)
 
     def score(part: slice) -> Vectors:
@@ -174,8 +177,10 @@ def inner_products(task: Task, user_vectors: UserVectors, item_vectors: ItemVect
                     f"evaluation: user vectors {list(queries.shape)} and item vectors {list(corpus.shape)} "
                     "differ in width"
                 )
-            lines = slice(None) if at_us is None else moments == at_us
+            lines = np.arange(len(rows)) if at_us is None else np.flatnonzero(moments == at_us)
             out[lines] = _products(queries[lines], corpus)
+            if not task.corpus.config.unknown_items:
+                out[np.ix_(lines, np.flatnonzero(~corpus.any(1)))] = -np.inf
         return out
 
     return score

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -139,13 +139,13 @@ class Features:
         actions = self.actions.codes(list(names)) if self.spec.history.actions else [0] * len(names)
         return items, np.array(actions, np.int64)
 
+    def id_codes(self, item_ids: pa.Array | pa.ChunkedArray) -> Ints:
+        """Codes of items in the vocabulary of `item_id`, int64 [n]."""
+        return _in_blocks(item_ids, self.item_vocabulary.array)
+
     def token_codes(self, item_ids: pa.Array | pa.ChunkedArray) -> Ints:
         """Codes that items have as tokens of histories, int64 [n]."""
-        blocks = [np.zeros(0, np.int64)]
-        for start in range(0, len(item_ids), 1 << 16):
-            ids = item_ids.slice(start, 1 << 16).to_pylist()
-            blocks.append(self._with_new(self.item_vocabulary.array(ids), ids))
-        return np.concatenate(blocks)
+        return _in_blocks(item_ids, lambda ids: self._with_new(self.item_vocabulary.array(ids), ids))
 
     @cached_property
     def _new_vocabulary(self) -> Vocabulary:
@@ -206,3 +206,9 @@ def _whole(timestamps: Sequence[int] | Ints) -> Ints:
     if len(times) and times.dtype.kind not in "iu":
         raise RequestError(f"history: timestamps must be int64, in µs since 1970; found {times.dtype}")
     return times.astype(np.int64)
+
+
+def _in_blocks(ids: pa.Array | pa.ChunkedArray, codes: Callable[[list[Any]], Ints]) -> Ints:
+    """Codes of ids [n], of which only a block is held as Python objects."""
+    blocks = [codes(ids.slice(start, 1 << 16).to_pylist()) for start in range(0, len(ids), 1 << 16)]
+    return np.concatenate([np.zeros(0, np.int64), *blocks])

@@ -97,6 +97,7 @@ def build_index(
             "dim": tower.dim,
             "metric": "cosine",
             "items": contents.items.num_rows,
+            "left_out": contents.left_out,
             "recall": lowest,
             "measured_k": config.measured_k,
             "measured_with": "perturbed items" if queries is None else "users",

@@ -32,20 +32,25 @@ class Contents:
     attributes: pa.Table
     snapshot: str
     at_us: int
+    left_out: int = 0
+    """Items of the corpus that are not among them, because nothing is known of them."""
 
 
 def make_contents(
-    items: pa.Table, config: IndexConfig, *, snapshot: str, at_us: int, hidden: Collection[str] = ()
+    items: pa.Table, config: IndexConfig, *, snapshot: str, at_us: int, hidden: Collection[str] = (), left_out: int = 0
 ) -> Contents:
     """Check the items (text column `item_id` and whatever the item tower reads) and pick their attributes.
 
     `snapshot` names the data that they come from, `at_us` is the time that they are encoded for, `hidden`
-    columns become attributes only where the settings name them. Raises DataError.
+    columns become attributes only where the settings name them, `left_out` items of the corpus were left out before
+    because nothing is known of them. Raises DataError.
     """
     if ITEM_ID not in items.column_names:
         raise DataError(f"items have no column {ITEM_ID!r}; they have: {', '.join(items.column_names)}")
     if items.num_rows == 0:
-        raise DataError("there are no items to index")
+        raise DataError(
+            "there are no items to index" + (f" but {left_out} of which nothing is known" if left_out else "")
+        )
     ids = items[ITEM_ID].cast(pa.string())
     if ids.null_count:
         raise DataError(f"{ids.null_count} items have no id")
@@ -53,7 +58,7 @@ def make_contents(
     repeated = items.num_rows - len(ids.unique())
     if repeated:
         raise DataError(f"{repeated} item ids stand more than once; each item is indexed once")
-    return Contents(items, hashes, attribute_table(items, config.attributes, hidden=hidden), snapshot, at_us)
+    return Contents(items, hashes, attribute_table(items, config.attributes, hidden=hidden), snapshot, at_us, left_out)
 
 
 def build_inputs_hash(tower: ItemEncoder, contents: Contents, config: IndexConfig, *, refreshed: bool = False) -> str:

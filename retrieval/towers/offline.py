@@ -14,13 +14,14 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from retrieval.arrays import Ints
+from retrieval.arrays import Ints, Mask
 from retrieval.data import Activity, Dataset, Histories, item_activity
 from retrieval.features import (
     ITEM_ID,
     LAST_EVENT,
     FeatureInput,
     Features,
+    anything_known,
     needs_activity,
     stored_time_varying,
     time_varying_columns,
@@ -130,6 +131,18 @@ def encode_items(
         columns = read_columns(items.slice(start, _ROWS_AT_ONCE), ids, "item_id", features.columns("item"))
         blocks.append(features.encode("item", columns, len(ids), np.full(len(ids), at_us)))
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+
+def known_items(features: Features, items: pa.Table, at_us: int) -> Mask:
+    """Of the items of a table with an `item_id` column, those of which anything is known at `at_us`: bool [n]."""
+    ids = items.column(ITEM_ID)
+    ids = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
+    known = features.id_codes(ids) >= features.item_vocabulary.first
+    rows = pa.array(np.flatnonzero(~known))
+    if len(rows):
+        encoded = encode_items(features, items.take(rows), ids.take(rows), at_us)
+        known[~known] = anything_known(features.inputs("item"), encoded)
+    return known
 
 
 def read_columns(table: pa.Table, ids: pa.Array, id_column: str, names: tuple[str, ...]) -> dict[str, pa.Array]:

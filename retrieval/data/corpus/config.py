@@ -29,6 +29,11 @@ class CorpusConfig(Section):
         description="Conditions on item columns, all of which must hold, as `query --filter` takes them: "
         "COLUMN=A,B, COLUMN=LOW..HIGH, COLUMN!=….",
     )
+    unknown_items: bool = Field(
+        False,
+        description="Items can be retrieved of which the model version knows nothing, neither their id nor a value of "
+        "a feature; all of them score 0.",
+    )
     available_from: str = Field(
         "", description="Item column with the date from which an item can be retrieved; empty = there is none."
     )

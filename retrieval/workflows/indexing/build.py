@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -28,6 +29,8 @@ from retrieval.towers.runtime import UserTower, load_user_tower
 from retrieval.types import ModelVersion
 from retrieval.workflows.evaluation.evaluate import user_vectors, with_item_ids
 from retrieval.workflows.workspace import Workspace
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +123,30 @@ def _config(config: IndexConfig, shards: int | None) -> IndexConfig:
 
 def index_contents(dataset: Dataset, features: Features, config: IndexConfig, corpus: CorpusConfig) -> Contents:
     """What an index holds as of index.as_of, or after the last event. Raises ConfigError and DataError."""
-    from retrieval.towers.offline import catalog_at
+    from retrieval.towers.offline import catalog_at, known_items
 
     histories = dataset.histories
     at_us = parse_moment(config.as_of) if config.as_of else end_of_log(histories)
     items = catalog_at(with_item_ids(dataset), histories, features, at_us)
-    kept = open_corpus(corpus, dataset).items_at(at_us)
+    items = items.filter(pa.array(open_corpus(corpus, dataset).items_at(at_us)))
+    known = np.ones(items.num_rows, np.bool_) if corpus.unknown_items else known_items(features, items, at_us)
+    left_out = int((~known).sum())
+    if left_out:
+        _log.info(
+            "%s of %s items are left out, of which the model version knows nothing; corpus.unknown_items asks for them",
+            f"{left_out:,}",
+            f"{len(known):,}",
+        )
     # the id under its own name, and what is known of an item's events: nobody filters on them
     hidden = [*dataset.items.column_names[:1], *(set(items.column_names) - set(dataset.items.column_names) - {ITEM_ID})]
-    return make_contents(items.filter(pa.array(kept)), config, snapshot=dataset.snapshot, at_us=at_us, hidden=hidden)
+    return make_contents(
+        items.filter(pa.array(known)),
+        config,
+        snapshot=dataset.snapshot,
+        at_us=at_us,
+        hidden=hidden,
+        left_out=left_out,
+    )
 
 
 def _queries(workspace: Workspace, dataset: Dataset, tower: UserTower, config: IndexConfig) -> Vectors | None:
