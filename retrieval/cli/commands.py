@@ -40,7 +40,7 @@ COMMANDS: Mapping[str, Entry] = {
         "List the recipes: settings measured on known data, for `retrieval init --recipe` and "
         "`retrieval train --recipe`.",
     ),
-    "data": Entry("data", "Events, users and items: import, check, describe, synthesise."),
+    "data": Entry("data", "Events, users and items: import, append, check, describe, synthesise."),
     "train": Entry(
         "train", "Train both towers, measure them on the full corpus, and register them as the model's next version."
     ),
