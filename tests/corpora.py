@@ -12,6 +12,8 @@ from retrieval.data.facts.items import NEVER, first_event_times
 from retrieval.data.histories.histories import Histories
 from retrieval.types import MINUTE_US
 
+AS_DECLARED = CorpusConfig()
+"""The declaration of a workspace that says nothing."""
 ONE_US = 1 / MINUTE_US
 """`refresh_minutes` of an index that is always up to date."""
 

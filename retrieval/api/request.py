@@ -40,11 +40,12 @@ class RequestOptions(TypedDict, total=False):
     exclude: Sequence[str]
     """Items that must not come back."""
     allow_seen: bool
-    """Items of the user's history may come back, too."""
+    """Whether items of the user's history may come back, too; as `corpus.allow_seen` declares, unless given."""
     seen_by: Sequence[str]
-    """Item attributes such as a series: what shares a value with one of the newest events does not come back."""
+    """Item attributes such as a series: what shares a value with one of the newest events does not come back; as
+    `corpus.seen_by` declares, unless given."""
     seen_by_events: int
-    """How many of the newest events count for `seen_by`."""
+    """How many of the newest events count for `seen_by`; as `corpus.seen_by_events` declares, unless given."""
     attributes: Sequence[str]
     """Item attributes that the answer shall show, as far as the index holds them."""
     at: Moment
@@ -69,7 +70,7 @@ def request_message(user_id: str, k: int, options: RequestOptions) -> candidates
             history=None if history is None else _history(history),
             filter=_filter(options.get("filter")),
             exclude_item_ids=[str(item) for item in options.get("exclude", ())],
-            allow_seen=options.get("allow_seen", False),
+            allow_seen=options.get("allow_seen"),
             seen_by=_seen_by(options),
             attributes=[str(name) for name in options.get("attributes", ())],
             at=_moment(options.get("at", 0)),
@@ -83,6 +84,8 @@ def request_message(user_id: str, k: int, options: RequestOptions) -> candidates
 
 def _seen_by(options: RequestOptions) -> candidates_pb2.SeenBy | None:
     if "seen_by" not in options:
+        if "seen_by_events" in options:
+            raise RequestError("seen_by_events: name the attributes, too, in seen_by")
         return None
     names = [str(name) for name in options["seen_by"]]
     return candidates_pb2.SeenBy(attributes=names, events=_natural("seen_by_events", options.get("seen_by_events", 0)))

@@ -53,9 +53,9 @@ class Retriever:
         - `history`: events in place of the stored ones, oldest first: (item id, when) or (item id, when, action)
         - `filter`: only items that pass: `{"genre": ["drama", "crime"]}`, or as the command takes them, all of which
           must hold: `["price=1..5", "colour!=red"]`
-        - `exclude`: item ids that must not come back; `allow_seen`: those of the history may
+        - `exclude`: item ids that must not come back; `allow_seen`: whether those of the history may
         - `seen_by`: item attributes such as a series: what shares a value with one of the newest
-          `seen_by_events` (10) of the history does not come back
+          `seen_by_events` of the history does not come back; like `allow_seen` as [corpus] declares, unless given
         - `attributes`: item attributes that the answer shall show
         - `at`: the time of the request, µs since 1970 or a datetime; now, unless given
         - `ef`, `visit_budget`, `time_budget_us`: how broadly each shard is searched, and the most that it may cost

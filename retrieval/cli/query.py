@@ -43,14 +43,25 @@ def query(
     ] = None,
     exclude: Annotated[list[str] | None, typer.Option("--exclude", "-x", metavar="ITEM", help="Not this item.")] = None,
     allow_seen: Annotated[
-        bool, typer.Option("--allow-seen", help="Items of the user's history may come back.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--allow-seen/--no-allow-seen",
+            help="Whether items of the user's history may come back; else as [corpus] says.",
+        ),
+    ] = None,
     seen_by: Annotated[
         list[str] | None,
-        typer.Option("--seen-by", metavar="ATTRIBUTE", help="Nothing that shares its value with the newest events."),
+        typer.Option(
+            "--seen-by",
+            metavar="ATTRIBUTE",
+            help="Nothing that shares its value with the newest events; else as [corpus] says, '' for none.",
+        ),
     ] = None,
     seen_by_events: Annotated[
-        int, typer.Option("--seen-by-events", min=0, help="How many of the newest events count for that; 0: ten.")
+        int,
+        typer.Option(
+            "--seen-by-events", min=0, help="How many of the newest events count for that; 0: as [corpus] says."
+        ),
     ] = 0,
     attributes: Annotated[
         list[str] | None,
@@ -89,7 +100,7 @@ def query(
         filters=filters or (),
         exclude=exclude or (),
         allow_seen=allow_seen,
-        seen_by=seen_by or (),
+        seen_by=None if seen_by is None else [name for name in seen_by if name],
         seen_by_events=seen_by_events,
         attributes=attributes or (),
         visit_budget=visit_budget,

@@ -169,11 +169,41 @@ def _mask(task: Task, part: slice, scores: Scores) -> None:
         columns = task.column_of[task.histories.items[concat_ranges(starts, lengths)]]
         candidate = columns >= 0
         scores[lines[candidate], columns[candidate]] = -np.inf
+    for lines, columns in _alike_to_seen(task, part):
+        scores[lines, columns] = -np.inf
     moments = task.moments[part]
     for at_us in np.unique(moments).tolist():
         missing = task.missing(at_us)
         if len(missing):
             scores[np.ix_(moments == at_us, missing)] = -np.inf
+
+
+def _alike_to_seen(task: Task, part: slice) -> Iterator[tuple[Ints, Ints]]:
+    """Lines and columns of candidates that share a value with one of the newest events; an index knows the values of
+    the items that it holds.
+    """
+    if not task.corpus.alike:
+        return
+    rows = task.targets[part]
+    starts = np.maximum(task.histories.first_rows_of(rows), rows - task.corpus.config.seen_by_events)
+    lines = np.repeat(np.arange(len(rows)), rows - starts)
+    seen = task.histories.items[concat_ranges(starts, rows - starts)].astype(np.int64)
+    held = task.column_of[seen] >= 0
+    lines, seen = lines[held], seen[held]
+    held = ~_is_missing(task, task.moments[part][lines], task.column_of[seen])
+    for alike in task.corpus.alike:
+        for each, items in alike.pairs(lines[held], seen[held]):
+            columns = task.column_of[items]
+            yield each[columns >= 0], columns[columns >= 0]
+
+
+def _is_missing(task: Task, moments: Ints, columns: Ints) -> Mask:
+    """Whether the index of a moment lacks a candidate, for pairs of both: bool [n]."""
+    found = np.zeros(len(columns), np.bool_)
+    for at_us in np.unique(moments).tolist():
+        here = moments == at_us
+        found[here] = np.isin(columns[here], task.missing(at_us))
+    return found
 
 
 def _ranks(task: Task, part: slice, scores: Scores) -> Ints:

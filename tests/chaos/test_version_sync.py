@@ -34,6 +34,7 @@ from retrieval.serving.wire.ann_client import AnnClient
 from retrieval.types import BuildId
 from retrieval.v1 import candidates_pb2, candidates_pb2_grpc
 from tests.chaos.oracle import Oracle, Seen
+from tests.corpora import AS_DECLARED
 from tests.serving_fleet import RunningFleet, running_fleet, wait_until, write_workspace
 from tests.serving_world import MODEL, World, make_world, some_users
 
@@ -222,7 +223,13 @@ def test_goes_red_without_the_hosts_check(tmp_path: Path) -> None:
         hosts[-1].start(world.builds[0])
     addresses = [host.address for host in hosts]
     candidates = CandidateService(
-        MODEL, world.store, config, address="127.0.0.1:0", user_store=world.users, hosts=addresses
+        MODEL,
+        world.store,
+        config,
+        address="127.0.0.1:0",
+        user_store=world.users,
+        corpus=AS_DECLARED,
+        hosts=addresses,
     )
     candidates.start()
     wait_until(lambda: answers(candidates.address, SERVICE), what="the candidate service")

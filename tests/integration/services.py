@@ -21,6 +21,7 @@ from retrieval.serving.config import ServingConfig
 from retrieval.serving.local_fleet.supervisor import answers
 from retrieval.storage import ArtifactStore
 from retrieval.v1 import candidates_pb2_grpc
+from tests.corpora import AS_DECLARED
 from tests.serving_world import MODEL, World
 
 CONFIG = ServingConfig(heartbeat_s=0.05, reconcile_s=0.1, metadata_ttl_ms=50, drain_s=5.0, search_timeout_ms=2000)
@@ -73,6 +74,7 @@ def services(
         config,
         address="127.0.0.1:0",
         user_store=users or world.users,
+        corpus=AS_DECLARED,
         hosts=[host.address for host in hosts],
         connect=connect,
     )

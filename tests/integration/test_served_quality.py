@@ -114,6 +114,17 @@ def test_an_index_of_the_moment_that_was_measured_answers_as_reported(by_time: M
     assert then.problems() == list(then.remarks) == []
 
 
+def test_what_is_alike_to_the_newest_events_is_left_out_of_what_is_measured_and_of_what_is_served(
+    workspace: Workspace,
+) -> None:
+    free = measure_served(workspace, show=False)
+    declared = Workspace.open(workspace.root, ['corpus.seen_by=["category"]', "corpus.seen_by_events=1"])
+    found = measure_served(declared, show=False)
+    assert found.stages.last.hit_rate < 0.9 * free.stages.last.hit_rate  # people stay with a category
+    assert all(abs(loss) <= 0.003 for loss in lost(found).values())
+    assert abs(found.stages.whole.value) <= 0.003
+
+
 def test_items_of_other_weights_are_found_at_the_vectors(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     embed = ItemTower.embed
 

@@ -30,6 +30,7 @@ from retrieval.serving.wire.ann_client import AnnClient
 from retrieval.storage import ArtifactStore
 from retrieval.types import SpaceId
 from retrieval.v1 import ann_pb2, ann_pb2_grpc, candidates_pb2, candidates_pb2_grpc, user_pb2
+from tests.corpora import AS_DECLARED
 from tests.integration.services import CONFIG, Services, channel_to, history_of, services, status
 from tests.serving_world import MODEL, World
 
@@ -350,7 +351,9 @@ def test_losing_store_registry_and_user_store_does_not_stop_serving(world: World
 
 def test_without_any_host_the_answer_is_unavailable(world: World, tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"search_timeout_ms": 100})
-    service = CandidateService(MODEL, world.store, config, address="127.0.0.1:0", user_store=tmp_path / "none")
+    service = CandidateService(
+        MODEL, world.store, config, address="127.0.0.1:0", user_store=tmp_path / "none", corpus=AS_DECLARED
+    )
     service.start()
     with grpc.insecure_channel(service.address) as channel:
         stub = candidates_pb2_grpc.CandidateServiceStub(channel)

@@ -46,6 +46,12 @@ class CorpusConfig(Section):
     allow_seen: bool = Field(
         False, description="Items of the user's history may come back, unless a request says otherwise."
     )
+    seen_by: tuple[str, ...] = Field(
+        (),
+        description="Item columns of text or whole numbers, such as a series: what shares a value with one of the "
+        "user's newest events is left out, too, whatever allow_seen says, unless a request says otherwise.",
+    )
+    seen_by_events: int = Field(10, ge=1, le=10_000, description="How many of the newest events count for seen_by.")
 
     @field_validator("where")
     @classmethod

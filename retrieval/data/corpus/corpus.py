@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from retrieval.arrays import Ints, Mask
+from retrieval.data.corpus.alike import Alike, open_alike
 from retrieval.data.corpus.config import WHERE, CorpusConfig
 from retrieval.data.dataset import Dataset
 from retrieval.data.facts.activity import Activity, item_activity
@@ -40,6 +41,8 @@ class Corpus:
     """Times of events, where `engaged_days` asks for them."""
     built_us: int = 0
     """When the index is built that is never refreshed."""
+    alike: tuple[Alike, ...] = ()
+    """Which items share values, by each column of `seen_by`."""
 
     def items_at(self, at_us: int) -> Mask:
         """What an index as of this moment (µs) holds, from events before it: bool [N]."""
@@ -78,6 +81,7 @@ def open_corpus(config: CorpusConfig, dataset: Dataset) -> Corpus:
         available_us=_available(config, dataset.items),
         activity=None if config.engaged_days is None else item_activity(dataset.histories),
         built_us=end_of_log(dataset.histories),
+        alike=open_alike(dataset.items, config.seen_by),
     )
 
 
@@ -105,8 +109,8 @@ def as_built_at(corpus: Corpus, at_us: int) -> Corpus:
 
 def as_held(corpus: Corpus, items: Mask) -> Corpus:
     """The same as an index holds it that has these items (bool [N]) and no others, for requests at any time."""
-    given = CorpusConfig(items="catalog", allow_seen=corpus.config.allow_seen)
-    return Corpus(given, items, np.full(len(items), NEVER))
+    asked = corpus.config.model_dump(include={"allow_seen", "seen_by", "seen_by_events"})
+    return Corpus(CorpusConfig(items="catalog", **asked), items, np.full(len(items), NEVER), alike=corpus.alike)
 
 
 def end_of_log(histories: Histories) -> int:

@@ -15,6 +15,16 @@ def described_items(config: CorpusConfig) -> str:
     return f"{what}, where {' and '.join(conditions)}" if conditions else what
 
 
+def described_seen(config: CorpusConfig) -> str:
+    """What becomes of what a user had engaged with: "left out of the lists, and what shares its series"."""
+    what = "may be recommended again" if config.allow_seen else "left out of the lists"
+    if not config.seen_by:
+        return what
+    return (
+        f"{what}; left out is what shares {' or '.join(config.seen_by)} with the newest {config.seen_by_events} events"
+    )
+
+
 def described_index(corpus: Corpus, *, of_window: bool) -> str:
     """How fresh the index is that requests meet; `of_window`: targets are those of a window of time."""
     minutes = corpus.config.refresh_minutes

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from retrieval.data.corpus.config import CorpusConfig
 from retrieval.registry import Registry
 from retrieval.serving.candidates.servicer import SERVICE, CandidateServicer, serving_state
 from retrieval.serving.candidates.watching import FleetWatch
@@ -34,6 +35,7 @@ class CandidateService:
         *,
         address: str,
         user_store: Path,
+        corpus: CorpusConfig,
         hosts: Sequence[str] = (),
         connect: Callable[[], Registry] | None = None,
         host_id: str = "candidates-0",
@@ -42,7 +44,8 @@ class CandidateService:
         """Bind to `address` (host:port, port 0 for a free one). Raises UnavailableError where that is taken.
 
         ANN hosts are those in `hosts`, in the settings and in the registry that `connect` opens.
-        `advertise` is the host:port that others call it at, if not `address`.
+        `corpus` declares what becomes of what users have seen, unless a request says. `advertise` is the host:port that
+        others call it at, if not `address`.
         """
         self._model, self._config = model, config
         self._started_at = time.time_ns() // 1000
@@ -63,7 +66,7 @@ class CandidateService:
             strict_inputs=config.strict_inputs,
         )
         self._candidates = Candidates(model, self._users, engine, config)
-        servicer = CandidateServicer(self._candidates, config, self.state)
+        servicer = CandidateServicer(self._candidates, config, corpus, self.state)
         self._server = GrpcServer(
             SERVICE,
             lambda server: candidates_pb2_grpc.add_CandidateServiceServicer_to_server(servicer, server),

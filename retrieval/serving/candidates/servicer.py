@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import grpc
 
+from retrieval.data.corpus.config import CorpusConfig
 from retrieval.errors import RequestError
 from retrieval.serving.config import ServingConfig
 from retrieval.serving.core.candidates import Candidates, check_batch
@@ -27,9 +28,10 @@ class CandidateServicer(candidates_pb2_grpc.CandidateServiceServicer):
         self,
         candidates: Candidates,
         config: ServingConfig,
+        corpus: CorpusConfig,
         state: Callable[[], candidates_pb2.GetServingStateResponse],
     ) -> None:
-        self._candidates, self._config, self._state = candidates, config, state
+        self._candidates, self._config, self._corpus, self._state = candidates, config, corpus, state
 
     def GetCandidates(  # noqa: N802 - named by the proto
         self, request: candidates_pb2.GetCandidatesRequest, context: grpc.ServicerContext
@@ -37,7 +39,7 @@ class CandidateServicer(candidates_pb2_grpc.CandidateServiceServicer):
         """Candidates for one user."""
         started = time.perf_counter_ns()
         with answered(context):
-            asked = read_request(request, self._candidates.model, self._config)
+            asked = read_request(request, self._candidates.model, self._config, self._corpus)
             [answer] = self._candidates.answer([asked], context.time_remaining(), context.is_active)
             return answer_message(answer, started)
         raise AssertionError  # abort has raised
@@ -51,11 +53,12 @@ class CandidateServicer(candidates_pb2_grpc.CandidateServiceServicer):
             count, most = len(request.requests), self._config.max_batch_users
             if not 1 <= count <= most:
                 raise RequestError(f"requests: {count:,}; 1 to {most:,} are allowed")
-            model, config = self._candidates.model, self._config
+            model, config, corpus = self._candidates.model, self._config, self._corpus
             requests = [
-                read_request(one, model, config, name=f"requests[{i}].") for i, one in enumerate(request.requests)
+                read_request(one, model, config, corpus, name=f"requests[{i}].")
+                for i, one in enumerate(request.requests)
             ]
-            check_batch(requests, self._config)
+            check_batch(requests, config)
             answers = self._candidates.answer(requests, context.time_remaining(), context.is_active)
             return batch_message(answers, started, self._config)
         raise AssertionError

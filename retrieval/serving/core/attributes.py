@@ -14,9 +14,6 @@ from retrieval.serving.core.answer import IgnoredColumn
 from retrieval.serving.core.hosts import HostAttributes
 from retrieval.serving.core.planning import Leg
 
-SEEN_EVENTS = 10
-"""How many of a user's newest events count where a request doesn't say."""
-
 
 @dataclass(frozen=True, slots=True)
 class SeenBy:

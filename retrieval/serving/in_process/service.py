@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from retrieval.data.corpus.config import CorpusConfig
 from retrieval.errors import ArtifactError, UnavailableError
 from retrieval.index.verified_shards import VerifiedShards
 from retrieval.serving.ann.host import AnnHost
@@ -39,17 +40,20 @@ class InProcessService:
         config: ServingConfig,
         *,
         user_store: Path,
+        corpus: CorpusConfig,
         digest: str = "",
         verified: VerifiedShards | None = None,
         takedowns: Path | None = None,
     ) -> None:
         """Open all `shards` of `build`, verified, and the user tower of its version.
 
-        `digest` is the SHA-256 that the build's manifest must have. `verified` remembers shards that were verified, so
-        that the next opening takes milliseconds. `takedowns` is a list of items that are never answered (see
-        TakedownFile). Raises NotFoundError, ArtifactError, ConfigError.
+        `corpus` declares what becomes of what users have seen, unless a request says. `digest` is the SHA-256 that the
+        build's manifest must have. `verified` remembers shards that were verified, so that the next opening takes
+        milliseconds. `takedowns` is a list of items that are never answered (see TakedownFile).
+
+        Raises NotFoundError, ArtifactError, ConfigError.
         """
-        self.build, self._config = build, config
+        self.build, self._config, self._corpus = build, config, corpus
         self._hosts = _open_hosts(store, build, shards, digest, verified)
         self._takedowns = None if takedowns is None else TakedownWatch(TakedownFile(takedowns), self._take_down)
         self._connections = InProcessHosts(self._hosts)
@@ -86,9 +90,9 @@ class InProcessService:
         Raises the error of the first request that fails: RequestError (says what to change), UnavailableError,
         DeadlineError.
         """
-        config = self._config
+        config, corpus, model = self._config, self._corpus, self.build.model
         requests = [
-            read_request(message, self.build.model, config, name=f"requests[{i}]." if len(messages) > 1 else "")
+            read_request(message, model, config, corpus, name=f"requests[{i}]." if len(messages) > 1 else "")
             for i, message in enumerate(messages)
         ]
         self._hear_hosts()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from retrieval.data.corpus.config import CorpusConfig
 from retrieval.errors import RequestError
 from retrieval.index.query import Query
 from retrieval.serving.config import ServingConfig
 from retrieval.serving.core.answer import CandidateAnswer
-from retrieval.serving.core.attributes import SEEN_EVENTS, SeenBy
+from retrieval.serving.core.attributes import SeenBy
 from retrieval.serving.core.candidates import Request, check_request
 from retrieval.serving.wire.filters import column_message, read_filter
 from retrieval.serving.wire.user_messages import check_history, read_history, read_values
@@ -19,9 +20,16 @@ _REASONS = {"unknown": candidates_pb2.IgnoredColumn.REASON_UNKNOWN, "nan": candi
 
 
 def read_request(
-    message: candidates_pb2.GetCandidatesRequest, model: str, config: ServingConfig, *, name: str = ""
+    message: candidates_pb2.GetCandidatesRequest,
+    model: str,
+    config: ServingConfig,
+    corpus: CorpusConfig,
+    *,
+    name: str = "",
 ) -> Request:
     """A request to a service of `model`, from its message, checked. `name` goes before the field that an error names.
+
+    What it doesn't say of what was seen is as the `corpus` declares.
 
     Raises RequestError that says what to change.
     """
@@ -48,19 +56,20 @@ def read_request(
         context=read_values(message.context),
         history=history,
         profile=read_values(message.profile),
-        allow_seen=message.allow_seen,
+        allow_seen=message.allow_seen if message.HasField("allow_seen") else corpus.allow_seen,
         at=message.at,
-        seen_by=_read_seen_by(message),
+        seen_by=_read_seen_by(message, corpus),
         attributes=tuple(dict.fromkeys(message.attributes)),
     )
     check_request(request, config, name=name)
     return request
 
 
-def _read_seen_by(message: candidates_pb2.GetCandidatesRequest) -> SeenBy | None:
+def _read_seen_by(message: candidates_pb2.GetCandidatesRequest, corpus: CorpusConfig) -> SeenBy:
     if not message.HasField("seen_by"):
-        return None
-    return SeenBy(tuple(dict.fromkeys(message.seen_by.attributes)), message.seen_by.events or SEEN_EVENTS)
+        return SeenBy(corpus.seen_by, corpus.seen_by_events, declared=True)
+    asked = message.seen_by
+    return SeenBy(tuple(dict.fromkeys(asked.attributes)), asked.events or corpus.seen_by_events)
 
 
 def answer_message(answer: CandidateAnswer, started: int) -> candidates_pb2.GetCandidatesResponse:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from retrieval.data.corpus.words import described_index, described_items
+from retrieval.data.corpus.words import described_index, described_items, described_seen
 from retrieval.evaluation import EvaluationReport
 from retrieval.workflows.evaluation.evaluate import EvaluationSetup
 from retrieval.workflows.evaluation.provenance import Provenance
@@ -24,7 +24,6 @@ def protocol_facts(
     """Label and text of what the header says."""
     part = "" if report.targets == report.available_targets else f" of {report.available_targets:,}, evenly spaced"
     corpus = setup.corpus.config
-    seen = "may be recommended again" if corpus.allow_seen else "left out of the lists"
     facts = [
         ("version", str(ours.version)),
         ("made", ours.created),
@@ -32,7 +31,7 @@ def protocol_facts(
         ("split", report.split),
         ("targets", f"{report.targets:,}{part}, of {_users(report):,} users"),
         ("candidates", f"{report.candidates:,}: {described_items(corpus)}"),
-        ("what the user had engaged with", seen),
+        ("what the user had engaged with", described_seen(corpus)),
         ("index", described_index(setup.corpus, of_window=setup.split.test_from_us is not None)),
         ("ranking", "exact, all candidates scored; ties count against the target"),
         ("data measured on", f"snapshot {setup.dataset.snapshot}"),

@@ -29,8 +29,8 @@ class TypedQuery:
     profile: Sequence[str] = ()
     filters: Sequence[str] = ()
     exclude: Sequence[str] = ()
-    allow_seen: bool = False
-    seen_by: Sequence[str] = ()
+    allow_seen: bool | None = None
+    seen_by: Sequence[str] | None = None
     seen_by_events: int = 0
     attributes: Sequence[str] = ()
     visit_budget: int = 0
@@ -118,7 +118,9 @@ def request_message(query: TypedQuery) -> candidates_pb2.GetCandidatesRequest:
 def _seen_by(query: TypedQuery) -> candidates_pb2.SeenBy | None:
     from retrieval.v1 import candidates_pb2
 
-    if not query.seen_by and not query.seen_by_events:
+    if query.seen_by is None:
+        if query.seen_by_events:
+            raise ConfigError("--seen-by-events: name the attribute, too, with --seen-by")
         return None
     return candidates_pb2.SeenBy(attributes=query.seen_by, events=query.seen_by_events)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from retrieval.config import Section
 from retrieval.data.config import DataConfig
@@ -41,3 +41,11 @@ class Settings(Section):
     rollout: RolloutConfig = RolloutConfig()
     registry: RegistryConfig = RegistryConfig()
     store: StoreConfig = StoreConfig()
+
+    @model_validator(mode="after")
+    def _seen_by_attributes_of_the_index(self) -> Settings:
+        held = self.index.attributes
+        absent = [] if held is None else [name for name in self.corpus.seen_by if name not in held]
+        if absent:
+            raise ValueError(f"corpus.seen_by names {', '.join(absent)}, which index.attributes leaves out")
+        return self

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from retrieval.data.corpus.alike import open_alike
 from retrieval.errors import DataError
 from retrieval.evaluation import ranking
 from retrieval.evaluation.metrics import UNREACHABLE
@@ -70,6 +73,47 @@ def test_ranks_and_lists_match_the_reference(
                 counts[item] += 1
     for k, counts in shown.items():
         assert lists.shown[k].tolist() == [counts[i] for i in columns]
+
+
+@pytest.mark.parametrize("allow_seen", [True, False])
+@pytest.mark.parametrize("fresh", [True, False])
+@pytest.mark.parametrize("seed", range(10))
+def test_what_is_alike_to_the_newest_events_is_left_out(
+    make_histories: Any, monkeypatch: pytest.MonkeyPatch, *, allow_seen: bool, fresh: bool, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    monkeypatch.setattr(ranking, "_HISTORY_EVENTS", 6)
+    sequences = [random.integers(0, 9, random.integers(1, 7)).tolist() for _ in range(6)]
+    times = random.integers(0, 20, sum(map(len, sequences)))
+    histories = make_histories(sequences, 9, times=times)
+    series = [None if n == 4 else n % 3 for n in range(9)]
+    families = [[f"f{n % 4}", f"f{n % 5}"][: n % 3] for n in range(9)]
+    items = pa.table({"item_id": range(9), "series": series, "family": families})
+    asked = {"allow_seen": allow_seen, "seen_by": ("series", "family"), "seen_by_events": 2}
+    candidates = np.arange(9) != 7
+    if fresh:
+        corpus = engaged_corpus(histories, candidates, refresh_minutes=ONE_US, **asked)
+    else:
+        corpus = fixed_corpus(candidates, **asked)
+    corpus = replace(corpus, alike=open_alike(items, asked["seen_by"]))
+    targets = np.arange(len(times))
+    if fresh:
+        targets = targets[[corpus.items_at(at).any() for at in times.tolist()]]
+    task = make_task(histories, targets, corpus)
+    scores = np.tile(np.arange(9, dtype=np.float32), (len(targets), 1))
+    found = rank_targets(task, lambda part: scores[part][:, task.columns].copy())
+    for position, row in enumerate(targets):
+        start = histories.offsets[int(np.searchsorted(histories.offsets, row, side="right")) - 1]
+        held = set(np.flatnonzero(corpus.items_at(int(times[row])) if fresh else candidates).tolist())
+        near = set(histories.items[max(start, row - 2) : row].tolist()) & held
+        allowed = {
+            item
+            for item in held
+            if not any({series[item]} & {series[one]} - {None} or {*families[item]} & {*families[one]} for one in near)
+        }
+        if not allow_seen:
+            allowed -= set(histories.items[start:row].tolist())
+        assert found.ranks[position] == slow_rank(scores[position], int(histories.items[row]), allowed)
 
 
 def test_a_target_that_ties_with_all_is_last(make_histories: Any) -> None:

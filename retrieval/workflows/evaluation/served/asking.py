@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
 from retrieval.arrays import Ints, Mask, Vectors
 from retrieval.data import Dataset
+from retrieval.data.corpus.config import CorpusConfig
 from retrieval.index.query import Query
 from retrieval.index.shard import Shard
 from retrieval.observability import Tracker
 from retrieval.serving.config import ServingConfig
+from retrieval.serving.core.attributes import FoundAttributes
 from retrieval.serving.core.candidates import look_up
 from retrieval.serving.core.pending import Pending
 from retrieval.serving.wire.candidate_messages import read_request
@@ -42,6 +44,7 @@ class Answerers:
     shards: Sequence[Shard]
     requests: PastRequests
     serving: ServingConfig
+    corpus: CorpusConfig
     engines: Mapping[str, Ask]
     """By the stage that they make: the engine in this process, then the services, where they run."""
 
@@ -88,6 +91,7 @@ def ask_all(who: Answerers, rows: Ints, vectors: Vectors, excluded: Sequence[Int
 def _ask_block(who: Answerers, rows: Ints, vectors: Vectors, excluded: Sequence[Ints], found: Answered) -> None:
     messages = list(who.requests.before(rows))
     looked_up = _looked_up(who, messages)
+    _know_seen(who, looked_up)
     stored = who.tower.embed([piece.user for piece in looked_up])
     found.lists[SEARCH] += search(who.shards, vectors, _log_queries(who, excluded))
     found.lists[USERS] += search(who.shards, stored, [piece.query for piece in looked_up])
@@ -106,8 +110,20 @@ def _ask_block(who: Answerers, rows: Ints, vectors: Vectors, excluded: Sequence[
 def _looked_up(who: Answerers, messages: Messages) -> list[Pending]:
     """The requests as the engine reads them: with the user's record from the store."""
     model = who.tower.version.model
-    asked = [read_request(message, model, who.serving) for message in messages]
+    asked = [read_request(message, model, who.serving, who.corpus) for message in messages]
     return [look_up(who.requests.users, request, math.inf) for request in asked]
+
+
+def _know_seen(who: Answerers, pieces: Sequence[Pending]) -> None:
+    """Put what is alike to what users saw last into their queries, as the engine does."""
+    seen = [piece.seen for piece in pieces if piece.seen is not None]
+    found = FoundAttributes()
+    for shard in who.shards if seen else ():
+        items = dict.fromkeys(item for one in seen for item in one.item_ids)
+        found.add(shard.attributes(list(items), dict.fromkeys(name for one in seen for name in one.by.attributes)))
+    for piece in pieces:
+        if piece.seen is not None:
+            piece.query = replace(piece.query, exclude_values=piece.seen.alike(found))
 
 
 def _log_queries(who: Answerers, excluded: Sequence[Ints]) -> list[Query]:

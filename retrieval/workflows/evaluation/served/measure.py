@@ -190,6 +190,7 @@ class _Way:
                     self.setup.corpus.config.allow_seen,
                 ),
                 serving=settings,
+                corpus=self.setup.corpus.config,
                 engines=engines,
             )
             tracker = opened.enter_context(track("asking", len(self.rows), unit="targets", show=show))

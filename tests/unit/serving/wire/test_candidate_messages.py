@@ -4,13 +4,15 @@ import time
 
 import pytest
 
+from retrieval.data.corpus import CorpusConfig
 from retrieval.errors import RequestError
 from retrieval.index import Query
 from retrieval.serving.config import ServingConfig
 from retrieval.serving.core.answer import CandidateAnswer, Source, Timings
 from retrieval.serving.core.candidates import Request, check_batch
-from retrieval.serving.wire.candidate_messages import batch_message
+from retrieval.serving.wire.candidate_messages import batch_message, read_request
 from retrieval.types import ModelVersion, SpaceId
+from retrieval.v1.candidates_pb2 import GetCandidatesRequest, SeenBy
 
 CLIENTS_READ = 4 << 20  # gRPC's own limit
 
@@ -41,3 +43,22 @@ def test_the_longest_ids_are_read_of_one_user_and_refused_of_many() -> None:
 def test_a_sum_over_the_limit_says_what_to_do() -> None:
     with pytest.raises(RequestError, match=r"61,000 candidates in all; at most 60,000 .*split the batch"):
         check_batch([Request("u", Query(61))] * 1000, ServingConfig())
+
+
+def test_what_a_request_leaves_open_of_what_was_seen_is_as_declared() -> None:
+    corpus = CorpusConfig(allow_seen=True, seen_by=("series",), seen_by_events=3)
+
+    def read(**fields: object) -> Request:
+        return read_request(GetCandidatesRequest(user_id="u", k=1, **fields), "m", ServingConfig(), corpus)  # type: ignore[arg-type]
+
+    silent = read()
+    assert silent.allow_seen
+    assert silent.seen_by is not None
+    assert (silent.seen_by.attributes, silent.seen_by.events, silent.seen_by.declared) == (("series",), 3, True)
+    said = read(allow_seen=False, seen_by=SeenBy(attributes=["family", "family"]))
+    assert not said.allow_seen
+    assert said.seen_by is not None
+    assert (said.seen_by.attributes, said.seen_by.events, said.seen_by.declared) == (("family",), 3, False)
+    nothing = read(seen_by=SeenBy(events=9)).seen_by
+    assert nothing is not None
+    assert nothing.attributes == ()

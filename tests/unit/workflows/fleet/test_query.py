@@ -21,6 +21,7 @@ def test_values_are_numbers_where_they_read_as_such() -> None:
     ("typed", "message"),
     [
         (TypedQuery(user_id="u", k=-1), "--k -1"),
+        (TypedQuery(user_id="u", seen_by_events=3), "--seen-by-events: name the attribute"),
         (TypedQuery(user_id="u", context=("hour",)), "--context 'hour': expected COLUMN=VALUE"),
         (TypedQuery(user_id="u", filters=("price=a..2",)), "--filter price: 'a' is not a number"),
     ],

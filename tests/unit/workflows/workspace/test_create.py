@@ -36,6 +36,10 @@ def test_without_anything_it_has_the_defaults_and_its_stores(tmp_path: Path) -> 
         ({"model": "Home Feed"}, "model 'Home Feed'"),
         ({"settings": {"towers": {"dims": 3}}}, r"towers\.dims: no such setting; did you mean 'dim'"),
         ({"settings": {"towers": {"dim": "big"}}}, r"towers\.dim: .*'big'"),
+        (
+            {"settings": {"corpus": {"seen_by": ["series"]}, "index": {"attributes": ["colour"]}}},
+            r"corpus\.seen_by names series, which index\.attributes leaves out",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_and_nothing_written(tmp_path: Path, given: dict[str, object], message: str) -> None:
