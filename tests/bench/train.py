@@ -52,7 +52,19 @@ LENGTH, DIM, HEADS, BLOCKS, DROPOUT = 200, 64, 2, 2, 0.2
 IN_BATCH, UNIFORM = 1024, 2048
 SHOWN = (
     *("loop", "examples_per_s", "per_cpu_second", "step_ms", "times_best_plain", "times_best_plain_cpu"),
-    *("times_peer", "epoch_s", "targets", "steps", "epochs", "fit_s", "HR@10", "NDCG@10", "negatives", "failed"),
+    *(
+        "times_peer",
+        "epoch_s",
+        "targets",
+        "steps",
+        "epochs",
+        "fit_s",
+        "HR@10",
+        "NDCG@10",
+        "loss",
+        "negatives",
+        "failed",
+    ),
 )
 Step = Callable[[], int]
 

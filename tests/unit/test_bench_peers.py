@@ -45,10 +45,21 @@ def test_absent_data_is_skipped_with_a_message(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_the_peer_is_what_ours_is_held_against() -> None:
+    full, sampled = {"loss": "full softmax"}, {"loss": "sampled softmax"}
     rows = [
-        {"loop": "RecTools HSTU", "model": "hstu", "examples_per_s": 10.0},
-        {"loop": "retrieval hstu, last", "model": "hstu", "examples_per_s": 35.0},
-        {"loop": "retrieval transformer, last", "model": "transformer", "examples_per_s": 35.0},
-        {"loop": "retrieval hstu, all", "model": "hstu", "failed": "exit code 1"},
+        {"loop": "RecTools SASRec", "model": "transformer", "examples_per_s": 10.0, **full},
+        {"loop": "RecTools fast_transformers SASRec", "model": "transformer", "examples_per_s": 14.0, **full},
+        {"loop": "retrieval transformer, last", "model": "transformer", "examples_per_s": 35.0, **full},
+        {"loop": "retrieval transformer, 128", "model": "transformer", "examples_per_s": 35.0, **sampled},
+        {"loop": "retrieval transformer, all", "model": "transformer", "failed": "exit code 1", **full},
     ]
-    assert [row.get("times_peer") for row in compare._beside_the_peer(rows)] == [1.0, 3.5, None, None]
+    # the faster of its paths, and the same loss only
+    found = [row.get("times_peer") for row in compare._beside_the_peer(rows)]
+    assert found == [pytest.approx(10 / 14), 1.0, 2.5, None, None]
+
+
+def test_every_loss_of_ours_has_a_peer_with_the_same() -> None:
+    every = compare.contenders(6040)
+    peers = {(one.model, one.loss) for one in every if one.peer}
+    assert {(one.model, one.loss) for one in every if not one.peer} == peers
+    assert {one.peer for one in every if one.peer} == {"sasrec", "flat", "hstu"}

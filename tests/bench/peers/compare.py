@@ -1,4 +1,4 @@
-"""Our encoders beside RecTools' SASRec and HSTU: one run, the same events, shape, length, steps and negatives.
+"""Our encoders beside RecTools' SASRec and HSTU: one run, the same events, shape, length, steps and loss.
 
 Each fit is a process of its own with the same number of threads; a progress line on stderr when it is done.
 """
@@ -30,6 +30,12 @@ DATA = Path(__file__).resolve().parents[3].parent / "shared" / "data"
 LENGTH, DIM, HEADS, BLOCKS, DROPOUT, BATCH_USERS, NEGATIVES = 200, 64, 2, 2, 0.2, 128, 128
 # the peer draws its negatives for each target; shared ones are as good a sample only where there are more of them
 SHARED_NEGATIVES = 1024
+FULL, SAMPLED = "full softmax", "sampled softmax"
+_PEERS = {
+    "sasrec": "RecTools SASRec",
+    "flat": "RecTools fast_transformers SASRec",
+    "hstu": "RecTools HSTU",
+}
 SHAPE = {
     "length": LENGTH,
     "dim": DIM,
@@ -52,27 +58,43 @@ class Contender:
     """What it is compared as: transformer or hstu."""
     windows: str
     negatives: str
+    loss: str
+    """full softmax, or sampled softmax: rows of the same model and loss are held against each other."""
     peer: str | None = None
     recipe: str | None = None
     overrides: tuple[str, ...] = ()
 
 
 def contenders(users: int) -> list[Contender]:
-    """RecTools first, then ours in the same shape, then our recipe."""
+    """RecTools first, then ours in the same shape and with the same loss, then our recipe.
+
+    With full softmax both compare each target with every item, so that rates can be compared. With negatives they
+    can't quite: RecTools draws for each target, ours for a batch, which is cheaper and a worse sample unless larger.
+    """
     made = []
-    for model, peer, track in (("transformer", "sasrec", "no-time"), ("hstu", "hstu", "time")):
-        name = {"sasrec": "RecTools SASRec", "hstu": "RecTools HSTU"}[peer]
-        made.append(Contender(name, model, "last", f"{NEGATIVES} uniform, each target its own", peer))
+    data = DATASETS["ml1m"]
+    for model, peers, track in (("transformer", ("sasrec", "flat"), "no-time"), ("hstu", ("hstu",), "time")):
+        for loss in (FULL, SAMPLED):
+            drawn = "every item" if loss == FULL else f"{NEGATIVES} uniform, each target its own"
+            made += [Contender(f"{_PEERS[peer]}, {loss}", model, "last", drawn, loss, peer) for peer in peers]
+        for windows in ("last", "all"):
+            made.append(_ours(model, users, windows, None))
         for windows, negatives in (("last", NEGATIVES), ("last", SHARED_NEGATIVES), ("all", NEGATIVES)):
-            same = (*_same_shape(model, users), f"training.windows={windows}")
-            same = (*same, f"training.negatives.uniform={negatives}")
-            shared = f"{negatives:,} uniform, shared by the batch"
-            ours = f"retrieval {model}, {windows}, {negatives:,}"
-            made.append(Contender(ours, model, windows, shared, overrides=same))
-        data = DATASETS["ml1m"]
-        ours = f"retrieval recipe {data.recipes[track]}, {track}"
-        made.append(Contender(ours, model, "recipe", "recipe", None, data.recipes[track], data.inputs[track]))
+            made.append(_ours(model, users, windows, negatives))
+        ours, recipe = f"retrieval recipe {data.recipes[track]}, {track}", data.recipes[track]
+        made.append(Contender(ours, model, "recipe", "recipe", FULL, None, recipe, data.inputs[track]))
     return made
+
+
+def _ours(model: str, users: int, windows: str, negatives: int | None) -> Contender:
+    same = (*_same_shape(model, users), f"training.windows={windows}")
+    if negatives is None:
+        every = (*same, "training.loss=full_softmax")
+        return Contender(f"retrieval {model}, {windows}, {FULL}", model, windows, "every item", FULL, overrides=every)
+    drawn = (*same, "training.loss=sampled_softmax", f"training.negatives.uniform={negatives}")
+    shared = f"{negatives:,} uniform, shared by the batch"
+    name = f"retrieval {model}, {windows}, {negatives:,}"
+    return Contender(name, model, windows, shared, SAMPLED, overrides=drawn)
 
 
 def _same_shape(model: str, users: int) -> tuple[str, ...]:
@@ -159,6 +181,7 @@ def _fit(
     request = {
         **SHAPE,
         "model": one.peer,
+        "loss": "softmax" if one.loss == FULL else "sampled_softmax",
         "data": str(folder / "events.npz"),
         "epochs": given.epochs,
         "seed": given.seed,
@@ -199,6 +222,7 @@ def _every_run(given: argparse.Namespace, threads: int) -> tuple[str, ...]:
 
 def _row(one: Contender, answer: dict[str, Any]) -> Row:
     row: Row = {"loop": one.name, "model": one.model, "windows": one.windows, "negatives": one.negatives}
+    row |= {"loss": one.loss}
     if "failed" in answer:
         return row | {"failed": answer["failed"]}
     epoch_s = statistics.median(answer["epoch_seconds"])
@@ -219,14 +243,15 @@ def _row(one: Contender, answer: dict[str, Any]) -> Row:
 
 
 def _beside_the_peer(rows: list[Row]) -> list[Row]:
-    peers = {
-        row["model"]: row["examples_per_s"]
-        for row in rows
-        if row["loop"].startswith("RecTools") and "examples_per_s" in row
-    }
+    """Each row with its rate as a multiple of RecTools' of the same model and loss: the faster of its two paths."""
+    peers: dict[tuple[str, str], float] = {}
+    for row in rows:
+        if row["loop"].startswith("RecTools") and "examples_per_s" in row:
+            key = (row["model"], row["loss"])
+            peers[key] = max(row["examples_per_s"], peers.get(key, 0.0))
     return [
-        row | {"times_peer": row["examples_per_s"] / peers[row["model"]]}
-        if row["model"] in peers and "examples_per_s" in row
+        row | {"times_peer": row["examples_per_s"] / peers[row["model"], row["loss"]]}
+        if (row["model"], row["loss"]) in peers and "examples_per_s" in row
         else row
         for row in rows
     ]

@@ -1,5 +1,9 @@
 """Runs inside the peer's environment: fit one of RecTools' models, time its epochs, measure it on the test targets.
 
+RecTools 0.19 has a second path, `rectools.fast_transformers` (its pull request 313): sequences built once as tensors,
+and a flat SASRec network without item nets. For that network it brings no training of its own, so it is trained here as
+its UniSRecLightning trains, with full softmax or with negatives for each target.
+
     python rectools_fit.py REQUEST.json ANSWER.json
 
 Imports nothing of this project. The request names an .npz file with one row per event, in order: user, item (int64),
@@ -19,12 +23,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from pytorch_lightning import Callback, Trainer, seed_everything
+from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
 from rectools import Columns
 from rectools.dataset import Dataset
 from rectools.dataset.context import get_context
+from rectools.fast_transformers import FlatSASRecNet, SequenceBatchDataset, build_sequences
+from rectools.fast_transformers.unisrec.model import _NegativeSampler
 from rectools.models import HSTUModel, SASRecModel
 from rectools.models.nn.item_net import IdEmbeddingsItemNet
+from torch.utils.data import DataLoader
 
 K = 10
 
@@ -69,7 +76,7 @@ def make(request: dict[str, Any]) -> Any:
         "dropout_rate": request["dropout"],
         "session_max_len": request["length"],
         "batch_size": request["batch_users"],
-        "loss": "sampled_softmax",
+        "loss": request["loss"],
         "n_negatives": request["negatives"],
         "lr": 0.001,
         "item_net_block_types": (IdEmbeddingsItemNet,),
@@ -101,6 +108,99 @@ def measure(model: Any, known: pd.DataFrame, test: pd.DataFrame) -> dict[str, fl
     return {"hr@10": len(ranks) / len(test), "ndcg@10": float((1 / np.log2(ranks + 1)).sum()) / len(test)}
 
 
+class FlatTraining(LightningModule):
+    """FlatSASRecNet with the losses of RecTools' fast path; padding is no target."""
+
+    def __init__(self, net: FlatSASRecNet, lr: float) -> None:
+        super().__init__()
+        self.net, self.lr = net, lr
+
+    def training_step(self, batch: dict[str, torch.Tensor], _: int) -> torch.Tensor:
+        """Mean cross-entropy over the targets of a batch."""
+        logits, wanted = self.net(batch), batch["y"]
+        # with negatives the target is the first column, else its own: items count from 1, columns from 0
+        labels = torch.zeros_like(wanted) if "negatives" in batch else wanted - 1
+        return torch.nn.functional.cross_entropy(
+            logits.flatten(0, 1), labels.masked_fill(wanted == 0, -100).flatten(), ignore_index=-100
+        )
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam, as RecTools' SASRecModel has it."""
+        return torch.optim.Adam(self.net.parameters(), lr=self.lr, betas=(0.9, 0.98))
+
+
+def fit_flat(request: dict[str, Any], known: pd.DataFrame, test: pd.DataFrame) -> dict[str, Any]:
+    """Fit RecTools' flat network, and measure it as `measure` does."""
+    # rows are in order already, and several events share a second: their places stand for their times
+    train = known[known["part"] == 0]
+    columns = [torch.from_numpy(train[name].to_numpy()) for name in (Columns.User, Columns.Item)]
+    started = time.perf_counter()
+    x, y, items, _ = build_sequences(*columns, torch.arange(len(train)), max_len=request["length"])
+    net = FlatSASRecNet(
+        len(items), request["dim"], request["blocks"], request["heads"], request["length"], request["dropout"]
+    )
+    negatives = _NegativeSampler(len(items), request["negatives"]) if request["loss"] == "sampled_softmax" else None
+    loader = DataLoader(SequenceBatchDataset(x, y, transform=negatives), request["batch_users"], shuffle=True)
+    fitting = trainer(request["epochs"])
+    fitting.fit(FlatTraining(net, 0.001), loader)
+    fit = time.perf_counter() - started
+    clock = next(one for one in fitting.callbacks if isinstance(one, EpochClock))
+    started = time.perf_counter()
+    return {
+        "epoch_seconds": clock.seconds,
+        "fit_seconds": fit,
+        "steps": len(loader),
+        "parameters": sum(one.numel() for one in net.parameters()),
+        "metrics": measure_flat(net, items.numpy(), known, test, request["length"]),
+        "measure_seconds": time.perf_counter() - started,
+    }
+
+
+@torch.no_grad()
+def measure_flat(
+    net: FlatSASRecNet, items: np.ndarray, known: pd.DataFrame, test: pd.DataFrame, length: int
+) -> dict[str, float]:
+    """HR@10 and NDCG@10 over all items of the training events, what the user has seen left out."""
+    net.eval()
+    histories = known.groupby(Columns.User)[Columns.Item].agg(np.asarray)
+    every = net.all_item_embeddings()
+    ranks = []
+    for user, wanted in zip(test[Columns.User], test[Columns.Item], strict=True):
+        places = np.searchsorted(items, histories[user]).clip(max=len(items) - 1)
+        seen = places[items[places] == histories[user]]
+        target = int(np.searchsorted(items, wanted))
+        if target == len(items) or items[target] != wanted:
+            continue
+        line = torch.zeros(1, length, dtype=torch.long)
+        newest = torch.from_numpy(seen[-length:] + 1)
+        line[0, length - len(newest) :] = newest
+        scores = (net.encode_last(line) @ every.T)[0]
+        own = scores[target].clone()
+        scores[torch.from_numpy(seen)] = -torch.inf
+        ranks.append(int((scores > own).sum()))
+    hits = np.array([rank for rank in ranks if rank < K], np.float64)
+    return {"hr@10": len(hits) / len(test), "ndcg@10": float((1 / np.log2(hits + 2)).sum()) / len(test)}
+
+
+def fit_model(request: dict[str, Any], known: pd.DataFrame, test: pd.DataFrame) -> dict[str, Any]:
+    """Fit SASRecModel or HSTUModel, and measure it."""
+    model = make(request)
+    started = time.perf_counter()
+    model.fit(Dataset.construct(known[known["part"] == 0].drop(columns="part")))
+    fit = time.perf_counter() - started
+    clock = next(one for one in model.fit_trainer.callbacks if isinstance(one, EpochClock))
+    started = time.perf_counter()
+    metrics = measure(model, known.drop(columns="part"), test.drop(columns="part"))
+    return {
+        "epoch_seconds": clock.seconds,
+        "fit_seconds": fit,
+        "steps": len(model.data_preparator.get_dataloader_train()),
+        "parameters": sum(one.numel() for one in model.torch_model.parameters()),
+        "measure_seconds": time.perf_counter() - started,
+        "metrics": metrics,
+    }
+
+
 def main(request_file: str, answer_file: str) -> None:
     """Answer one request."""
     warnings.simplefilter("ignore")
@@ -116,26 +216,12 @@ def main(request_file: str, answer_file: str) -> None:
             Columns.Weight: 1.0,
         }
     )
-    part = data["part"]
-    model = make(request)
-    started = time.perf_counter()
-    model.fit(Dataset.construct(events[part == 0]))
-    fit = time.perf_counter() - started
-    clock = next(one for one in model.fit_trainer.callbacks if isinstance(one, EpochClock))
-    counts = events[part == 0].groupby(Columns.User).size()
-    targets = (counts.clip(upper=request["length"] + 1) - 1).sum()
-    started = time.perf_counter()
-    metrics = measure(model, events[part < 2], events[part == 2].reset_index(drop=True))
-    answer = {
-        "epoch_seconds": clock.seconds,
-        "fit_seconds": fit,
-        "targets": int(targets),
-        "steps": len(model.data_preparator.get_dataloader_train()),
-        "parameters": sum(one.numel() for one in model.torch_model.parameters()),
-        "measure_seconds": time.perf_counter() - started,
-        "metrics": metrics,
-        "versions": {name: metadata.version(name) for name in ("rectools", "pytorch-lightning", "torch", "numpy")},
-    }
+    events["part"] = data["part"]
+    known, test = events[events["part"] < 2], events[events["part"] == 2].reset_index(drop=True)
+    answer = (fit_flat if request["model"] == "flat" else fit_model)(request, known, test)
+    counts = events[events["part"] == 0].groupby(Columns.User).size()
+    answer["targets"] = int((counts.clip(upper=request["length"] + 1) - 1).sum())
+    answer["versions"] = {name: metadata.version(name) for name in ("rectools", "pytorch-lightning", "torch", "numpy")}
     Path(answer_file).write_text(json.dumps(answer), encoding="utf-8")
 
 

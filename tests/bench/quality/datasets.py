@@ -9,7 +9,7 @@ import json
 import shutil
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -249,3 +249,8 @@ DATASETS: dict[str, BenchData] = {
     ),
 }
 """Data sets by name."""
+# The three cuts' test targets were looked at more than once while this project was made. Those of this one weren't
+# before its figures were settled: a morning two days before the first cut, which no setting was chosen on.
+DATASETS["globo_untouched"] = replace(
+    DATASETS["globo"], cuts={"untouched": _six_hours("2017-10-08T10:00", "2017-10-08T16:00")}
+)
