@@ -33,9 +33,16 @@ _BASELINES = {
     "popularity_hour_at_cut": "popularity, last hour before the cut",
     "popularity_day_at_cut": "popularity, last day before the cut",
     "covisitation": "co-visitation, up to the cut",
+    "popularity_last_5_minutes": "popularity, last 5 minutes before the request",
+    "popularity_last_10_minutes": "popularity, last 10 minutes before the request",
+    "popularity_last_15_minutes": "popularity, last 15 minutes before the request",
+    "popularity_last_30_minutes": "popularity, last 30 minutes before the request",
     "popularity_last_hour": "popularity, last hour before the request",
     "popularity_last_day": "popularity, last day before the request",
     "live_covisitation": "co-visitation, up to the request",
+    "live_covisitation_and_popularity": "co-visitation + popularity, up to the request",
+    "repurchase": "own past purchases + co-visitation",
+    "recent_popularity": "popularity, last week",
 }
 """As the data sets' protocols name them → as people read them."""
 
@@ -62,6 +69,7 @@ def draw_quality(results: Path, path: Path) -> None:
         "ml1m-time": "MovieLens-1M, with time",
         "amazon_beauty": "Amazon Beauty",
         "globo": "Globo news, next 6 hours, mean of three cuts",
+        "online-retail": "Online Retail, next two weeks",
     }
     found = {title: rows for name, title in titles.items() if (rows := read(results / f"{name}.json"))}
     if not found:
@@ -130,7 +138,8 @@ def _quality_lines(rows: list[Row]) -> list[_Bar]:
     for row in rows:
         if row["kind"] == "baseline":
             name: str = row["baseline"]
-            label = _BASELINES.get(name, name) if "cut" in row else name.replace("covis", "co-vis")
+            plain = {"covisitation": "co-visitation"} if "cut" not in row else {}
+            label = (_BASELINES | plain).get(name, name)
             of.setdefault(label, []).append(row["HR@10"])
     known = {label for label, *_ in bars}
     bars += [(label, statistics.fmean(of[label]), 0.0, _SIMPLE) for label in of if label not in known]
