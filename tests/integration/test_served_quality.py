@@ -15,12 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from retrieval.data import leave_one_out
+from retrieval.data.corpus import measured_corpus
 from retrieval.evaluation.served import ServedQuality
 from retrieval.serving.users.store import UserStore
 from retrieval.simulation.synthetic import SynthConfig, write_synthetic
 from retrieval.towers.loading import ItemTower
 from retrieval.types import BuildId
 from retrieval.workflows.evaluation.served.measure import measure_served
+from retrieval.workflows.evaluation.served.remarks import iso
 from retrieval.workflows.fleet.users import load_users
 from retrieval.workflows.indexing import build as indexing
 from retrieval.workflows.indexing.build import build_version_index
@@ -123,6 +125,23 @@ def test_what_is_alike_to_the_newest_events_is_left_out_of_what_is_measured_and_
     assert found.stages.last.hit_rate < 0.9 * free.stages.last.hit_rate  # people stay with a category
     assert all(abs(loss) <= 0.003 for loss in lost(found).values())
     assert abs(found.stages.whole.value) <= 0.003
+
+
+def test_where_the_index_is_refreshed_those_who_meet_the_build_are_asked_for(by_time: Made) -> None:
+    workspace = Workspace.open(by_time.root, ["corpus.refresh_minutes=60"])
+    dataset = by_time.dataset()
+    split = workspace.split(dataset)
+    moments = measured_corpus(workspace.settings.corpus, dataset, split).moments(
+        dataset.histories.timestamps[split.test]
+    )
+    middle = int(np.sort(moments)[len(moments) // 2])
+    build = retrieval(by_time.root, "index", "build", "--set", f"index.as_of={iso(middle)}")["build"]
+    found = measure_served(workspace, build=BuildId.parse(build), show=False)
+    assert found.stages.targets == found.available == int((moments == middle).sum()) > 10
+    assert abs(found.stages.whole.value) <= 0.003
+    # training measured with an index that was built once
+    assert found.stages.first.name == "exported"
+    assert any("another protocol (refresh_minutes)" in remark for remark in found.remarks)
 
 
 def test_items_of_other_weights_are_found_at_the_vectors(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

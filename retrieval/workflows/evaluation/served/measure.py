@@ -124,14 +124,9 @@ class _Way:
     def _trained(self) -> list[StageHits]:
         if self.recorded is None:
             return []
-        places = np.searchsorted(self.recorded.targets, self.rows, sorter=np.argsort(self.recorded.targets))
-        order = np.argsort(self.recorded.targets)
-        hits = self.recorded.ranks[order[places]] < self.k
-        whole = float((self.recorded.ranks < self.k).mean())
-        all_of = (
-            f"all {len(self.recorded.ranks):,} targets: {whole:.4f}" if len(hits) < len(self.recorded.ranks) else ""
-        )
-        return [StageHits("trained", "nothing: the towers as training measured them, exact search", hits, all_of)]
+        hits, every = self.recorded.of(self.rows) < self.k, self.recorded.ranks < self.k
+        remark = f"of all {len(every):,} targets: {every.mean():.4f}" if len(hits) < len(every) else ""
+        return [StageHits("trained", "nothing: the towers as training measured them, exact search", hits, remark)]
 
     def _exact_stages(self, users: Vectors) -> tuple[list[StageHits], Exact]:
         """Exported towers, the index's moment, its vectors, its items; and what exact search finds with all of them."""
