@@ -63,7 +63,9 @@ def _flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", choices=tuple(DATASETS), required=True)
     parser.add_argument("--track", choices=("no-time", "time"), help="the data set's only one where it has one")
     parser.add_argument(
-        "--recipe", metavar="NAME", help="a shipped recipe or a .toml file; the track's own if not given"
+        "--recipe",
+        metavar="NAME",
+        help="a shipped recipe or a .toml file; the track's own if not given; none: what an import suggests",
     )
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--split", choices=("test", "valid"), default="test", help="valid: look at validation only")

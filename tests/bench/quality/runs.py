@@ -68,11 +68,11 @@ def _run(job: Run) -> list[Row]:
     from retrieval.workflows.workspace import Workspace
     from retrieval.workflows.workspace.recipes import load_recipe
     from retrieval.workflows.workspace.upgrade import upgrade_workspace
-    from tests.bench.quality.commands import trained_by_commands
+    from tests.bench.quality.commands import NO_RECIPE, trained_by_commands
     from tests.bench.quality.datasets import check_track
     from tests.bench.quality.measure import measure
 
-    if job.served:
+    if job.served or job.recipe == NO_RECIPE:
         workspace = Workspace.open(trained_by_commands(job))
     else:
         workspace = Workspace.open(job.root, protocol_flags(job), recipe=load_recipe(job.recipe).settings)
@@ -108,7 +108,8 @@ def protocol_flags(job: Run) -> list[str]:
     from tests.bench.quality.datasets import DATASETS
 
     data = DATASETS[job.dataset]
-    flags = [*data.inputs[job.track], *job.overrides, f"training.seed={job.seed}", f"training.threads={job.threads}"]
+    inputs = () if job.recipe == "none" else data.inputs[job.track]
+    flags = [*inputs, *job.overrides, f"training.seed={job.seed}", f"training.threads={job.threads}"]
     return [*flags, f"evaluation.ks={list(data.ks)}", *data.protocol, *data.cuts.get(job.cut, ())]
 
 

@@ -59,6 +59,15 @@ def test_a_log_decides_how_it_is_learned(tmp_path: Path, users: int, lives_days:
     assert workspace.root.joinpath("retrieval.toml").read_text().startswith("# Settings of this workspace")
 
 
+def test_places_in_a_history_that_stand_for_times_are_no_news(tmp_path: Path) -> None:
+    workspace = create_workspace(tmp_path)
+    users = np.repeat(np.arange(LEAST_EVENTS // 8), 8)
+    place = np.tile(np.arange(8), LEAST_EVENTS // 8)
+    items = np.random.default_rng(0).integers(0, 300, len(users))
+    events = pa.table({"user_id": users, "item_id": items, "timestamp": 1_000_000_000 + place})
+    assert import_events(workspace, events, write_settings=True, show=False).recipe == "short-histories"
+
+
 @pytest.mark.parametrize(
     "chosen", [{"training": {"epochs": 3}}, {"towers": {"dim": 32}}, {"features": {"history": {"length": 7}}}]
 )
