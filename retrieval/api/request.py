@@ -41,6 +41,8 @@ class RequestOptions(TypedDict, total=False):
     """Items that must not come back."""
     allow_seen: bool
     """Whether items of the user's history may come back, too; as `corpus.allow_seen` declares, unless given."""
+    seen_hours: float
+    """Only items of the history's last so many hours are left out; as `corpus.seen_hours` declares, unless given."""
     seen_by: Sequence[str]
     """Item attributes such as a series: what shares a value with one of the newest events does not come back; as
     `corpus.seen_by` declares, unless given."""
@@ -71,6 +73,7 @@ def request_message(user_id: str, k: int, options: RequestOptions) -> candidates
             filter=_filter(options.get("filter")),
             exclude_item_ids=[str(item) for item in options.get("exclude", ())],
             allow_seen=options.get("allow_seen"),
+            seen_hours=options.get("seen_hours"),
             seen_by=_seen_by(options),
             attributes=[str(name) for name in options.get("attributes", ())],
             at=_moment(options.get("at", 0)),

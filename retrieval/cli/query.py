@@ -49,6 +49,14 @@ def query(
             help="Whether items of the user's history may come back; else as [corpus] says.",
         ),
     ] = None,
+    seen_hours: Annotated[
+        float | None,
+        typer.Option(
+            "--seen-hours",
+            metavar="HOURS",
+            help="Leave out what is in the history's last hours only; else as [corpus] says.",
+        ),
+    ] = None,
     seen_by: Annotated[
         list[str] | None,
         typer.Option(
@@ -100,6 +108,7 @@ def query(
         filters=filters or (),
         exclude=exclude or (),
         allow_seen=allow_seen,
+        seen_hours=seen_hours,
         seen_by=None if seen_by is None else [name for name in seen_by if name],
         seen_by_events=seen_by_events,
         attributes=attributes or (),

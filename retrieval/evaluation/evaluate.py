@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from retrieval.arrays import Ints, Vectors
-from retrieval.data.corpus import Corpus
+from retrieval.data.corpus import Corpus, Seen
 from retrieval.data.facts.repeats import engaged_before
 from retrieval.data.facts.training import item_counts
 from retrieval.data.histories.histories import Histories
@@ -85,9 +85,9 @@ def evaluate_vectors(
         targets=len(task.targets),
         available_targets=len(targets),
         candidates=len(task.columns),
-        allow_seen=task.allow_seen,
+        seen=task.seen,
         unreachable=len(unreachable),
-        seen_before=0 if task.allow_seen else int(engaged_before(histories, unreachable).sum()),
+        seen_before=_seen_before(histories, unreachable, task.seen),
         ks=config.ks,
         model=_scores(name, ranking, counts, config),
         baselines=_all_scores(others, counts, config),
@@ -118,7 +118,7 @@ def evaluate_baselines(
         targets=len(task.targets),
         available_targets=len(targets),
         candidates=len(task.columns),
-        allow_seen=task.allow_seen,
+        seen=task.seen,
         unreachable=0,
         ks=config.ks,
         model=None,
@@ -150,6 +150,11 @@ def hit_rate_and_ndcg(
 def in_time_order(histories: Histories, targets: Ints) -> Ints:
     """The order in which each index that targets meet is needed for a while, and then no more."""
     return np.argsort(histories.timestamps[targets], kind="stable")
+
+
+def _seen_before(histories: Histories, rows: Ints, seen: Seen) -> int:
+    """How many of these event rows are left out because their user had engaged with the item."""
+    return 0 if seen.allowed else int(engaged_before(histories, rows, seen.within_us).sum())
 
 
 def _spaced(targets: Ints, most: int) -> Ints:

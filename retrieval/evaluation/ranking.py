@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from retrieval.arrays import Ints, Mask, Scores
-from retrieval.data.corpus import Corpus
+from retrieval.data.corpus import Corpus, Seen
 from retrieval.data.facts.ranges import concat_ranges
 from retrieval.data.histories.histories import Histories
 from retrieval.errors import DataError
@@ -46,9 +46,9 @@ class Task:
     block_mb: int
 
     @property
-    def allow_seen(self) -> bool:
-        """Whether what a user engaged with may be recommended again."""
-        return self.corpus.config.allow_seen
+    def seen(self) -> Seen:
+        """What of a user's history may not be recommended again."""
+        return self.corpus.config.seen
 
 
 Observer = Callable[[Task, slice, Scores], None]
@@ -151,7 +151,7 @@ def _blocks(task: Task) -> Iterator[slice]:
     first = 0
     while first < len(task.targets):
         last = min(first + most, len(task.targets))
-        if not task.allow_seen:
+        if not task.seen.allowed:
             done = lengths[first - 1] if first else 0
             reach = int(np.searchsorted(lengths, done + _HISTORY_EVENTS, side="right"))
             last = max(first + 1, min(last, reach))
@@ -162,12 +162,16 @@ def _blocks(task: Task) -> Iterator[slice]:
 def _mask(task: Task, part: slice, scores: Scores) -> None:
     """Set what must not be recommended to −∞."""
     rows = task.targets[part]
-    if not task.allow_seen:
+    if not task.seen.allowed:
         starts = task.histories.first_rows_of(rows)
         lengths = rows - starts
         lines = np.repeat(np.arange(len(rows)), lengths)
-        columns = task.column_of[task.histories.items[concat_ranges(starts, lengths)]]
+        events = concat_ranges(starts, lengths)
+        columns = task.column_of[task.histories.items[events]]
         candidate = columns >= 0
+        if task.seen.within_us is not None:
+            times = task.histories.timestamps
+            candidate &= times[events] >= times[rows][lines] - task.seen.within_us
         scores[lines[candidate], columns[candidate]] = -np.inf
     for lines, columns in _alike_to_seen(task, part):
         scores[lines, columns] = -np.inf

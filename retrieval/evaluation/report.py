@@ -9,6 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from retrieval.arrays import Ints
+from retrieval.data.corpus import Seen
 from retrieval.evaluation.ranking import Ranking
 from retrieval.evaluation.slices import Slice
 
@@ -62,7 +63,7 @@ class EvaluationReport:
     available_targets: int
     """Targets of the split; more than `targets` where evenly spaced ones were taken."""
     candidates: int
-    allow_seen: bool
+    seen: Seen
     unreachable: int
     """Targets that are no candidates, or that the user had engaged with before: misses for everybody."""
     ks: tuple[int, ...]
@@ -88,8 +89,9 @@ class EvaluationReport:
     def tables(self) -> list[Table]:
         """For people: model and baselines, then the slices."""
         every = [scores for scores in (self.model, *self.baselines) if scores is not None]
-        seen = "history allowed" if self.allow_seen else "history filtered"
-        title = f"{self.split}: {self.targets:,} targets, {self.candidates:,} candidates, {seen}, exact"
+        title = (
+            f"{self.split}: {self.targets:,} targets, {self.candidates:,} candidates, {self.seen.described()}, exact"
+        )
         note = unreachable_note(self.unreachable, self.seen_before)
         overall = _table(title, [""], [scores.name for scores in every], caption=note)
         for name in _rows(self.ks):
@@ -116,7 +118,7 @@ def unreachable_note(unreachable: int, seen_before: int) -> str | None:
     if seen_before:
         reasons.append(
             f"{seen_before:,} because the user had engaged with the item before and such items are left out "
-            "(where people come back to the same items, set corpus.allow_seen = true)"
+            "(where people come back to the same items, set corpus.allow_seen = true, or corpus.seen_hours)"
         )
     if unreachable > seen_before:
         reasons.append(f"{unreachable - seen_before:,} because the item is not in the index then (see [corpus])")

@@ -58,6 +58,7 @@ def _asked(position: int) -> dict[str, object]:
         {"visit_budget": 1000, "time_budget_us": 1_000_000},
         {"context": {"page": "front"}, "profile": {"height": float("nan")}},
         {"seen_by": ["colour"], "seen_by_events": 2, "allow_seen": True},
+        {"seen_hours": 0.001, "history": [("i3", AT - 9_000_000, "click"), ("i7", AT - 1_000_000, "save")]},
         {"seen_by": ["tags", "colour"], "seen_by_events": 1},
         {"attributes": ["colour", "tags", "price", "shoe"]},
     ]

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
         measured_corpus,
         open_corpus,
     )
+    from retrieval.data.corpus.seen import Seen
 
 __all__ = [
     "Corpus",
     "CorpusConfig",
+    "Seen",
     "as_built_at",
     "as_held",
     "built_for",
@@ -31,6 +33,7 @@ __getattr__ = lazy_names(
     __name__,
     {
         "retrieval.data.corpus.config": ("CorpusConfig",),
+        "retrieval.data.corpus.seen": ("Seen",),
         "retrieval.data.corpus.corpus": (
             "Corpus",
             "as_built_at",

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from retrieval.config import Section
+from retrieval.data.corpus.seen import Seen
 from retrieval.errors import ConfigError
 from retrieval.filters.text import parse_filters
 
@@ -53,6 +54,18 @@ class CorpusConfig(Section):
     )
     seen_by_events: int = Field(10, ge=1, le=10_000, description="How many of the newest events count for seen_by.")
 
+    seen_hours: float | None = Field(
+        None,
+        gt=0,
+        description="Only what the user engaged with in so many hours before a request is left out (a shop's current "
+        "basket, where people buy the same again); all of the history when left out.",
+    )
+
+    @property
+    def seen(self) -> Seen:
+        """What of a user's history can't be retrieved again, unless a request says otherwise."""
+        return Seen(self.allow_seen, self.seen_hours)
+
     @field_validator("where")
     @classmethod
     def _are_filters(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -61,6 +74,12 @@ class CorpusConfig(Section):
         except ConfigError as error:
             raise ValueError(str(error)) from error
         return texts
+
+    @model_validator(mode="after")
+    def _hours_of_seen(self) -> CorpusConfig:
+        if self.allow_seen and self.seen_hours is not None:
+            raise ValueError("seen_hours needs allow_seen = false: it says what is left out")
+        return self
 
     @model_validator(mode="after")
     def _days_of_engaged(self) -> CorpusConfig:

@@ -18,6 +18,8 @@ def described_items(config: CorpusConfig) -> str:
 def described_seen(config: CorpusConfig) -> str:
     """What becomes of what a user had engaged with: "left out of the lists, and what shares its series"."""
     what = "may be recommended again" if config.allow_seen else "left out of the lists"
+    if config.seen_hours is not None:
+        what += f" for {config.seen_hours:g} hours"
     if not config.seen_by:
         return what
     return (

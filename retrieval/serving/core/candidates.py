@@ -8,6 +8,9 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+import numpy as np
+
+from retrieval.data.corpus.seen import Seen
 from retrieval.errors import DeadlineError, RequestError
 from retrieval.index.query import Query
 from retrieval.serving.config import ServingConfig
@@ -21,6 +24,7 @@ from retrieval.towers.user_input import EMPTY_HISTORY, History, UserInput
 LONGEST_ID = 1024
 USER_ID = "user_id"
 MOST_EXCLUDED = 10_000
+_ALL_SEEN = Seen()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +46,9 @@ class Users(Protocol):
 class Request:
     """Candidates wanted for one user; see GetCandidatesRequest.
 
-    `query` says which items, beside those of the history, which come back only with `allow_seen`. `history` None: the
-    stored one. `profile` replaces stored values, column by column. `at` in µs since 1970; 0 means now. `seen_by`: what
-    is alike to the newest events does not come back. `attributes`: item attributes that the answer shall show.
+    `query` says which items, `seen` what becomes of those of the history. `history` None: the stored one. `profile`
+    replaces stored values, column by column. `at` in µs since 1970; 0 means now. `seen_by`: what is alike to the newest
+    events does not come back. `attributes`: item attributes that the answer shall show.
     """
 
     user_id: str
@@ -52,7 +56,7 @@ class Request:
     context: Mapping[str, Any] = field(default_factory=dict)
     history: History | None = None
     profile: Mapping[str, Any] = field(default_factory=dict)
-    allow_seen: bool = False
+    seen: Seen = _ALL_SEEN
     at: int = 0
     seen_by: SeenBy | None = None
     attributes: tuple[str, ...] = ()
@@ -117,10 +121,11 @@ def look_up(users: Users, request: Request, deadline: float) -> Pending:
     if request.user_id:
         profile[USER_ID] = request.user_id  # a feature may be declared on it
     profile.update(request.profile)
-    query = request.query
-    if not request.allow_seen and len(history.item_ids):
-        query = replace(query, exclude=[*query.exclude, *dict.fromkeys(history.item_ids)])
-    user = UserInput(history, profile, request.context, request.at or time.time_ns() // 1000)
+    at = request.at or time.time_ns() // 1000
+    query, seen = request.query, _left_out(request.seen, history, at)
+    if seen:
+        query = replace(query, exclude=[*query.exclude, *seen])
+    user = UserInput(history, profile, request.context, at)
     return Pending(
         user,
         query,
@@ -131,6 +136,16 @@ def look_up(users: Users, request: Request, deadline: float) -> Pending:
         seen=_seen(request.seen_by, history),
         attributes=request.attributes,
     )
+
+
+def _left_out(seen: Seen, history: History, at_us: int) -> Sequence[str]:
+    """Items of the history that must not come back."""
+    if seen.allowed:
+        return ()
+    if seen.hours is None:
+        return tuple(dict.fromkeys(history.item_ids))
+    recent = (np.asarray(history.timestamps) >= seen.since(at_us)).tolist()
+    return tuple(dict.fromkeys(item for item, is_recent in zip(history.item_ids, recent, strict=True) if is_recent))
 
 
 def _seen(by: SeenBy | None, history: History) -> SeenItems | None:

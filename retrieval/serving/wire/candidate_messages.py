@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 
 from retrieval.data.corpus.config import CorpusConfig
+from retrieval.data.corpus.seen import Seen
 from retrieval.errors import RequestError
 from retrieval.index.query import Query
 from retrieval.serving.config import ServingConfig
@@ -56,13 +58,23 @@ def read_request(
         context=read_values(message.context),
         history=history,
         profile=read_values(message.profile),
-        allow_seen=message.allow_seen if message.HasField("allow_seen") else corpus.allow_seen,
+        seen=_read_seen(message, corpus, name),
         at=message.at,
         seen_by=_read_seen_by(message, corpus),
         attributes=tuple(dict.fromkeys(message.attributes)),
     )
     check_request(request, config, name=name)
     return request
+
+
+def _read_seen(message: candidates_pb2.GetCandidatesRequest, corpus: CorpusConfig, name: str) -> Seen:
+    if message.HasField("seen_hours"):
+        if message.allow_seen:
+            raise RequestError(f"{name}seen_hours: what is seen is left out, but allow_seen is set; send one of them")
+        if not 0 < message.seen_hours < math.inf:
+            raise RequestError(f"{name}seen_hours: {message.seen_hours:g}; a number above 0 is expected")
+        return Seen(allowed=False, hours=message.seen_hours)
+    return Seen(message.allow_seen) if message.HasField("allow_seen") else corpus.seen
 
 
 def _read_seen_by(message: candidates_pb2.GetCandidatesRequest, corpus: CorpusConfig) -> SeenBy:

@@ -62,8 +62,9 @@ def _target_facts(workspace: Workspace, dataset: Dataset) -> TargetFacts | None:
         split = workspace.split(dataset)
     except (ConfigError, DataError):  # said by whatever needs the split
         return None
-    seen = int(engaged_before(dataset.histories, split.test).sum())
-    note = None if workspace.settings.corpus.allow_seen else unreachable_note(seen, seen)
+    declared = workspace.settings.corpus.seen
+    seen = int(engaged_before(dataset.histories, split.test, declared.within_us).sum())
+    note = None if declared.allowed else unreachable_note(seen, seen)
     return TargetFacts(split.name, len(split.test), seen, note or "")
 
 

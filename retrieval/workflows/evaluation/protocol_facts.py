@@ -77,7 +77,7 @@ def warnings_about(
         hint = (
             ""
             if setup.corpus.config.allow_seen
-            else " Where people come back to the same items, set corpus.allow_seen = true."
+            else " Where people come back to the same items, set corpus.allow_seen = true, or corpus.seen_hours."
         )
         found.append(f"{lost:.0%} of the targets can't be reached; no model could do better than {1 - lost:.3f}.{hint}")
     return tuple(found)

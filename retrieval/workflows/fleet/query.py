@@ -30,6 +30,7 @@ class TypedQuery:
     filters: Sequence[str] = ()
     exclude: Sequence[str] = ()
     allow_seen: bool | None = None
+    seen_hours: float | None = None
     seen_by: Sequence[str] | None = None
     seen_by_events: int = 0
     attributes: Sequence[str] = ()
@@ -108,6 +109,7 @@ def request_message(query: TypedQuery) -> candidates_pb2.GetCandidatesRequest:
         filter=filter_message(parse_filters(query.filters)),
         exclude_item_ids=query.exclude,
         allow_seen=query.allow_seen,
+        seen_hours=query.seen_hours,
         seen_by=_seen_by(query),
         attributes=query.attributes,
         visit_budget=query.visit_budget,

@@ -234,7 +234,7 @@ DATASETS: dict[str, BenchData] = {
         # people buy the same again, so what was bought before is no wrong answer
         protocol=(
             *("data.split.method=time", "data.split.valid_hours=168", "data.split.test_hours=336"),
-            *("corpus.items=engaged", "corpus.refresh_minutes=1440", "corpus.allow_seen=true"),
+            *("corpus.items=engaged", "corpus.refresh_minutes=1440", "corpus.seen_hours=1"),
         ),
         inputs={
             "time": (

@@ -9,11 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from retrieval.data.corpus import Seen
 from retrieval.data.corpus.alike import open_alike
 from retrieval.errors import DataError
 from retrieval.evaluation import ranking
 from retrieval.evaluation.metrics import UNREACHABLE
 from retrieval.evaluation.ranking import make_task, rank_targets
+from retrieval.types import HOUR_US
 from tests.corpora import ONE_US, engaged_corpus, fixed_corpus
 
 
@@ -23,11 +25,11 @@ def slow_rank(scores: Any, target: int, allowed: set[int]) -> int:
     return sum(not scores[item] < scores[target] for item in allowed if item != target)
 
 
-@pytest.mark.parametrize("allow_seen", [True, False])
+@pytest.mark.parametrize("seen", [Seen(allowed=True), Seen(), Seen(hours=4 / HOUR_US)])
 @pytest.mark.parametrize("only_known", [True, False])
 @pytest.mark.parametrize("seed", range(15))
 def test_ranks_and_lists_match_the_reference(
-    make_histories: Any, monkeypatch: pytest.MonkeyPatch, *, allow_seen: bool, only_known: bool, seed: int
+    make_histories: Any, monkeypatch: pytest.MonkeyPatch, *, seen: Seen, only_known: bool, seed: int
 ) -> None:
     random = np.random.default_rng(seed)
     monkeypatch.setattr(ranking, "_HISTORY_EVENTS", 6)  # many small blocks
@@ -42,13 +44,15 @@ def test_ranks_and_lists_match_the_reference(
     scores = random.integers(0, 4, (len(targets), count)).astype(np.float32)  # ties
     scores[random.random(scores.shape) < 0.1] = np.nan
     if only_known:
-        corpus = engaged_corpus(histories, candidates, refresh_minutes=ONE_US, allow_seen=allow_seen)
+        corpus = engaged_corpus(
+            histories, candidates, refresh_minutes=ONE_US, allow_seen=seen.allowed, seen_hours=seen.hours
+        )
         if not any(corpus.items_at(at).any() for at in times[targets].tolist()):
             with pytest.raises(DataError, match="no item can be retrieved"):
                 make_task(histories, targets, corpus)
             return
     else:
-        corpus = fixed_corpus(candidates, allow_seen=allow_seen)
+        corpus = fixed_corpus(candidates, allow_seen=seen.allowed, seen_hours=seen.hours)
     task = make_task(histories, targets, corpus)
     columns = task.columns
     assert candidates[columns].all()
@@ -61,8 +65,9 @@ def test_ranks_and_lists_match_the_reference(
     for position, row in enumerate(targets):
         user = int(np.searchsorted(histories.offsets, row, side="right")) - 1
         allowed = set(np.flatnonzero(candidates).tolist())
-        if not allow_seen:
-            allowed -= set(histories.items[histories.offsets[user] : row].tolist())
+        if not seen.allowed:
+            before = range(histories.offsets[user], row)
+            allowed -= {int(histories.items[i]) for i in before if seen.hours is None or times[i] >= times[row] - 4}
         if only_known:
             allowed = {i for i in allowed if (times[histories.items == i] < times[row]).any()}
         assert found.ranks[position] == slow_rank(scores[position], int(histories.items[row]), allowed)

@@ -182,7 +182,6 @@ class _Way:
                     users,
                     self.k,
                     settings.max_history,
-                    self.setup.corpus.config.allow_seen,
                 ),
                 serving=settings,
                 corpus=self.setup.corpus.config,

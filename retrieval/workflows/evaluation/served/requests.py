@@ -32,7 +32,6 @@ class PastRequests:
     k: int
     longest: int
     """Events of the longest history that a service reads (serving.max_history); the newest ones are sent."""
-    allow_seen: bool
 
     def before(self, rows: Ints) -> Iterator[candidates_pb2.GetCandidatesRequest]:
         """One request for each of the event rows int64 [n], in their order."""
@@ -48,7 +47,6 @@ class PastRequests:
                 user_id=user,
                 k=self.k,
                 at=at,
-                allow_seen=self.allow_seen,
                 context={name: value_message(value) for name, value in context.items() if value is not None},
             )
             stored = self.users.get(user)

@@ -27,6 +27,21 @@ def reference(histories: Histories) -> list[bool]:
     return found
 
 
+def test_only_events_that_are_close_enough_count(histories: Histories) -> None:
+    times = np.asarray(histories.timestamps)
+    gaps = []
+    for user in range(histories.users):
+        last: dict[int, int] = {}
+        for row in range(int(histories.offsets[user]), int(histories.offsets[user + 1])):
+            item = int(histories.items[row])
+            gaps.append(int(times[row]) - last[item] if item in last else 2**62)
+            last[item] = int(times[row])
+    within = int(np.median([gap for gap in gaps if gap < 2**62]))
+    found = engaged_before(histories, np.arange(histories.events), within)
+    assert 0 < found.sum() < np.array(reference(histories)).sum()
+    np.testing.assert_array_equal(found, np.array(gaps) <= within)
+
+
 @pytest.mark.parametrize("at_once", [1, 10, 1 << 20])
 def test_as_seen_event_by_event(histories: Histories, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     from retrieval.data.facts import ranges, repeats

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from retrieval.data.corpus import CorpusConfig
+from retrieval.data.corpus import CorpusConfig, Seen
 from retrieval.errors import RequestError
 from retrieval.index import Query
 from retrieval.serving.config import ServingConfig
@@ -45,6 +45,24 @@ def test_a_sum_over_the_limit_says_what_to_do() -> None:
         check_batch([Request("u", Query(61))] * 1000, ServingConfig())
 
 
+def test_hours_of_what_was_seen_are_as_asked_else_as_declared() -> None:
+    corpus = CorpusConfig(seen_hours=2.0)
+
+    def read(**fields: object) -> Request:
+        return read_request(GetCandidatesRequest(user_id="u", k=1, **fields), "m", ServingConfig(), corpus)  # type: ignore[arg-type]
+
+    assert read().seen == Seen(hours=2.0)
+    assert read(seen_hours=0.5).seen == Seen(hours=0.5)
+    assert read(allow_seen=False, seen_hours=0.5).seen == Seen(hours=0.5)
+    assert read(allow_seen=True).seen == Seen(allowed=True)
+    assert read(allow_seen=False).seen == Seen()
+    with pytest.raises(RequestError, match=r"seen_hours: .* allow_seen is set; send one of them"):
+        read(allow_seen=True, seen_hours=1.0)
+    for wrong in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(RequestError, match=r"seen_hours: .* above 0"):
+            read(seen_hours=wrong)
+
+
 def test_what_a_request_leaves_open_of_what_was_seen_is_as_declared() -> None:
     corpus = CorpusConfig(allow_seen=True, seen_by=("series",), seen_by_events=3)
 
@@ -52,11 +70,11 @@ def test_what_a_request_leaves_open_of_what_was_seen_is_as_declared() -> None:
         return read_request(GetCandidatesRequest(user_id="u", k=1, **fields), "m", ServingConfig(), corpus)  # type: ignore[arg-type]
 
     silent = read()
-    assert silent.allow_seen
+    assert silent.seen == Seen(allowed=True)
     assert silent.seen_by is not None
     assert (silent.seen_by.attributes, silent.seen_by.events, silent.seen_by.declared) == (("series",), 3, True)
     said = read(allow_seen=False, seen_by=SeenBy(attributes=["family", "family"]))
-    assert not said.allow_seen
+    assert said.seen == Seen()
     assert said.seen_by is not None
     assert (said.seen_by.attributes, said.seen_by.events, said.seen_by.declared) == (("family",), 3, False)
     nothing = read(seen_by=SeenBy(events=9)).seen_by

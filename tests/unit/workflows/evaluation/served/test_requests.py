@@ -55,7 +55,7 @@ def test_requests_are_what_the_log_knew(tmp_path: Path) -> None:
         for user, record in user_records(dataset)
     }
     features = fit_features(TINY_FEATURES, dataset, split)
-    requests = PastRequests(dataset, features, records, k=7, longest=3, allow_seen=False)  # type: ignore[arg-type]
+    requests = PastRequests(dataset, features, records, k=7, longest=3)  # type: ignore[arg-type]
     rows = split.test[:20]
     for row, request in zip(rows.tolist(), requests.before(rows), strict=True):
         user = int(histories.users_of(np.array([row]))[0])
