@@ -34,4 +34,4 @@ def test_bounds_are_means_over_seeds_and_combined_over_cuts() -> None:
 def test_differences_are_shown_with_their_bounds() -> None:
     shown = with_intervals(row("popular", "", 1, 0.01, 0.02))
     assert shown["ΔHR@10"] == "+0.0100 [-0.0100, +0.0300]"
-    assert "ΔHR@10" not in with_intervals({"kind": "model", "HR@10": 0.5})
+    assert "ΔHR@10" not in with_intervals({"kind": "served", "HR@10": 0.5, "HR@10_difference": 0.1})

@@ -48,10 +48,11 @@ def mean_comparisons(rows: Sequence[Row]) -> list[Row]:
 
 def with_intervals(row: Row) -> Row:
     """The same with each difference and its bounds as people read them."""
+    if not row["kind"].startswith("comparison"):
+        return row
     texts = {
         f"Δ{name}": f"{row[f'{name}_difference']:+.4f} [{row[f'{name}_low']:+.4f}, {row[f'{name}_high']:+.4f}]"
         for name in COMPARED.values()
-        if f"{name}_difference" in row
     }
     return row | texts
 

@@ -19,6 +19,7 @@ _LINES: tuple[_Line, ...] = (
     ("ml1m", "no-time", "eSASRec", (0.3133, 0.1772), _ESASREC),
     ("ml1m", "time", "HSTU, 2 blocks, time and position bias", (0.3226, 0.1880, 0.5894, 0.7856, 0.2769), _RECTOOLS),
     ("ml1m", "time", "HSTU-large, 8 blocks", (0.3642, 0.2164, 0.6194, 0.8031, 0.3015), _RECTOOLS),
+    ("amazon_beauty", "no-time", "BSARec", (0.1008, 0.0611), "its repository, src/output/BSARec_Beauty_best.log"),
     ("amazon_beauty", "no-time", "SASRec, sampled softmax", (0.0921, 0.0531), _BEAUTY),
     ("amazon_beauty", "no-time", "eSASRec", (0.0928, 0.0523), _ESASREC),
     ("amazon_beauty", "no-time", "TIGER", (0.0648, 0.0384), _BEAUTY),
