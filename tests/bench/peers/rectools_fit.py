@@ -162,7 +162,7 @@ def measure_flat(
 ) -> dict[str, float]:
     """HR@10 and NDCG@10 over all items of the training events, what the user has seen left out."""
     net.eval()
-    histories = known.groupby(Columns.User)[Columns.Item].agg(np.asarray)
+    histories = {user: own.to_numpy() for user, own in known.groupby(Columns.User)[Columns.Item]}
     every = net.all_item_embeddings()
     ranks = []
     for user, wanted in zip(test[Columns.User], test[Columns.Item], strict=True):
