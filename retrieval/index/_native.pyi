@@ -26,6 +26,21 @@ class UnreachableError(OSError):
 def instruction_sets() -> list[str]:
     """Instruction sets that this processor can run the core with, the one in use first: avx512, avx2, portable."""
 
+def write_leaves(
+    vectors: _Floats,
+    index_path: str,
+    *,
+    m: int,
+    threads: int,
+    starts: npt.NDArray[np.uint32],
+    centres: _Floats,
+    rows_per_ef: int,
+) -> None:
+    """Write an index of `vectors` [n, D] that stand in leaves, at least one, to `index_path`, without links.
+
+    `rows_per_ef` is that of an index of mostly the same vectors (`Index.leaves`). Raises UnreachableError.
+    """
+
 def build(
     vectors: _Floats,
     index_path: str,

@@ -32,7 +32,8 @@ from retrieval.types import BuildId
 class BuildReport:
     """What was built. `recall` is the lowest of the shards' recall@measured_k; times are seconds of this run.
 
-    `encoded` of the items were encoded in this run; the others come from the build before, or an interrupted one.
+    `encoded` of the items were encoded in this run, `linked` ones were linked; others come from the build before, or an
+    interrupted one.
     """
 
     build: BuildId
@@ -43,6 +44,7 @@ class BuildReport:
     resumed: int
     items: int
     encoded: int
+    linked: int
     recall: float
     encode_s: float
     graph_s: float
@@ -93,6 +95,7 @@ def build_index(
             "build": build.number,
             "parent": moves.parent.number if moves is not None else None,
             "encoded": work.spent.encoded,
+            "linked": work.spent.linked,
             "shards": config.shards,
             "dim": tower.dim,
             "metric": "cosine",
@@ -120,6 +123,7 @@ def build_index(
         resumed=len(done),
         items=contents.items.num_rows,
         encoded=work.spent.encoded,
+        linked=work.spent.linked,
         recall=lowest,
         encode_s=work.spent.encode_s,
         graph_s=work.spent.graph_s,

@@ -30,26 +30,32 @@ def open_vectors(folder: Path, metadata: ShardMetadata) -> Vectors:
     """float32 [count, D], memory-mapped. Raises ArtifactError unless the file has exactly this shape."""
     path = folder / VECTORS
     shape = (metadata.count, metadata.dim)
-    try:
-        found = _map(path, empty=metadata.count == 0)
-    except _UNREADABLE as error:
-        raise ArtifactError(f"{path}: not a readable .npy file: {error}") from error
+    found = map_array(path, empty=metadata.count == 0)
     if found.shape != shape or found.dtype != np.dtype("<f4") or not found.flags.c_contiguous:
         raise ArtifactError(f"{path}: {found.dtype} {found.shape}, expected float32 {shape}: damaged or swapped")
-    size, expected = path.stat().st_size, getattr(found, "offset", 0) + found.nbytes
-    if metadata.count and size != expected:
-        raise ArtifactError(f"{path}: {size} bytes, expected {expected}: damaged")
+    check_size(path, found)
     return found.view(np.ndarray)
+
+
+def check_size(path: Path, found: npt.NDArray[np.generic]) -> None:
+    """Raise ArtifactError where the file is longer or shorter than what `map_array` found in it."""
+    size, expected = path.stat().st_size, getattr(found, "offset", 0) + found.nbytes
+    if len(found) and size != expected:
+        raise ArtifactError(f"{path}: {size} bytes, expected {expected}: damaged")
 
 
 _UNREADABLE = (OSError, ValueError, TypeError, EOFError, SyntaxError, MemoryError, OverflowError, TokenError, Warning)
 
 
-def _map(path: Path, *, empty: bool) -> npt.NDArray[np.generic]:
-    if not empty:
-        return np.lib.format.open_memmap(path, mode="r")
-    with path.open("rb") as file:  # an empty array can't be mapped
-        return np.lib.format.read_array(file, allow_pickle=False)
+def map_array(path: Path, *, empty: bool) -> npt.NDArray[np.generic]:
+    """What a .npy file holds, mapped. Raises ArtifactError where it is none."""
+    try:
+        if not empty:
+            return np.lib.format.open_memmap(path, mode="r")
+        with path.open("rb") as file:  # an empty array can't be mapped
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except _UNREADABLE as error:
+        raise ArtifactError(f"{path}: not a readable .npy file: {error}") from error
 
 
 def check_vectors(folder: Path, vectors: Vectors) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval.errors import ArtifactError
+from retrieval.index.files import check_size, map_array
 from retrieval.index.metadata import ShardMetadata
 
 FILE = "fingerprints.npy"
@@ -60,10 +61,8 @@ def write_fingerprints(folder: Path, found: Fingerprints) -> None:
 def open_fingerprints(folder: Path, metadata: ShardMetadata) -> Fingerprints:
     """uint64 [count]. Raises ArtifactError unless the file holds exactly that."""
     path = folder / FILE
-    try:
-        found = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError, MemoryError, OverflowError) as error:
-        raise ArtifactError(f"{path}: not a readable .npy file: {error}") from error
-    if not isinstance(found, np.ndarray) or found.shape != (metadata.count,) or found.dtype != np.dtype("<u8"):
+    found = map_array(path, empty=metadata.count == 0)
+    if found.shape != (metadata.count,) or found.dtype != np.dtype("<u8"):
         raise ArtifactError(f"{path}: not {metadata.count} fingerprints of 64 bits: damaged or swapped")
-    return found.astype(np.uint64, copy=False)
+    check_size(path, found)
+    return np.array(found, np.uint64)

@@ -11,14 +11,15 @@ from retrieval.errors import ArtifactError
 from retrieval.types import BuildId, ModelVersion, SpaceId
 
 FILE = "metadata.json"
-FORMAT = 3  # 2: with items.lookup; 3: with fingerprints.npy and at_us
+FORMAT = 3  # 2: with items.lookup; 3: with fingerprints.npy, at_us, linked, linked_recall
 
 
 @dataclass(frozen=True, slots=True)
 class ShardMetadata:
     """Metadata of one shard. `recall` is recall@`measured_k` at `ef_search` against exact search, when it was built.
 
-    Its items are as they were known at `at_us` (µs).
+    Its items are as they were known at `at_us` (µs). Where it took over the leaves of an earlier build,
+    `linked` is false; `linked_recall` is the canary recall when vectors were linked last.
     """
 
     model: str
@@ -38,6 +39,8 @@ class ShardMetadata:
     recall: float
     measured_k: int
     canary_recall: float
+    linked: bool
+    linked_recall: float
     at_us: int
     created: str
 
@@ -135,6 +138,7 @@ def _check_ranges(path: Path, metadata: ShardMetadata) -> None:
         "measured_k": 1 <= metadata.measured_k < 2**31,
         "recall": 0.0 <= metadata.recall <= 1.0,
         "canary_recall": 0.0 <= metadata.canary_recall <= 1.0,
+        "linked_recall": 0.0 <= metadata.linked_recall <= 1.0,
     }
     for name, right in checks.items():
         if not right:

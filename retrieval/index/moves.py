@@ -92,7 +92,7 @@ def find_moves(tower: ItemEncoder, contents: Contents, folder: Path, config: Ind
         moved[held] = open_fingerprints(part, metadata)[rows[held]] != now[held]
         gone += metadata.count - len(held)
         unchanged = len(held) == len(mine) == metadata.count and not moved[held].any()
-        if unchanged and _same_kind(metadata, config) and _same_attributes(contents, mine, rows[mine], part, metadata):
+        if unchanged and same_kind(metadata, config) and _same_attributes(contents, mine, rows[mine], part, metadata):
             same.add(shard)
     parent = BuildId(str(facts["model"]), int(facts["build"]))
     return Moves(parent, folder, now, rows, moved, gone, frozenset(same))
@@ -115,7 +115,7 @@ def _rows_of(ids: pa.ChunkedArray, held: pa.StringArray) -> npt.NDArray[np.int64
     return rows
 
 
-def _same_kind(metadata: ShardMetadata, config: IndexConfig) -> bool:
+def same_kind(metadata: ShardMetadata, config: IndexConfig) -> bool:
     """Whether the shard would be linked and searched as the settings say now."""
     backend = config.ann if metadata.count else "exact"
     have = (metadata.backend, metadata.M, metadata.ef_construction, metadata.ef_search)

@@ -21,12 +21,12 @@ from retrieval.index.canary import make_canary, write_canary
 from retrieval.index.config import IndexConfig
 from retrieval.index.contents import Contents
 from retrieval.index.encode import EncodedItems, ItemEncoder, encode_items
-from retrieval.index.files import ITEM_ID, open_vectors, reorder_vectors, write_items, write_vectors
+from retrieval.index.files import ITEM_ID, VECTORS, open_vectors, reorder_vectors, write_items, write_vectors
 from retrieval.index.fingerprints import write_fingerprints
 from retrieval.index.golden import Golden, write_golden
 from retrieval.index.measure import canary_queries, measured_recall, recall_queries
 from retrieval.index.metadata import ShardMetadata, read_metadata, write_metadata
-from retrieval.index.moves import Moves
+from retrieval.index.moves import ABSENT, Moves, same_kind
 from retrieval.index.verify import inspect
 from retrieval.observability import Tracker
 from retrieval.storage import MANIFEST, verify, write_manifest
@@ -34,15 +34,19 @@ from retrieval.storage.keys import shard_name
 from retrieval.types import BuildId
 
 _GOLDEN_ITEMS = 4
+_LOST_BY_LEAVES = (
+    0.01  # what leaves that were taken over may find less of the canary's answers than when they were found
+)
 
 
 @dataclass
 class Spent:
-    """What the shards of a build took: seconds of encoding and of linking, and how many items were encoded."""
+    """What the shards of a build took: seconds of encoding and of linking, how many items were encoded and linked."""
 
     encode_s: float = 0.0
     graph_s: float = 0.0
     encoded: int = 0
+    linked: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,29 +100,41 @@ def build_shard(folder: Path, shard: int, work: ShardWork, tracker: Tracker) -> 
         return take_up_shard(folder, shard, work)
     part.mkdir(parents=True)
     metadata = _describe(shard, len(rows), work)
-    order = _encode_and_link(part, rows, metadata, work, tracker)
-    rows = rows[order]
+    began = time.perf_counter()
+    prints = np.empty(len(rows), np.uint64)
+    write_vectors(part, (len(rows), work.tower.dim), _vectors(_encoded(rows, metadata, work), prints), tracker)
+    work.spent.encode_s += time.perf_counter() - began
+    began = time.perf_counter()
+    order = _keep_leaves(part, rows, metadata, work)
+    if order is not None:
+        kept = _completed(part, rows[order], prints[order], replace(metadata, linked=False), work)
+        least = read_metadata(_parent(work, shard)).linked_recall
+        if kept.recall >= work.config.min_recall and kept.canary_recall >= least - _LOST_BY_LEAVES:
+            work.spent.graph_s += time.perf_counter() - began
+            tracker.advance(len(rows))
+            return _finish(part, replace(kept, linked_recall=least))
+        rows, prints = rows[order], prints[order]  # the leaves find too little by now: others, and links
+        _remove_all_but_vectors(part)
+    order = link_vectors(part, metadata, work.config, tracker)
+    work.spent.linked += len(rows)
+    made = _completed(part, rows[order], prints[order], metadata, work)
+    work.spent.graph_s += time.perf_counter() - began
+    _gate(shard, made.recall, work)
+    return _finish(part, replace(made, linked_recall=made.canary_recall))
+
+
+def _completed(
+    part: Path, rows: Rows, prints: npt.NDArray[np.uint64], metadata: ShardMetadata, work: ShardWork
+) -> ShardMetadata:
+    """Write what stands beside vectors and graph, check all of it, and measure: the metadata with both recalls."""
+    write_fingerprints(part, prints)
+    _write_items(part, rows, work)
     vectors = open_vectors(part, metadata)
     _write_samples(part, rows, vectors, work)
     inspected = inspect(part, metadata)
     queries = recall_queries(vectors, work.queries, work.config)
     measured = measured_recall(inspected.searcher, vectors, queries, work.config)
-    _gate(shard, measured, work)
-    return _finish(part, replace(metadata, recall=measured, canary_recall=inspected.canary_recall))
-
-
-def _encode_and_link(part: Path, rows: Rows, metadata: ShardMetadata, work: ShardWork, tracker: Tracker) -> Rows:
-    """Write vectors, fingerprints, items and graph; returns the order in which the rows stand now."""
-    began = time.perf_counter()
-    prints = np.empty(len(rows), np.uint64)
-    write_vectors(part, (len(rows), work.tower.dim), _kept(_encoded(rows, metadata, work), prints), tracker)
-    work.spent.encode_s += time.perf_counter() - began
-    began = time.perf_counter()
-    order = link_vectors(part, metadata, work.config, tracker)
-    write_fingerprints(part, prints[order])
-    _write_items(part, rows[order], work)
-    work.spent.graph_s += time.perf_counter() - began
-    return order
+    return replace(metadata, recall=measured, canary_recall=inspected.canary_recall)
 
 
 def link_vectors(part: Path, metadata: ShardMetadata, config: IndexConfig, tracker: Tracker) -> Rows:
@@ -132,6 +148,34 @@ def link_vectors(part: Path, metadata: ShardMetadata, config: IndexConfig, track
     reorder_vectors(part, encoded, arrangement.order)
     backend.build(part, open_vectors(part, metadata), arrangement, config, tracker)
     return arrangement.order
+
+
+def _keep_leaves(part: Path, rows: Rows, metadata: ShardMetadata, work: ShardWork) -> Rows | None:
+    """The same by what was found for the shard before, without linking; None where that can't be taken over."""
+    if work.moves is None:
+        return None
+    backend, parent = load_backend(metadata.backend), _parent(work, metadata.shard)
+    before = read_metadata(parent)
+    if before.backend != metadata.backend or not same_kind(before, work.config):
+        return None
+    encoded = open_vectors(part, metadata)
+    arrangement = backend.keep(parent, encoded, np.where(work.moves.moved[rows], ABSENT, work.moves.rows[rows]))
+    if arrangement is None:
+        return None
+    reorder_vectors(part, encoded, arrangement.order)
+    backend.write_kept(part, parent, open_vectors(part, metadata), arrangement, work.config)
+    return arrangement.order
+
+
+def _remove_all_but_vectors(part: Path) -> None:
+    for path in part.iterdir():
+        if path.name != VECTORS:
+            path.unlink()
+
+
+def _parent(work: ShardWork, shard: int) -> Path:
+    assert work.moves is not None
+    return work.moves.shard_folder(shard, work.config.shards)
 
 
 def _encoded(rows: Rows, metadata: ShardMetadata, work: ShardWork) -> Iterator[EncodedItems]:
@@ -161,7 +205,7 @@ def _encoded(rows: Rows, metadata: ShardMetadata, work: ShardWork) -> Iterator[E
         yield EncodedItems(vectors, work.moves.fingerprints[part])
 
 
-def _kept(blocks: Iterator[EncodedItems], prints: npt.NDArray[np.uint64]) -> Iterator[Vectors]:
+def _vectors(blocks: Iterator[EncodedItems], prints: npt.NDArray[np.uint64]) -> Iterator[Vectors]:
     """The vectors of the blocks; their fingerprints go into `prints`."""
     done = 0
     for block in blocks:
@@ -190,6 +234,8 @@ def _describe(shard: int, count: int, work: ShardWork) -> ShardMetadata:
         recall=0.0,
         measured_k=config.measured_k,
         canary_recall=0.0,
+        linked=True,
+        linked_recall=0.0,
         at_us=work.contents.at_us,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )

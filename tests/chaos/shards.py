@@ -23,7 +23,6 @@ FILES = (
     "vectors.npy",
     "items.arrow",
     "items.lookup",
-    "fingerprints.npy",
     "canary.arrow",
     "golden.arrow",
     "metadata.json",

@@ -358,3 +358,14 @@ def test_any_bytes_changed_before_it_was_sealed(
         hits = shard.search(query[None], [Query(20)])[0]
         assert len(hits.item_ids) == len({*hits.item_ids}) == 20
         assert np.allclose(hits.scores, vectors[[rows[item] for item in hits.item_ids]] @ query, atol=5e-5)
+
+
+def test_fingerprints_that_were_damaged_before_they_were_sealed(shard: Path) -> None:
+    """They say nothing of what is served, and so can't be told from those of another shard of as many items."""
+    path = shard / "fingerprints.npy"
+    sound = path.read_bytes()
+    for content in (sound[:-8], sound + b"x", b"", sound.replace(b"<u8", b"<i8")):
+        path.write_bytes(content)
+        reseal(shard)
+        with pytest.raises(ArtifactError, match=r"fingerprints\.npy"):
+            open_shard(shard, EXPECTED)

@@ -1,4 +1,4 @@
-"""What a backend is: four functions and the files that it adds to a shard."""
+"""What a backend is: its functions, and the files that it adds to a shard."""
 
 from __future__ import annotations
 
@@ -42,6 +42,10 @@ class Backend:
     arrangement, config, tracker)` writes the backend's files of vectors in that order; `check(folder, vectors,
     metadata)` raises ArtifactError unless they are sound in every field that a search follows, and `open(folder,
     vectors, metadata)` makes the searcher.
+
+    Where it can take over what was found for a shard before, `keep(parent, vectors, rows)` gives the order in which
+    vectors are to stand then (None: everything is to be done anew); `rows` int64 [n] says where each stands in the
+    folder `parent`, -1 where it doesn't. `write_kept(folder, parent, vectors, arrangement, config)` writes the files.
     """
 
     files: tuple[str, ...]
@@ -49,3 +53,5 @@ class Backend:
     build: Callable[[Path, Vectors, Arrangement, IndexConfig, Tracker], None]
     check: Callable[[Path, Vectors, ShardMetadata], None]
     open: Callable[[Path, Vectors, ShardMetadata], Searcher]
+    keep: Callable[[Path, Vectors, Rows], Arrangement | None] = lambda _parent, _vectors, _rows: None
+    write_kept: Callable[[Path, Path, Vectors, Arrangement, IndexConfig], None] = lambda *_: None

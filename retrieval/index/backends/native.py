@@ -2,6 +2,7 @@
 
 `graph.native` is what a search maps: leaves where they find as much as a graph's links, else the links. `graph.hnsw` is
 the graph as hnswlib saves it, with the vectors in it, for any program that reads that; no search here follows it.
+`leaves.arrow` is what a refresh goes by.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from retrieval.arrays import Rows, Vectors
 from retrieval.errors import ArtifactError
 from retrieval.index import _native
-from retrieval.index.backends import hnsw_file
+from retrieval.index.backends import hnsw_file, leaves
 from retrieval.index.backends.backend import Arrangement, Backend
 from retrieval.index.backends.found import row_hits
 from retrieval.index.config import IndexConfig
@@ -72,6 +73,37 @@ def _build(folder: Path, vectors: Vectors, arrangement: Arrangement, config: Ind
     except OSError as error:
         raise ArtifactError(f"{folder}: the graph can't be written: {error}") from error
     report(len(vectors))
+    if _native.Index(str(folder / FILE)).leaves[0]:
+        leaves.write_leaves(folder, arrangement, found_for=len(vectors))
+
+
+def _keep(parent: Path, vectors: Vectors, rows: Rows) -> Arrangement | None:
+    index = _native.Index(str(parent / FILE))
+    known = leaves.read_leaves(parent, index.count)
+    if known is None or not index.leaves[0]:
+        return None
+    return leaves.joined(*known, vectors, rows)
+
+
+def _write_kept(folder: Path, parent: Path, vectors: Vectors, arrangement: Arrangement, config: IndexConfig) -> None:
+    """`graph.native` alone: `graph.hnsw` is for other programs, and would have to be linked."""
+    index = _native.Index(str(parent / FILE))
+    known = leaves.read_leaves(parent, index.count)
+    if known is None:
+        raise ArtifactError(f"{parent / leaves.FILE}: gone")
+    try:
+        _native.write_leaves(
+            vectors,
+            str(folder / FILE),
+            m=config.M,
+            threads=config.threads,
+            starts=arrangement.starts,
+            centres=arrangement.centres,
+            rows_per_ef=index.leaves[1],
+        )
+    except OSError as error:
+        raise ArtifactError(f"{folder}: the leaves can't be written: {error}") from error
+    leaves.write_leaves(folder, arrangement, found_for=known[1])
 
 
 def _check(folder: Path, vectors: Vectors, metadata: ShardMetadata) -> None:
@@ -80,7 +112,8 @@ def _check(folder: Path, vectors: Vectors, metadata: ShardMetadata) -> None:
         index.verify(vectors, threads=0)
     except (_native.DamagedError, OSError) as error:
         raise ArtifactError(str(error)) from error
-    hnsw_file.check_graph_file(folder, vectors, metadata)
+    if metadata.linked:
+        hnsw_file.check_graph_file(folder, vectors, metadata)
 
 
 def _open(folder: Path, vectors: Vectors, metadata: ShardMetadata) -> _Native:  # noqa: ARG001
@@ -101,4 +134,4 @@ def _opened(folder: Path, metadata: ShardMetadata) -> _native.Index:
     return index
 
 
-BACKEND = Backend((FILE, hnsw_file.FILE), _arrange, _build, _check, _open)
+BACKEND = Backend((FILE, hnsw_file.FILE), _arrange, _build, _check, _open, _keep, _write_kept)

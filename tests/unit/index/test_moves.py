@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pytest
 
 from retrieval.errors import ArtifactError, ConfigError
+from retrieval.index import Query
 from retrieval.index.build import BuildReport, build_index
 from retrieval.index.config import IndexConfig
 from retrieval.index.contents import make_contents
@@ -160,3 +161,99 @@ def test_recall_is_measured_with_the_queries_that_the_build_has_kept(scene: Scen
     queries = held_queries(scene.folder(), 3)
     assert queries.shape == (16, 16)
     np.testing.assert_allclose(np.linalg.norm(queries, axis=1), 1, atol=1e-5)
+
+
+# -- leaves that are taken over
+
+MANY = 6000
+LEAFY = IndexConfig(threads=1, ef_construction=64, min_recall=0.0, measured_k=20, ef_search=50)
+
+
+@pytest.fixture(scope="module")
+def leafy(tmp_path_factory: pytest.TempPathFactory, make_vectors: Callable[..., np.ndarray], stand_in: Any) -> Scene:
+    """Build 1 of so many items that searches look into leaves."""
+    root = tmp_path_factory.mktemp("leafy")
+    vectors, items = make_vectors(2 * MANY), make_items(MANY)
+    tower = stand_in(vectors, ModelVersion("demo", 1), SpaceId("5" * 64))
+    store = ArtifactStore.create(str(root), cache=root / "cache")
+    contents = make_contents(items, LEAFY, snapshot="then", at_us=0)
+    first = build_index(store, tower, contents, BuildId("demo", 1), LEAFY, show=False)
+    assert (root / "builds" / "demo" / "1" / "shard-0-of-1" / "leaves.arrow").is_file(), "a shard with leaves"
+    return Scene(root, items, vectors, tower, store, first)
+
+
+def refreshed(
+    leafy: Scene, number: int, items: pa.Table, config: IndexConfig = LEAFY, *, parent: int = 1
+) -> BuildReport:
+    contents = make_contents(items, config, snapshot=str(number), at_us=number)
+    moves = find_moves(leafy.tower, contents, leafy.folder(parent), config)
+    queries = held_queries(moves.folder, 1)
+    build = BuildId("demo", number)
+    return build_index(leafy.store, leafy.tower, contents, build, config, queries=queries, moves=moves, show=False)
+
+
+def moved(items: pa.Table, rows: np.ndarray) -> pa.Table:
+    numbers = items["number"].to_numpy().copy()
+    numbers[rows] += MANY
+    return items.set_column(items.column_names.index("number"), "number", pa.array(numbers))
+
+
+def test_leaves_are_taken_over_and_nothing_is_linked(leafy: Scene) -> None:
+    rows = np.arange(0, MANY, 60)
+    items = moved(make_items(MANY + 50).slice(20), rows)
+    report = refreshed(leafy, 2, items)
+    assert (report.encoded, report.linked) == (150, 0)
+    part = leafy.folder(2) / "shard-0-of-1"
+    assert not (part / "graph.hnsw").exists()
+    assert report.recall > 0.97
+    verify_build(leafy.folder(2))
+    shard = open_shard(part)
+    numbers = items["number"].to_numpy()
+    for row in (0, 7, 60, len(numbers) - 1):
+        query = leafy.vectors[numbers[row]][None]
+        assert shard.search(query, [Query(1)])[0].item_ids == [items["item_id"][row].as_py()]
+    again = refreshed(leafy, 3, moved(items, np.arange(1, 31)), parent=2)
+    assert (again.encoded, again.linked) == (30, 0)
+    assert again.shards[0].linked_recall == leafy.first.shards[0].canary_recall
+
+
+def test_leaves_that_find_too_little_are_found_anew(leafy: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    from retrieval.index import shard_build
+
+    whole, calls = shard_build.measured_recall, []
+
+    def poor_at_first(*given: Any) -> float:
+        calls.append(1)
+        return 0.5 if len(calls) == 1 else whole(*given)
+
+    monkeypatch.setattr(shard_build, "measured_recall", poor_at_first)
+    strict = LEAFY.model_copy(update={"min_recall": 0.9})
+    items = moved(leafy.items, np.arange(100))
+    report = refreshed(leafy, 4, items, strict)
+    assert (report.encoded, report.linked, len(calls)) == (100, MANY, 2)
+    assert (leafy.folder(4) / "shard-0-of-1" / "graph.hnsw").is_file()
+    verify_build(leafy.folder(4))
+    held = leafy.held(4)
+    for item_id, number in zip(items["item_id"].to_pylist(), items["number"].to_pylist(), strict=True):
+        np.testing.assert_allclose(held[item_id], leafy.vectors[number], atol=1e-6)
+    shard = report.shards[0]
+    assert shard.linked_recall == shard.canary_recall
+
+
+def test_leaves_are_found_anew_where_many_items_have_gone_or_the_settings_are_others(leafy: Scene) -> None:
+    assert refreshed(leafy, 5, leafy.items.slice(0, MANY // 2)).linked == MANY // 2
+    other = LEAFY.model_copy(update={"M": 8})
+    assert refreshed(leafy, 6, moved(leafy.items, np.arange(3)), other).linked == MANY
+
+
+def test_damaged_leaves_are_named(leafy: Scene, tmp_path: Path) -> None:
+    from retrieval.index.backends.leaves import read_leaves
+
+    part = leafy.folder() / "shard-0-of-1"
+    assert read_leaves(tmp_path, MANY) is None
+    (tmp_path / "leaves.arrow").write_bytes((part / "leaves.arrow").read_bytes()[:-100])
+    with pytest.raises(ArtifactError, match=r"leaves\.arrow"):
+        read_leaves(tmp_path, MANY)
+    (tmp_path / "leaves.arrow").write_bytes((part / "leaves.arrow").read_bytes())
+    with pytest.raises(ArtifactError, match=r"leaves\.arrow: leaves that are out of order"):
+        read_leaves(tmp_path, 10)

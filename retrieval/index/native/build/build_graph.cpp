@@ -16,8 +16,14 @@ namespace {
 
 constexpr uint32_t kEncodedAtOnce = 4096;
 
-// Codes of level 0, and which of them are equal.
-void encode_all(const float* vectors, Graph& graph, unsigned threads) {
+// A graph of nothing but the codes of level 0.
+Graph encoded_graph(const float* vectors, uint32_t count, uint32_t dim, uint32_t m, unsigned threads) {
+  Graph graph;
+  graph.count = count;
+  graph.dim = dim;
+  graph.stride = stride_of(dim);
+  graph.m = m;
+  if (count == 0) return graph;
   graph.scales = scales_of(vectors, graph.count, graph.dim, threads);
   graph.low_bytes.resize(size_t{graph.stride} * graph.count);
   AlignedVector<uint8_t>& codes = graph.levels.emplace_back().codes;
@@ -27,7 +33,9 @@ void encode_all(const float* vectors, Graph& graph, unsigned threads) {
     encode(vectors, first, std::min(graph.count, first + kEncodedAtOnce), graph.dim, graph.scales.data(), codes.data(),
            graph.low_bytes.data());
   });
-  graph.first_equal = first_equal_rows(codes.data(), graph.count, graph.stride);
+  graph.levels[0].rows.resize(count);
+  std::iota(graph.levels[0].rows.begin(), graph.levels[0].rows.end(), 0);
+  return graph;
 }
 
 void add_leaves(Graph& graph, const LeafOrder& order) {
@@ -61,8 +69,6 @@ uint32_t random_level(uint64_t seed, uint32_t row, uint32_t m) {
 }
 
 void lay_levels(Graph& graph, const BuildSettings& settings) {
-  graph.levels[0].rows.resize(graph.count);
-  std::iota(graph.levels[0].rows.begin(), graph.levels[0].rows.end(), 0);
   for (uint32_t l = 0;; l++) {
     GraphLevel& level = graph.levels[l];
     level.degree = l == 0 ? 2 * settings.m : settings.m;
@@ -78,15 +84,19 @@ void lay_levels(Graph& graph, const BuildSettings& settings) {
 
 }  // namespace
 
+Graph graph_of_leaves(const float* vectors, uint32_t count, uint32_t dim, uint32_t m, const LeafOrder& leaves,
+                      uint32_t rows_per_ef, unsigned threads) {
+  Graph graph = encoded_graph(vectors, count, dim, m, threads);
+  add_leaves(graph, leaves);
+  graph.rows_per_ef = rows_per_ef;
+  return graph;
+}
+
 Graph build_graph(const float* vectors, uint32_t count, uint32_t dim, const LeafOrder& leaves,
                   const BuildSettings& settings, const Progress& progress) {
-  Graph graph;
-  graph.count = count;
-  graph.dim = dim;
-  graph.stride = stride_of(dim);
-  graph.m = settings.m;
+  Graph graph = encoded_graph(vectors, count, dim, settings.m, settings.threads);
   if (count == 0) return graph;
-  encode_all(vectors, graph, settings.threads);
+  graph.first_equal = first_equal_rows(graph.levels[0].codes.data(), count, graph.stride);
   add_leaves(graph, leaves);
   lay_levels(graph, settings);
   for (uint32_t l = static_cast<uint32_t>(graph.levels.size()); l-- > 1;) {

@@ -27,6 +27,11 @@ struct LeafOrder {
 // Called with the number of rows that are linked, between batches; may throw to stop the build.
 using Progress = std::function<void(uint32_t done)>;
 
+// Leaves alone, without links: for vectors that are mostly those which leaves were made of before, and how far searches
+// look into them was tuned on. There is at least one leaf.
+Graph graph_of_leaves(const float* vectors, uint32_t count, uint32_t dim, uint32_t m, const LeafOrder& leaves,
+                      uint32_t rows_per_ef, unsigned threads);
+
 Graph build_graph(const float* vectors, uint32_t count, uint32_t dim, const LeafOrder& leaves,
                   const BuildSettings& settings, const Progress& progress);
 

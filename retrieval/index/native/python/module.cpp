@@ -175,6 +175,31 @@ nb::tuple arranged(Matrix<float> vectors, uint64_t seed, unsigned threads) {
   return nb::make_tuple(owned(std::move(made.order)), owned(std::move(made.starts)), owned(std::move(made.centres)));
 }
 
+// The leaves that `starts` and `centres` are of. Throws where they don't fit vectors [count * dim].
+LeafOrder leaf_order(const Vector<uint32_t>& starts, const Vector<float>& centres, uint32_t count, uint32_t dim) {
+  const size_t leaves = starts.shape(0) - std::min<size_t>(1, starts.shape(0));
+  require(centres.shape(0) == leaves * dim && leaves <= count, "centres of another number of leaves than their starts");
+  require(leaves == 0 || (starts(0) == 0 && starts(leaves) == count), "leaves that don't cover the vectors");
+  for (size_t l = 0; l < leaves; l++) require(starts(l) <= starts(l + 1), "leaves that are out of order");
+  LeafOrder order;
+  if (leaves > 0) order.starts.assign(starts.data(), starts.data() + starts.shape(0));
+  order.centres.assign(centres.data(), centres.data() + centres.shape(0));
+  return order;
+}
+
+void write_leaves(Matrix<float> vectors, const std::string& index_path, uint32_t m, unsigned threads,
+                  Vector<uint32_t> starts, Vector<float> centres, uint32_t rows_per_ef) {
+  require(vectors.shape(0) <= kMaxRows, "too many vectors for one index");
+  require(vectors.shape(1) >= 1 && vectors.shape(1) <= 65536, "vectors of an impossible dimension");
+  require(m >= 2 && m <= 256 && rows_per_ef >= 1 && rows_per_ef < (1u << 20), "m or rows_per_ef out of range");
+  const uint32_t count = static_cast<uint32_t>(vectors.shape(0)), dim = static_cast<uint32_t>(vectors.shape(1));
+  const LeafOrder order = leaf_order(starts, centres, count, dim);
+  require(order.starts.size() > 1, "no leaves");
+  const float* const data = vectors.data();
+  const nb::gil_scoped_release free;
+  write_index(index_path, graph_of_leaves(data, count, dim, m, order, rows_per_ef, threads_of(threads)));
+}
+
 void build(Matrix<float> vectors, const std::string& index_path, const std::string& hnsw_path, uint32_t m,
            uint32_t ef_construction, float alpha, uint64_t seed, unsigned threads, Vector<uint32_t> starts,
            Vector<float> centres, uint32_t ef_search, std::optional<nb::callable> progress) {
@@ -183,13 +208,7 @@ void build(Matrix<float> vectors, const std::string& index_path, const std::stri
           "m, ef_construction or alpha out of range");
   const uint32_t count = static_cast<uint32_t>(vectors.shape(0)), dim = static_cast<uint32_t>(vectors.shape(1));
   require(dim >= 1 && dim <= 65536, "vectors of an impossible dimension");
-  const size_t leaves = starts.shape(0) - std::min<size_t>(1, starts.shape(0));
-  require(centres.shape(0) == leaves * dim && leaves <= count, "centres of another number of leaves than their starts");
-  require(leaves == 0 || (starts(0) == 0 && starts(leaves) == count), "leaves that don't cover the vectors");
-  for (size_t l = 0; l < leaves; l++) require(starts(l) <= starts(l + 1), "leaves that are out of order");
-  LeafOrder order;
-  if (leaves > 0) order.starts.assign(starts.data(), starts.data() + starts.shape(0));
-  order.centres.assign(centres.data(), centres.data() + centres.shape(0));
+  const LeafOrder order = leaf_order(starts, centres, count, dim);
   const BuildSettings settings{m, ef_construction, alpha, seed, threads_of(threads)};
   const float* const data = vectors.data();
   const nb::gil_scoped_release free;
@@ -219,6 +238,8 @@ NB_MODULE(_native, module) {
   });
   module.def("build", &build, "vectors"_a, "index_path"_a, "hnsw_path"_a, nb::kw_only(), "m"_a, "ef_construction"_a,
              "alpha"_a, "seed"_a, "threads"_a, "starts"_a, "centres"_a, "ef_search"_a, "progress"_a = nb::none());
+  module.def("write_leaves", &write_leaves, "vectors"_a, "index_path"_a, nb::kw_only(), "m"_a, "threads"_a, "starts"_a,
+             "centres"_a, "rows_per_ef"_a);
   module.def("arrange", &arranged, "vectors"_a, nb::kw_only(), "seed"_a, "threads"_a);
   module.def("search_vectors", &search_vectors, "rows"_a, "vectors"_a, "queries"_a, nb::kw_only(), "threads"_a);
   bind_item_ids(module);
