@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from itertools import pairwise
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -78,9 +79,10 @@ def forbid_in_use(change: Change, build: BuildId, state: str) -> None:
         raise ConflictError(f"{build} is deployed; deploy another build before it becomes {state}")
 
 
-def forget_refreshes(change: Change, model: str, keep: int) -> int:
+def forget_refreshes(change: Change, model: str, keep: int, older_than_s: float) -> int:
     """Delete all but the newest `keep` refreshes, but for the last one before each deployment or roll-back, to which
-    a roll-back may lead; and refreshed builds that are gone and that nothing names any more. Returns how many builds.
+    a roll-back may lead; and refreshed builds that are gone, older than so many seconds, and named by nothing any more.
+    Returns how many builds.
     """
     lock_model(change, model)
     rows = list_all(change.connection, model, ["done", "failed", "superseded"], None)
@@ -92,7 +94,9 @@ def forget_refreshes(change: Change, model: str, keep: int) -> int:
         number for row in list_all(change.connection, model, (), None) for number in (row.build, row.previous_build)
     }
     gone = artifacts.builds(change.connection, model, ["retired", "failed"])
-    numbers = [row.number for row in gone if row.parent is not None and row.number not in named]
+    before = utc_now() - timedelta(seconds=older_than_s)
+    old_ones = [row for row in gone if row.parent is not None and row.created_at <= before]
+    numbers = [row.number for row in old_ones if row.number not in named]
     artifacts.forget_builds(change, model, numbers)
     return len(numbers)
 

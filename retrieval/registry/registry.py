@@ -193,12 +193,12 @@ class Registry:
         with self._database.read() as connection:
             return deployments.previous(connection, model)
 
-    def forget_refreshes(self, model: str, *, keep: int = 100) -> int:
-        """Delete the rows of all but the newest `keep` refreshes, and of refreshed builds that are gone; returns how
-        many builds. What a roll-back may lead to stays, and the audit trail stays whole.
+    def forget_refreshes(self, model: str, *, keep: int = 100, older_than_s: float = 86400.0) -> int:
+        """Delete the rows of all but the newest `keep` refreshes, and of refreshed builds that are gone and older than
+        so many seconds; returns how many builds. What a roll-back may lead to stays, and so does the audit trail.
         """
         with self._change() as change:
-            return deployments.forget_refreshes(change, model, keep)
+            return deployments.forget_refreshes(change, model, keep, older_than_s)
 
     # -- hosts
 

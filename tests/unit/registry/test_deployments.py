@@ -169,11 +169,11 @@ def test_old_refreshes_are_forgotten_but_for_what_a_roll_back_may_lead_to(regist
         registry.set_build_state(feed(number), "retired")
     trail = len(registry.audit(limit=1000))
     assert previous(registry) == 8
-    assert registry.forget_refreshes("feed", keep=2) == 3
+    assert registry.forget_refreshes("feed", keep=2, older_than_s=0.0) == 3
     assert (active(registry), previous(registry)) == (13, 8)
     kept = [(row.build, row.kind) for row in reversed(registry.list_deployments("feed"))]
     assert kept == [(1, "deploy"), (8, "refresh"), (2, "deploy"), (12, "refresh"), (13, "refresh")]
     # 7 and 11 are named as what was active before 8 and 12
     assert [row.number for row in registry.list_builds("feed")] == [1, 2, 3, 4, 5, 7, 8, 11, 12, 13, 14, 15]
     assert len(registry.audit(limit=1000)) == trail
-    assert registry.forget_refreshes("feed", keep=2) == 0
+    assert registry.forget_refreshes("feed", keep=2, older_than_s=0.0) == 0
