@@ -53,11 +53,26 @@ def run_local_fleet(
         refresh_s=refresh_s,
     )
     run_folder = workspace.root / RUN
+    stale = staler_than_measured(workspace, refresh_s)
 
     def ready() -> None:
+        if stale:
+            say(stale)
         say(f"serving on {address} ({len(members)} processes; logs in {run_folder}); Ctrl-C stops")
 
     Supervisor(members, run_folder, drain_s=settings.drain_s).run(ready)
+
+
+def staler_than_measured(workspace: Workspace, refresh_s: float | None) -> str:
+    """A line that says so where the index is refreshed less often than the corpus declares; empty where it isn't."""
+    minutes = workspace.settings.corpus.refresh_minutes
+    if not minutes or (refresh_s is not None and refresh_s <= 60 * minutes):
+        return ""
+    here = "never refreshed here" if refresh_s is None else f"refreshed every {refresh_s / 60:g} minutes here"
+    return (
+        f"the index is {here}; what is measured is one that is refreshed every {minutes:g} minutes "
+        f"(corpus.refresh_minutes): --refresh {minutes:g}m keeps it so"
+    )
 
 
 def plan_local_fleet(
