@@ -103,7 +103,7 @@ def build_index(
             "left_out": contents.left_out,
             "recall": lowest,
             "measured_k": config.measured_k,
-            "measured_with": "perturbed items" if queries is None else "users",
+            "measured_with": _measured_with(queries, moves),
             "settings": config.model_dump(mode="json"),
             "seed": config.seed,
             "items_snapshot": contents.snapshot,
@@ -129,6 +129,12 @@ def build_index(
         graph_s=work.spent.graph_s,
         total_s=time.perf_counter() - began,
     )
+
+
+def _measured_with(queries: Vectors | None, moves: Moves | None) -> str:
+    if moves is not None:
+        return f"the canary of {moves.parent}"
+    return "perturbed items" if queries is None else "users"
 
 
 def _shards(folder: Path, done: list[int], work: ShardWork, tracker: Tracker) -> list[ShardMetadata]:

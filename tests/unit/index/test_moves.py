@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from retrieval.errors import ArtifactError, ConfigError
+from retrieval.errors import ArtifactError, ConfigError, GateError
 from retrieval.index import Query
 from retrieval.index.build import BuildReport, build_index
 from retrieval.index.config import IndexConfig
@@ -257,3 +257,19 @@ def test_damaged_leaves_are_named(leafy: Scene, tmp_path: Path) -> None:
     (tmp_path / "leaves.arrow").write_bytes((part / "leaves.arrow").read_bytes())
     with pytest.raises(ArtifactError, match=r"leaves\.arrow: leaves that are out of order"):
         read_leaves(tmp_path, 10)
+
+
+def test_a_refresh_asks_for_no_more_than_its_few_queries_found_before(
+    leafy: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from retrieval.index import shard_build
+
+    found = leafy.first.shards[0].linked_recall - 0.005
+    monkeypatch.setattr(shard_build, "measured_recall", lambda *_: found)
+    strict = LEAFY.model_copy(update={"min_recall": 1.0})
+    report = refreshed(leafy, 7, moved(leafy.items, np.arange(9)), strict)
+    assert (report.linked, report.recall) == (0, found)
+    assert read_manifest(leafy.folder(7)).facts["measured_with"] == "the canary of demo-b1"
+    monkeypatch.setattr(shard_build, "measured_recall", lambda *_: found - 0.01)
+    with pytest.raises(GateError, match=r"index\.min_recall is 1\.0; nothing was published"):
+        refreshed(leafy, 8, moved(leafy.items, np.arange(9)), strict)
