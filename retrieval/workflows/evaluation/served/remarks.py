@@ -12,8 +12,8 @@ from retrieval.workflows.evaluation.served.shards import BuildItems
 
 STALE_USERS = "The user store was filled from other data than is evaluated here: `retrieval users load` fills it anew."
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - moments without a zone are UTC
-_SAME_VECTOR = 0.9999
-"""Cosine from which on two vectors of an item count as the same."""
+_SAME = 0.015
+"""How far apart two vectors of an item may be to count as the same; unit vectors of cosine .9999 are .014 apart."""
 
 
 def other_moments(measured: Ints, at_us: int) -> str:
@@ -36,8 +36,8 @@ def iso(at_us: int) -> str:
 
 def other_vectors(encoded: Vectors, held: BuildItems) -> str:
     """How many items of a build have another vector than the item tower gives them now."""
-    cosines = np.einsum("nd,nd->n", encoded[held.rows], held.vectors)
-    other = int((cosines < _SAME_VECTOR).sum())
+    apart = np.linalg.norm(encoded[held.rows] - held.vectors, axis=1)
+    other = int((apart > _SAME).sum())
     return f"{other:,} of {len(held.rows):,} items have another vector" if other else ""
 
 
