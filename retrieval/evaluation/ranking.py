@@ -85,7 +85,7 @@ def make_task(
     moments = corpus.moments(histories.timestamps[targets])
     columns = np.flatnonzero(_held_by_any(corpus, moments))
     if not len(columns):
-        raise DataError("evaluation: no item can be retrieved at the time of any target; see [corpus]")
+        raise DataError("evaluation: no item can be retrieved at the time of any target; see corpus.items")
     column_of = np.full(len(corpus.eligible), -1, np.int64)
     column_of[columns] = np.arange(len(columns))
 

@@ -73,6 +73,8 @@ class EvaluationReport:
     seconds: float
     seen_before: int = 0
     """Of the unreachable targets, those that the user had engaged with before, and that are left out for it."""
+    differs: str = ""
+    """In what the corpus that was measured differs from the one that is served; empty where in nothing."""
     evidence: Evidence | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -92,6 +94,7 @@ class EvaluationReport:
         title = (
             f"{self.split}: {self.targets:,} targets, {self.candidates:,} candidates, {self.seen.described()}, exact"
         )
+        title = f"Not the corpus that is served: {self.differs}\n{title}" if self.differs else title
         note = unreachable_note(self.unreachable, self.seen_before)
         overall = _table(title, [""], [scores.name for scores in every], caption=note)
         for name in _rows(self.ks):
@@ -121,7 +124,7 @@ def unreachable_note(unreachable: int, seen_before: int) -> str | None:
             "(where people come back to the same items, set corpus.allow_seen = true, or corpus.seen_hours)"
         )
     if unreachable > seen_before:
-        reasons.append(f"{unreachable - seen_before:,} because the item is not in the index then (see [corpus])")
+        reasons.append(f"{unreachable - seen_before:,} because the item is not in the index then (see corpus.items)")
     return f"{unreachable:,} targets can't be reached: {'; '.join(reasons)}"
 
 

@@ -108,6 +108,7 @@ def build_index(
             "seed": config.seed,
             "items_snapshot": contents.snapshot,
             "at_us": contents.at_us,
+            "corpus": dict(contents.declared),
             "inputs_hash": address,
             "code_version": __version__,
         }

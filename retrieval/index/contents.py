@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,16 +35,25 @@ class Contents:
     at_us: int
     left_out: int = 0
     """Items of the corpus that are not among them, because nothing is known of them."""
+    declared: Mapping[str, Any] = field(default_factory=dict)
+    """The corpus that they are, as it was declared."""
 
 
 def make_contents(
-    items: pa.Table, config: IndexConfig, *, snapshot: str, at_us: int, hidden: Collection[str] = (), left_out: int = 0
+    items: pa.Table,
+    config: IndexConfig,
+    *,
+    snapshot: str,
+    at_us: int,
+    hidden: Collection[str] = (),
+    left_out: int = 0,
+    declared: Mapping[str, Any] | None = None,
 ) -> Contents:
     """Check the items (text column `item_id` and whatever the item tower reads) and pick their attributes.
 
     `snapshot` names the data that they come from, `at_us` is the time that they are encoded for, `hidden`
     columns become attributes only where the settings name them, `left_out` items of the corpus were left out before
-    because nothing is known of them. Raises DataError.
+    because nothing is known of them, `declared` is how the corpus was declared. Raises DataError.
     """
     if ITEM_ID not in items.column_names:
         raise DataError(f"items have no column {ITEM_ID!r}; they have: {', '.join(items.column_names)}")
@@ -58,7 +68,8 @@ def make_contents(
     repeated = items.num_rows - len(ids.unique())
     if repeated:
         raise DataError(f"{repeated} item ids stand more than once; each item is indexed once")
-    return Contents(items, hashes, attribute_table(items, config.attributes, hidden=hidden), snapshot, at_us, left_out)
+    attributes = attribute_table(items, config.attributes, hidden=hidden)
+    return Contents(items, hashes, attributes, snapshot, at_us, left_out, declared or {})
 
 
 def build_inputs_hash(tower: ItemEncoder, contents: Contents, config: IndexConfig, *, refreshed: bool = False) -> str:
@@ -76,6 +87,7 @@ def build_inputs_hash(tower: ItemEncoder, contents: Contents, config: IndexConfi
         "settings": settings,
         "snapshot": contents.snapshot,
         "at_us": contents.at_us,
+        "corpus": dict(contents.declared),
         "attributes": [str(field) for field in contents.attributes.schema],
     }
     if refreshed:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from retrieval.data.corpus.words import differences
 from retrieval.errors import ArtifactError, ConflictError, GateError, NotFoundError, RetrievalError
 from retrieval.index.artifact import BUILD_KIND
 from retrieval.registry import BuildRow, HostRow, Registry
@@ -36,6 +38,17 @@ def check_deployable(registry: Registry, store: ArtifactStore, build: BuildId) -
     except NotFoundError as error:
         raise NotFoundError(f"{build} needs the user tower of {version.id}, which is gone: {error}") from error
     return row
+
+
+def check_corpus(store: ArtifactStore, build: BuildRow, declared: Mapping[str, Any]) -> None:
+    """The build must hold the corpus that the settings declare, which is what is measured. Raises GateError."""
+    held = store.manifest(build.key, kind=BUILD_KIND, digest=build.digest or None).facts.get("corpus", {})
+    other = differences(declared, held)
+    if other:
+        raise GateError(
+            f"{build.id} holds another corpus than [corpus] declares: {other}; build the index again, or declare what "
+            "it holds"
+        )
 
 
 def check_hosts(build: BuildRow, hosts: Sequence[HostRow]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -12,6 +12,10 @@ from retrieval.errors import ConfigError
 from retrieval.filters.text import parse_filters
 
 WHERE = "corpus.where"
+
+
+# What is asked of an index, not what it holds
+_OF_REQUESTS = frozenset({"refresh_minutes", "allow_seen", "seen_by", "seen_by_events", "seen_hours"})
 
 
 class CorpusConfig(Section):
@@ -65,6 +69,10 @@ class CorpusConfig(Section):
     def seen(self) -> Seen:
         """What of a user's history can't be retrieved again, unless a request says otherwise."""
         return Seen(self.allow_seen, self.seen_hours)
+
+    def of_index(self) -> dict[str, Any]:
+        """What decides which items an index of a moment holds, as JSON values."""
+        return self.model_dump(mode="json", exclude=set(_OF_REQUESTS))
 
     @field_validator("where")
     @classmethod

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from retrieval.data.corpus.config import CorpusConfig
 from retrieval.data.corpus.corpus import Corpus
 
@@ -33,3 +36,15 @@ def described_index(corpus: Corpus, *, of_window: bool) -> str:
     if minutes:
         return f"as it was up to {minutes:g} minutes before each request"
     return "built once, where the window of the targets begins" if of_window else "built once, after the last event"
+
+
+def differences(declared: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """In what two declarations differ: "items = 'catalog' in place of 'engaged'"; empty where in nothing.
+
+    Keys that one of them has not are passed over.
+    """
+    return ", ".join(
+        f"{name} = {other[name]!r} in place of {value!r}"
+        for name, value in declared.items()
+        if name in other and other[name] != value
+    )

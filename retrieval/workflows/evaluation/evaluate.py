@@ -22,6 +22,7 @@ from retrieval.evaluation.ranking import Observer
 from retrieval.features import ITEM_ID
 from retrieval.towers.runtime import UserTower, load_user_tower
 from retrieval.types import ModelVersion
+from retrieval.workflows.evaluation.served_corpus import served_otherwise
 from retrieval.workflows.evaluation.user_inputs import inputs_at
 from retrieval.workflows.workspace import Workspace
 
@@ -58,6 +59,8 @@ class EvaluationSetup:
     config: EvaluationConfig
     corpus: Corpus
     targets: Targets
+    differs: str = ""
+    """In what the corpus differs from the one that is served."""
 
     @classmethod
     def open(
@@ -70,7 +73,7 @@ class EvaluationSetup:
         wanted = tuple(dict.fromkeys((*settings.evaluation.slices, *slices)))
         config = settings.evaluation.model_copy(update={"slices": wanted})
         corpus = measured_corpus(settings.corpus, dataset, split, targets)
-        return cls(workspace, dataset, split, config, corpus, targets)
+        return cls(workspace, dataset, split, config, corpus, targets, served_otherwise(workspace))
 
     def towers(self, version: ModelVersion) -> tuple[UserTower, ItemVectors]:
         """A version's served user tower, and its vectors of all items. Raises NotFoundError, ArtifactError."""
@@ -81,7 +84,7 @@ class EvaluationSetup:
         self, tower: UserTower, items: ItemVectors, *, show: bool = True, observe: Observer | None = None
     ) -> EvaluationReport:
         """Measure one version; `observe` is shown its scores."""
-        return evaluate_towers(
+        report = evaluate_towers(
             self.dataset,
             self.split,
             tower,
@@ -92,6 +95,7 @@ class EvaluationSetup:
             show=show,
             observe=observe,
         )
+        return replace(report, differs=self.differs)
 
     def model_only(self) -> EvaluationSetup:
         """The same without baselines and slices, for a version that is measured beside another."""

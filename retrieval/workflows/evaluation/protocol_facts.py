@@ -51,7 +51,7 @@ def warnings_about(
     setup: EvaluationSetup, ours: Provenance, theirs: Provenance | None, report: EvaluationReport
 ) -> tuple[str, ...]:
     """What makes the figures less than they seem."""
-    found = []
+    found = [f"The corpus is not the one that is served: {setup.differs}."] if setup.differs else []
     for one in (ours, theirs):
         if one is None:
             continue

@@ -9,6 +9,7 @@ from retrieval.errors import ConfigError
 from retrieval.registry import BuildRow
 from retrieval.rollout.collect import CollectionReport, collect
 from retrieval.rollout.deploy import DeploymentReport, deploy, rollback, rollback_target
+from retrieval.rollout.gates import check_corpus
 from retrieval.rollout.hosts import AnnHostControl
 from retrieval.types import BuildId
 from retrieval.workflows.workspace.workspace import Workspace
@@ -28,11 +29,12 @@ def deploy_build(
     """Bring `build` to the hosts, one after another, while they go on answering; `say` is told of every step.
 
     `without_hosts` records it as the active build though no host is up: hosts load it when they start. `supersede` ends
-    a deployment that is still marked as running elsewhere. Raises NotFoundError, ConflictError, GateError,
-    ArtifactError, UnavailableError.
+    a deployment that is still marked as running elsewhere. Raises NotFoundError, ConflictError, GateError (also for a
+    build that holds another corpus than the settings declare), ArtifactError, UnavailableError.
     """
     settings = workspace.settings
     with closing(workspace.registry()) as registry, _hosts(workspace) as hosts:
+        check_corpus(workspace.store(), registry.get_build(build), settings.corpus.of_index())
         return deploy(
             registry,
             workspace.store(),

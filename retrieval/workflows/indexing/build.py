@@ -146,6 +146,7 @@ def index_contents(dataset: Dataset, features: Features, config: IndexConfig, co
         at_us=at_us,
         hidden=hidden,
         left_out=left_out,
+        declared=corpus.of_index(),
     )
 
 

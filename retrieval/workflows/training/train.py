@@ -39,6 +39,7 @@ from retrieval.training.vectors import PairVectors
 from retrieval.types import ModelVersion
 from retrieval.workflows.evaluation.recorded_ranks import FILE as RANKS
 from retrieval.workflows.evaluation.recorded_ranks import measured_under, write_ranks
+from retrieval.workflows.evaluation.served_corpus import served_otherwise
 from retrieval.workflows.evaluation.user_inputs import inputs_at
 from retrieval.workflows.training.own_code import check_own_code, own_code
 from retrieval.workflows.training.unknown_scale import scale_unknown_items
@@ -90,6 +91,7 @@ def train_version(
         made = Training(settings, dataset, split, fit_read(settings.features, dataset, split, settings.training))
         result = made.train(run_dir, show=show)
         report = made.evaluate(result.pair, workspace.model, show=show) if test else None
+        report = None if report is None else replace(report, differs=served_otherwise(workspace))
         reserved = registry.reserve_version(workspace.model, inputs_hash=address)
         facts = _facts(settings, made, result, report, address)
         if report is not None:

@@ -10,7 +10,7 @@ def test_it_says_why_and_what_to_do() -> None:
     assert note is not None
     assert note.startswith("1,311 targets can't be reached: 1,300 because the user had engaged with the item before")
     assert "set corpus.allow_seen = true" in note
-    assert "11 because the item is not in the index then (see [corpus])" in note
+    assert "11 because the item is not in the index then (see corpus.items)" in note
 
 
 def test_it_names_only_the_reasons_there_are() -> None:
