@@ -21,7 +21,13 @@ from retrieval.data.histories.histories import Histories
 from retrieval.errors import DataError
 from retrieval.evaluation.baselines import make_baseline
 from retrieval.evaluation.config import EvaluationConfig
-from retrieval.evaluation.metrics import UNREACHABLE, exposure_metrics, rank_metrics, standard_errors
+from retrieval.evaluation.metrics import (
+    UNREACHABLE,
+    exposure_metrics,
+    rank_metrics,
+    standard_errors,
+    stratified_hit_rates,
+)
 from retrieval.evaluation.ranking import Observer, Ranking, Scorer, Task, make_task, rank_targets
 from retrieval.evaluation.report import EvaluationReport, Evidence, ModelScores, SliceScores
 from retrieval.evaluation.slices import Slice, SliceSources, column_slices, standard_slices
@@ -75,7 +81,7 @@ def evaluate_vectors(
     columns = (column_slices(sources, column, config.slice_values) for column in config.slices)
     slices = tuple(each for each in chain(standard_slices(sources), *columns) if each.members.any())
     scorer = inner_products(task, vectors, item_vectors)
-    counts = item_counts(histories, train_end)[task.columns]
+    trained = item_counts(histories, train_end)
     with track("evaluation", len(task.targets), unit="targets", show=show) as tracker:
         ranking = rank_targets(task, scorer, config.ks, tracker=tracker, observe=observe)
     others = _baselines(task, train_end, config, show=show)
@@ -89,11 +95,11 @@ def evaluate_vectors(
         unreachable=len(unreachable),
         seen_before=_seen_before(histories, unreachable, task.seen),
         ks=config.ks,
-        model=_scores(name, ranking, counts, config),
-        baselines=_all_scores(others, counts, config),
+        model=_scores(name, task, ranking, trained),
+        baselines=_all_scores(task, others, trained),
         slices=tuple(_slice_scores(slices, ranking.ranks, config)),
         seconds=round(time.monotonic() - started, 3),
-        evidence=_evidence(task, counts, {name: ranking, **others}, slices),
+        evidence=_evidence(task, trained[task.columns], {name: ranking, **others}, slices),
     )
 
 
@@ -111,7 +117,7 @@ def evaluate_baselines(
     started = time.monotonic()
     chosen = targets[_spaced(targets, config.max_targets)]
     task = make_task(histories, chosen, corpus, block_mb=config.block_mb)
-    counts = item_counts(histories, train_end)[task.columns]
+    trained = item_counts(histories, train_end)
     others = _baselines(task, train_end, config, show=show)
     return EvaluationReport(
         split=split,
@@ -122,10 +128,10 @@ def evaluate_baselines(
         unreachable=0,
         ks=config.ks,
         model=None,
-        baselines=_all_scores(others, counts, config),
+        baselines=_all_scores(task, others, trained),
         slices=(),
         seconds=round(time.monotonic() - started, 3),
-        evidence=_evidence(task, counts, others, ()),
+        evidence=_evidence(task, trained[task.columns], others, ()),
     )
 
 
@@ -215,11 +221,14 @@ def _corpus(task: Task, item_vectors: Vectors) -> Vectors:
     return np.ascontiguousarray(item_vectors[task.columns], np.float32)
 
 
-def _scores(name: str, ranking: Ranking, counts: Ints, config: EvaluationConfig) -> ModelScores:
-    metrics = rank_metrics(ranking.ranks, config.ks)
+def _scores(name: str, task: Task, ranking: Ranking, trained: Ints) -> ModelScores:
+    """Metrics; `trained` int64 [N] are the training events of every item."""
+    ks = tuple(ranking.shown)
+    metrics = rank_metrics(ranking.ranks, ks)
     errors = standard_errors(metrics, len(ranking.ranks))
+    metrics |= stratified_hit_rates(ranking.ranks, trained[task.histories.items[task.targets]], ks)
     for k, shown in ranking.shown.items():
-        metrics |= {f"{metric}@{k}": value for metric, value in exposure_metrics(shown, counts).items()}
+        metrics |= {f"{metric}@{k}": value for metric, value in exposure_metrics(shown, trained[task.columns]).items()}
     return ModelScores(name, metrics, errors)
 
 
@@ -231,8 +240,8 @@ def _baselines(task: Task, train_end: Ints, config: EvaluationConfig, *, show: b
     return found
 
 
-def _all_scores(rankings: Mapping[str, Ranking], counts: Ints, config: EvaluationConfig) -> tuple[ModelScores, ...]:
-    return tuple(_scores(name, ranking, counts, config) for name, ranking in rankings.items())
+def _all_scores(task: Task, rankings: Mapping[str, Ranking], trained: Ints) -> tuple[ModelScores, ...]:
+    return tuple(_scores(name, task, ranking, trained) for name, ranking in rankings.items())
 
 
 def _evidence(task: Task, counts: Ints, rankings: Mapping[str, Ranking], slices: tuple[Slice, ...]) -> Evidence:

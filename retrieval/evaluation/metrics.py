@@ -22,6 +22,20 @@ def rank_metrics(ranks: Ints, ks: Sequence[int]) -> dict[str, float]:
     return {name: float(values.mean()) for name, values in rank_gains(ranks, ks)}
 
 
+def stratified_hit_rates(ranks: Ints, popularity: Ints, ks: Sequence[int]) -> dict[str, float]:
+    """Hit rates in which a hit on a popular item counts less, from 0-based ranks int64 [T].
+
+    stratified_hr@K    Σ w hit@K / Σ w, w = N^−½, N the target's training events (at least 1): `popularity`, int64 [T]
+
+    Popularity-stratified recall (Steck, "Item popularity and recommendation accuracy", RecSys 2011) with β = ½; equally
+    the self-normalised inverse-propensity estimate (Yang et al., RecSys 2018) where an item's chance to be observed
+    grows with √N. What only repeats popularity falls far below its hit rate.
+    """
+    weights = 1.0 / np.sqrt(np.maximum(popularity, 1).astype(np.float64))
+    weights /= weights.sum()
+    return {f"stratified_hr@{k}": float(weights @ (ranks < k)) for k in ks}
+
+
 def rank_gains(ranks: Ints, ks: Sequence[int]) -> Iterator[tuple[str, Figures]]:
     """What each target adds to each metric of `rank_metrics`: name and float64 [T], one metric after the other."""
     reachable = ranks < UNREACHABLE

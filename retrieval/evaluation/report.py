@@ -16,8 +16,8 @@ from retrieval.evaluation.slices import Slice
 
 @dataclass(frozen=True)
 class ModelScores:
-    """The metrics of one model or baseline, by name: hr@K, ndcg@K, mrr, coverage@K, gini@K,
-    popularity_bias@K."""
+    """The metrics of one model or baseline, by name: hr@K, ndcg@K, mrr, stratified_hr@K,
+    coverage@K, gini@K, popularity_bias@K."""
 
     name: str
     metrics: Mapping[str, float]
@@ -130,7 +130,11 @@ def unreachable_note(unreachable: int, seen_before: int) -> str | None:
 
 def _rows(ks: tuple[int, ...]) -> list[str]:
     ranked = [f"{metric}@{k}" for k in ks for metric in ("hr", "ndcg")]
-    return [*ranked, "mrr", *(f"{metric}@{ks[0]}" for metric in ("coverage", "gini", "popularity_bias"))]
+    return [
+        *ranked,
+        "mrr",
+        *(f"{metric}@{ks[0]}" for metric in ("stratified_hr", "coverage", "gini", "popularity_bias")),
+    ]
 
 
 def _table(title: str, labels: list[str], figures: list[str], caption: str | None = None) -> Table:

@@ -8,7 +8,14 @@ from retrieval.evaluation.bootstrap import Difference, Interval
 from retrieval.evaluation.certainty import Comparison
 
 SIGNIFICANT = 0.05
-_NAMES = {"hr": "HR", "ndcg": "NDCG", "mrr": "MRR", "coverage": "coverage", "gini": "Gini"}
+_NAMES = {
+    "hr": "HR",
+    "ndcg": "NDCG",
+    "mrr": "MRR",
+    "stratified_hr": "stratified HR",
+    "coverage": "coverage",
+    "gini": "Gini",
+}
 
 
 def metric_name(name: str) -> str:

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.bench.quality.comparisons import COMPARED, mean_comparisons, with_intervals
-from tests.bench.quality.datasets import DATASETS, prepare
+from tests.bench.quality.datasets import DATASETS, TRACKS, prepare
 from tests.bench.quality.progress import tell
 from tests.bench.quality.published import published
 from tests.bench.quality.runs import Run, described, run
@@ -38,6 +38,8 @@ SHOWN = (
         "seed",
         "HR@10",
         "NDCG@10",
+        "stratified_HR@10",
+        "coverage@10",
         "HR@50",
         "HR@100",
         "HR@200",
@@ -51,7 +53,18 @@ SHOWN = (
 )
 MEASURED = ("model", "baseline", "comparison", "cold start", "cold start baseline", "served")
 """Kinds of rows that come from runs, not from other rows; in the order of the report."""
-_FIGURES = ("HR@", "NDCG@", "MRR", "seconds", "cpu_seconds", "examples_per_s", "epochs", "share")
+_FIGURES = (
+    "HR@",
+    "NDCG@",
+    "stratified_HR@",
+    "coverage@",
+    "MRR",
+    "seconds",
+    "cpu_seconds",
+    "examples_per_s",
+    "epochs",
+    "share",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -61,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", choices=tuple(DATASETS), required=True)
-    parser.add_argument("--track", choices=("no-time", "time"), help="the data set's only one where it has one")
+    parser.add_argument("--track", choices=TRACKS, help="the data set's only one where it has one")
     parser.add_argument(
         "--recipe",
         metavar="NAME",

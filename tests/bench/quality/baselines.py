@@ -14,7 +14,7 @@ from retrieval.evaluation import EvaluationReport, evaluate_baselines
 from retrieval.workflows.workspace import Workspace
 from retrieval.workflows.workspace.recipes import load_recipe
 from tests.bench.quality.__main__ import SHOWN, add_running_flags, complete, workspace_of
-from tests.bench.quality.datasets import DATASETS
+from tests.bench.quality.datasets import DATASETS, TRACKS
 from tests.bench.quality.measure import Rows, known_until, rows_of, spaced
 from tests.bench.report import Row, bench_main
 
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", choices=tuple(DATASETS), required=True)
-    parser.add_argument("--track", choices=("no-time", "time"), help="the data set's only one where it has one")
+    parser.add_argument("--track", choices=TRACKS, help="the data set's only one where it has one")
     parser.add_argument("--split", choices=("test", "valid"), default="test")
     parser.add_argument("--cut", action="append", metavar="TEXT", help="globo: only cuts with this in their name")
     parser.add_argument("--baseline", action="append", metavar="NAME", help="only these; the data set's own otherwise")
@@ -49,7 +49,7 @@ def measure(given: argparse.Namespace) -> list[Row]:
 
 def _of_cut(given: argparse.Namespace, cut: str) -> list[Row]:
     data = DATASETS[given.dataset]
-    flags = [*data.inputs[given.track], *data.protocol, *data.cuts[cut]]
+    flags = [*data.inputs[given.track], *data.protocol_of(given.track), *data.cuts[cut]]
     root = workspace_of(given, given.dataset)
     workspace = Workspace.open(root, flags, recipe=load_recipe(data.recipes[given.track]).settings)
     dataset = workspace.dataset(show=False)

@@ -84,6 +84,8 @@ def rows_of(report: EvaluationReport, of: str, ks: tuple[int, ...], kind: str | 
             row[f"HR@{k}"] = round(scores.metrics[f"hr@{k}"], 5)
             row[f"NDCG@{k}"] = round(scores.metrics[f"ndcg@{k}"], 5)
         row |= {
+            "stratified_HR@10": round(scores.metrics["stratified_hr@10"], 5),
+            "coverage@10": round(scores.metrics["coverage@10"], 5),
             "MRR": round(scores.metrics["mrr"], 5),
             "HR@10_error": round(scores.errors["hr@10"], 5),
             "targets": report.targets,

@@ -110,7 +110,7 @@ def protocol_flags(job: Run) -> list[str]:
     data = DATASETS[job.dataset]
     inputs = () if job.recipe == "none" else data.inputs[job.track]
     flags = [*inputs, *job.overrides, f"training.seed={job.seed}", f"training.threads={job.threads}"]
-    return [*flags, f"evaluation.ks={list(data.ks)}", *data.protocol, *data.cuts.get(job.cut, ())]
+    return [*flags, f"evaluation.ks={list(data.ks)}", *data.protocol_of(job.track), *data.cuts.get(job.cut, ())]
 
 
 def _served(job: Run, root: Path, key: str) -> Row:

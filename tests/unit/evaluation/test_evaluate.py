@@ -70,7 +70,7 @@ def test_report_holds_model_baselines_and_slices(world: dict[str, Any]) -> None:
         *("popularity", "recent_popularity", "covisitation", "live_covisitation_and_popularity")
     ]
     assert set(report.metrics) == {
-        f"{name}@{k}" for name in ("hr", "ndcg", "coverage", "gini", "popularity_bias") for k in (1, 3)
+        f"{name}@{k}" for name in ("hr", "ndcg", "stratified_hr", "coverage", "gini", "popularity_bias") for k in (1, 3)
     } | {"mrr"}
     rows = {(row.column, row.value): row.targets for row in report.slices}
     assert rows[("user", "new")] == 1

@@ -14,6 +14,7 @@ from retrieval.evaluation.metrics import (
     percentiles,
     rank_metrics,
     standard_errors,
+    stratified_hit_rates,
 )
 
 AMOUNTS = st.lists(st.integers(0, 50), min_size=1, max_size=12)
@@ -54,6 +55,16 @@ def test_exposure_of_the_same_few_and_of_everything() -> None:
     even = exposure_metrics(np.array([2, 2, 2, 2]), popularity)
     assert even == {"coverage": 1.0, "gini": 0.0, "popularity_bias": 0.5}
     assert exposure_metrics(np.zeros(4, np.int64), popularity)["coverage"] == 0.0
+
+
+def test_a_hit_on_a_popular_item_counts_less() -> None:
+    ranks, popularity = np.array([0, 4, 12, 2]), np.array([100, 4, 1, 0])
+    found = stratified_hit_rates(ranks, popularity, [1, 10])
+    whole = 0.1 + 0.5 + 1.0 + 1.0
+    assert found == pytest.approx({"stratified_hr@1": 0.1 / whole, "stratified_hr@10": (0.1 + 0.5 + 1.0) / whole})
+    alike = stratified_hit_rates(ranks, np.full(4, 7), [1, 10])
+    assert list(alike.values()) == pytest.approx([rank_metrics(ranks, [1, 10])[name] for name in ("hr@1", "hr@10")])
+    assert stratified_hit_rates(np.array([UNREACHABLE]), np.array([3]), [5]) == {"stratified_hr@5": 0.0}
 
 
 def test_standard_errors_are_binomial() -> None:
