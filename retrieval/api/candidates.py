@@ -43,6 +43,8 @@ class Candidates:
     """A budget ended the search early: better candidates may not have been looked at."""
     ignored: tuple[str, ...] = field(default=(), repr=False)
     """Columns that were sent, and that no feature could use: `context.page`, or `profile.age (NaN)`."""
+    new_items: int = field(default=0, repr=False)
+    """Of the places that `serving.exploration` gives to items that training never met, how many hold one."""
     attributes: Mapping[str, ValueColumn] = field(default_factory=dict, repr=False)
     """The attributes that were asked for, by name, as far as the index holds them."""
     timings: Mapping[str, int] = field(default_factory=dict, repr=False)

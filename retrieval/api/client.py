@@ -164,6 +164,7 @@ def _read(message: candidates_pb2.GetCandidatesResponse, user_id: str) -> Candid
         shards_answered=message.shards_answered,
         user_known=message.user_known,
         truncated=message.truncated,
+        new_items=message.new_items,
         ignored=tuple(_ignored(one) for one in message.ignored_columns),
         attributes=read_columns(message.attributes),
         timings={name: getattr(message.timings, f"{name}_us") for name in _TIMINGS},

@@ -122,6 +122,7 @@ def _candidates(user_id: str, answer: CandidateAnswer, items: ItemColumns) -> Ca
         shards_answered=answer.shards_answered,
         user_known=answer.known,
         truncated=answer.truncated,
+        new_items=answer.new_items,
         ignored=tuple(map(str, answer.ignored)),
         attributes=answer.attributes,
         timings={

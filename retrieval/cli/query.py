@@ -183,6 +183,8 @@ def _show(console: Console, answer: dict[str, Any], *, explain: bool) -> None:
     for ignored in answer["ignored_columns"]:
         why = "NaN counts as missing" if ignored["reason"] == "REASON_NAN" else "no feature reads it"
         console.print(f"ignored: {ignored['column']} ({why})")
+    if answer["new_items"]:
+        console.print(f"new items, which training never met: {answer['new_items']} (serving.exploration)")
     if answer["truncated"]:
         console.print("truncated: a budget ended the search of a shard, better candidates may not have been looked at.")
     if not explain:

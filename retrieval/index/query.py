@@ -14,6 +14,9 @@ from retrieval.filters.allowed import Allowed
 from retrieval.filters.filter import AnyOf, Filter
 from retrieval.filters.values import ValueColumn
 
+NEW_ITEM = "_new"
+"""Attribute of every item, whether training never met it: the version has no vector for its id."""
+
 NO_ROWS: npt.NDArray[np.uint32] = np.empty(0, dtype=np.uint32)
 
 

@@ -57,6 +57,13 @@ class ServingConfig(Section):
         description="Refuse a request whose context or profile has a column that no feature reads, or NaN; "
         "otherwise the answer names them.",
     )
+    exploration: float = Field(
+        0.0,
+        ge=0.0,
+        le=0.5,
+        description="Share of an answer's places that goes to new items, which training never met, even where others "
+        "score higher; rounded down, 0 = none. Costs a second search.",
+    )
     max_message_mib: int = Field(16, ge=1, le=512, description="The largest message that is accepted.")
     micro_batch: int = Field(
         64, ge=1, le=1024, description="The most requests that share one tower call; 1 = each on its own."

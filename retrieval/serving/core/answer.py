@@ -54,6 +54,7 @@ class CandidateAnswer:
     `known`: there was a history to go by. `user_us`: time spent on looking the user up. `truncated`: a budget ended
     the search of some shard. `ignored`: what of the request's context and profile no version of these could use, and
     attributes of `seen_by` that the index lacks. `attributes`: those that were asked for, with each candidate's values.
+    `new_items`: of the quota for new items that serving.exploration gives, how many there are.
     """
 
     item_ids: Sequence[str]
@@ -69,3 +70,4 @@ class CandidateAnswer:
     truncated: bool = False
     ignored: tuple[IgnoredColumn, ...] = ()
     attributes: Mapping[str, ValueColumn] = field(default_factory=dict)
+    new_items: int = 0

@@ -18,6 +18,7 @@ from retrieval.serving.core.answer import CandidateAnswer
 from retrieval.serving.core.attributes import SeenBy, SeenItems
 from retrieval.serving.core.batching import Batcher
 from retrieval.serving.core.engine import Engine
+from retrieval.serving.core.exploration import new_items_of, result_of
 from retrieval.serving.core.pending import Pending
 from retrieval.towers.user_input import EMPTY_HISTORY, History, UserInput
 
@@ -71,6 +72,7 @@ class Candidates:
         self._batcher: Batcher[Pending] = Batcher(
             engine.answer, workers=config.batches_in_flight, largest=config.micro_batch
         )
+        self._exploration = config.exploration
         self._usual_s, self._longest_s = config.deadline_ms / 1000, config.max_deadline_ms / 1000
 
     def answer(
@@ -85,18 +87,15 @@ class Candidates:
         for request in requests:
             if time.monotonic() >= deadline or not alive():
                 break
-            piece = look_up(self._users, request, deadline)
-            self._batcher.submit(piece)
-            waiting.append(piece)
+            waiting.append(self._submit(look_up(self._users, request, deadline)))
         answers = []
         try:
-            for piece in waiting:
-                answers.append(piece.answer.result(max(0.0, deadline - time.monotonic())))  # noqa: PERF401 - what came in time counts
+            for piece, new in waiting:
+                answers.append(result_of(piece, new))
         except FutureTimeoutError:
             pass
         finally:
-            for piece in waiting[len(answers) :]:
-                piece.answer.cancel()
+            _cancel(waiting[len(answers) :])
         if len(answers) < len(requests):
             raise DeadlineError(
                 f"the deadline passed with {len(answers)} of {len(requests)} requests answered; "
@@ -104,9 +103,24 @@ class Candidates:
             )
         return answers
 
+    def _submit(self, piece: Pending) -> tuple[Pending, Pending | None]:
+        """Have a query worked on, and that for new items beside it where there is one."""
+        new = new_items_of(piece, self._exploration)
+        self._batcher.submit(piece)
+        if new is not None:
+            self._batcher.submit(new)
+        return piece, new
+
     def close(self) -> None:
         """End the workers once what waits is done."""
         self._batcher.close()
+
+
+def _cancel(waiting: Sequence[tuple[Pending, Pending | None]]) -> None:
+    for piece, new in waiting:
+        piece.answer.cancel()
+        if new is not None:
+            new.answer.cancel()
 
 
 def look_up(users: Users, request: Request, deadline: float) -> Pending:

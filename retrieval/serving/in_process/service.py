@@ -15,6 +15,7 @@ from retrieval.serving.config import ServingConfig
 from retrieval.serving.core.answer import CandidateAnswer
 from retrieval.serving.core.candidates import Users, look_up
 from retrieval.serving.core.engine import Engine
+from retrieval.serving.core.exploration import new_items_of, result_of
 from retrieval.serving.core.fleet import Fleet
 from retrieval.serving.core.held_towers import HeldTowers
 from retrieval.serving.in_process.hosts import InProcessHosts
@@ -101,8 +102,9 @@ class InProcessService:
         answers: list[CandidateAnswer] = []
         for start in range(0, len(requests), config.micro_batch):
             pieces = [look_up(self._users, one, deadline) for one in requests[start : start + config.micro_batch]]
-            self._engine.answer(pieces)
-            answers += [piece.answer.result() for piece in pieces]
+            new = [new_items_of(piece, config.exploration) for piece in pieces]
+            self._engine.answer([*pieces, *filter(None, new)])
+            answers += map(result_of, pieces, new)
         return answers
 
     @property

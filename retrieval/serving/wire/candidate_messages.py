@@ -108,6 +108,7 @@ def answer_message(answer: CandidateAnswer, started: int) -> candidates_pb2.GetC
         shards_answered=answer.shards_answered,
         user_known=answer.known,
         truncated=answer.truncated,
+        new_items=answer.new_items,
         attributes=[column_message(name, column) for name, column in answer.attributes.items()],
         ignored_columns=[
             candidates_pb2.IgnoredColumn(column=one.column, reason=_REASONS[one.reason]) for one in answer.ignored

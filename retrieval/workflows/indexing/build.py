@@ -21,6 +21,7 @@ from retrieval.index.contents import Contents, build_inputs_hash, make_contents
 from retrieval.index.encode import ItemEncoder
 from retrieval.index.files import ITEM_ID
 from retrieval.index.metadata import ExpectedShard
+from retrieval.index.query import NEW_ITEM
 from retrieval.index.verify import verify_build
 from retrieval.registry import BuildRow, Registry, VersionRow
 from retrieval.storage import ArtifactStore, read_manifest
@@ -139,8 +140,9 @@ def index_contents(dataset: Dataset, features: Features, config: IndexConfig, co
         )
     # the id under its own name, and what is known of an item's events: nobody filters on them
     hidden = [*dataset.items.column_names[:1], *(set(items.column_names) - set(dataset.items.column_names) - {ITEM_ID})]
-    return make_contents(
-        items.filter(pa.array(known)),
+    items = items.filter(pa.array(known))
+    contents = make_contents(
+        items,
         config,
         snapshot=dataset.snapshot,
         at_us=at_us,
@@ -148,6 +150,14 @@ def index_contents(dataset: Dataset, features: Features, config: IndexConfig, co
         left_out=left_out,
         declared=corpus.of_index(),
     )
+    return _with_new(contents, features)
+
+
+def _with_new(contents: Contents, features: Features) -> Contents:
+    """The same with the attribute that says which items are new to the model version."""
+    new = features.id_codes(contents.items[ITEM_ID]) < features.item_vocabulary.first
+    columns = {name: contents.attributes[name] for name in contents.attributes.column_names}
+    return replace(contents, attributes=pa.table({**columns, NEW_ITEM: new}))
 
 
 def _queries(workspace: Workspace, dataset: Dataset, tower: UserTower, config: IndexConfig) -> Vectors | None:

@@ -18,6 +18,7 @@ def test_a_truncated_answer_is_shown_as_one(truncated: bool) -> None:
         "versions": [{"model": "demo", "version": 1}],
         "user_known": True,
         "truncated": truncated,
+        "new_items": 0,
         "ignored_columns": [],
     }
     out = io.StringIO()
@@ -28,6 +29,7 @@ def test_a_truncated_answer_is_shown_as_one(truncated: bool) -> None:
 def test_ignored_columns_are_shown() -> None:
     answer = {
         "item_ids": [], "scores": [], "versions": [], "version_of_item": [], "user_known": True, "truncated": False,
+        "new_items": 0,
         "ignored_columns": [
             {"column": "context.page", "reason": "REASON_UNKNOWN"}, {"column": "profile.age", "reason": "REASON_NAN"},
         ],
@@ -41,7 +43,7 @@ def test_ignored_columns_are_shown() -> None:
 def test_names_and_the_newest_events_are_shown_where_there_are_any() -> None:
     answer = {
         "item_ids": ["i1", "i2"], "scores": [0.5, 0.4], "versions": [{"model": "demo", "version": 1}],
-        "version_of_item": [], "user_known": True, "truncated": False, "ignored_columns": [],
+        "version_of_item": [], "user_known": True, "truncated": False, "new_items": 0, "ignored_columns": [],
         "item_names": ["Vertigo", None],
         "history": [{"item_id": "i9", "timestamp": 1_700_000_000_000_000, "action": "", "item_name": "Rear Window"}],
     }  # fmt: skip
