@@ -10,6 +10,7 @@ from typing import Any
 from retrieval.evaluation.bootstrap import LEVEL, RESAMPLES, Interval
 from retrieval.evaluation.calibration import Calibration
 from retrieval.evaluation.certainty import Comparison, Curve
+from retrieval.evaluation.lists import ShownList
 from retrieval.evaluation.neighbours import Neighbourhood
 from retrieval.evaluation.report import EvaluationReport, Evidence, ModelScores
 from retrieval.evaluation.reports.words import mixed, verdict
@@ -45,6 +46,7 @@ class Findings:
     temperature: str = ""
     """Where the temperature comes from, in words."""
     neighbourhoods: tuple[Neighbourhood, ...] = ()
+    lists: tuple[ShownList, ...] = ()
     labels: ItemLabels | None = None
     served: ServedQuality | None = None
     """What services answer, where they were asked."""

@@ -38,6 +38,7 @@ def make_page(findings: Findings) -> Page:
         Section("Slices", tuple(_slices(findings))),
         Section("Exposure and popularity", tuple(_exposure(findings))),
         *([Section("Calibration", tuple(_calibration(findings)))] if findings.temperature else []),
+        *([Section("Lists", tuple(_lists(findings, findings.labels)))] if findings.labels and findings.lists else []),
         *([Section("Neighbours", tuple(_neighbours(findings, findings.labels)))] if findings.labels else []),
         Section("Ranks", tuple(_ranks(findings))),
     )
@@ -226,6 +227,20 @@ def _calibration(findings: Findings) -> list[Block]:
     ]
 
 
+def _lists(findings: Findings, labels: ItemLabels) -> list[Block]:
+    rows = tuple(
+        (
+            tuple(_named(labels, row) for row in one.seen) or "nothing",
+            tuple(f"{place}.  {_named(labels, row)}" for place, row in enumerate(one.shown, start=1)) or "nothing",
+            _named(labels, one.target),
+            f"place {one.shown.index(one.target) + 1}" if one.target in one.shown else "not among them",
+        )
+        for one in findings.lists
+    )
+    note = "What users of evenly spaced targets would have been shown just before them; the newest event first."
+    return [Table(("what the user did last", "what is shown", "what came", ""), rows, labels=4), Text(note, "remark")]
+
+
 def _neighbours(findings: Findings, labels: ItemLabels | None) -> list[Block]:
     assert labels is not None
     rows = tuple(
@@ -268,6 +283,9 @@ def _pair(one: Comparison) -> str:
 
 
 def _label(labels: ItemLabels, item: Item) -> str:
-    name = labels.names.get(item.row)
-    shown = labels.ids[item.row] if not name else f"{shortened(name, 70)} · {labels.ids[item.row]}"
-    return f"{shown} ({item.count:,})"
+    return f"{_named(labels, item.row)} ({item.count:,})"
+
+
+def _named(labels: ItemLabels, row: int) -> str:
+    name = labels.names.get(row)
+    return f"{shortened(name, 70)} · {labels.ids[row]}" if name else labels.ids[row]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.arrays import Scores
 from retrieval.data.corpus import built_for
 from retrieval.data.facts.training import item_counts, last_training_us
 from retrieval.errors import ConfigError, DataError
@@ -15,8 +16,9 @@ from retrieval.evaluation import EvaluationReport
 from retrieval.evaluation.calibration import BestScores, Calibration, fit_temperature
 from retrieval.evaluation.certainty import Comparison, compare, hit_curves, model_intervals, slice_intervals
 from retrieval.evaluation.evaluate import ItemVectors, in_time_order, inner_products
+from retrieval.evaluation.lists import ExampleLists
 from retrieval.evaluation.neighbours import Neighbourhood, example_items, neighbourhoods
-from retrieval.evaluation.ranking import make_task
+from retrieval.evaluation.ranking import Observer, Task, make_task
 from retrieval.evaluation.report import Evidence, ModelScores
 from retrieval.evaluation.reports.findings import Findings, slice_metrics
 from retrieval.towers.runtime import UserTower
@@ -69,7 +71,8 @@ def examine_version(
     tower, items = setup.towers(version)
     temperature = _temperature(setup, ours, tower, items) if whole else None
     watch = None if temperature is None or temperature.value is None else BestScores(temperature.value)
-    report = setup.measure(tower, items, show=show, observe=watch)
+    lists = ExampleLists()
+    report = setup.measure(tower, items, show=show, observe=_all_of(lists, watch) if whole else None)
     rival = None if against is None else _rival(setup, against, show=show)
     found = _certain(report, rival)
     found = replace(
@@ -80,7 +83,17 @@ def examine_version(
     if not whole:
         return found
     calibration = None if watch is None else watch.calibration()
+    found = replace(found, lists=tuple(lists.found))
     return _completed(found, setup, items, calibration=calibration, temperature=temperature, examples=examples)
+
+
+def _all_of(*observers: Observer | None) -> Observer:
+    def observe(task: Task, part: slice, scores: Scores) -> None:
+        for one in observers:
+            if one is not None:
+                one(task, part, scores)
+
+    return observe
 
 
 def _named_examples(setup: EvaluationSetup, ids: Sequence[str]) -> list[tuple[int, str]]:
@@ -145,6 +158,7 @@ def _completed(
 ) -> Findings:
     around = _neighbours(setup, found.evidence, items, examples)
     rows = [item.row for each in around for item in (each.item, *(near for near, _ in each.nearest))]
+    rows += [row for one in found.lists for row in (*one.seen, *one.shown, one.target)]
     return replace(
         found,
         curves=hit_curves(found.evidence, max(found.report.ks)),

@@ -46,6 +46,7 @@ SECTIONS = (
     "Slices",
     "Exposure and popularity",
     "Calibration",
+    "Lists",
     "Neighbours",
     "Ranks",
 )
