@@ -52,7 +52,7 @@ COMMANDS: Mapping[str, Entry] = {
         "evaluate",
         "Measure a model version on the full corpus, exactly: hit rate, NDCG, MRR, coverage, popularity bias.",
     ),
-    "index": Entry("index", "Build and check index builds."),
+    "index": Entry("index", "Build, refresh and check index builds."),
     "users": Entry("users", "The user store: histories and profiles at serving time."),
     "serve": Entry("serve", "Serve candidates over gRPC."),
     "query": Entry("query", "Print candidates for a user."),
