@@ -84,7 +84,7 @@ ROWS: tuple[Ablation, ...] = (
     Ablation("features", "item features, not in the history", ("towers.item_features_in_history=false",), ("ml1m",)),
     Ablation("features", "no profile", ("features.user=[]",), ("ml1m",)),
     Ablation("features", "no context", ("features.context=[]",)),
-    Ablation("craft", "float32", ("training.precision=float32",)),
+    Ablation("craft", "bf16 in matrix products", ("training.precision=bf16",)),
     Ablation("craft", "weights averaged (EMA)", ("training.ema=0.999",)),
 )
 _EPOCHS = {"ml1m": 8, "globo": 1}

@@ -34,8 +34,8 @@ def main() -> None:
     parser.add_argument("--version", type=int, default=1)
     given = parser.parse_args()
     data = DATASETS["globo"]
-    flags = [*data.protocol, *data.cuts[given.cut]]
-    workspace = Workspace.open(given.quality / "globo", flags, recipe=load_recipe("globo").settings)
+    flags = [*data.inputs["time"], *data.protocol_of("time"), *data.cuts[given.cut]]
+    workspace = Workspace.open(given.quality / "globo", flags, recipe=load_recipe(data.recipes["time"]).settings)
     version = ModelVersion(workspace.model, given.version)
     dataset = workspace.dataset(show=False)
     split = workspace.split(dataset)
