@@ -3,6 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A test says what is right; how long that takes depends on what else the machine does
+settings.register_profile("retrieval", deadline=None)
+settings.load_profile("retrieval")
 
 SHARED_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 

@@ -332,7 +332,7 @@ def scratch(builds: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
     return folder, {name: (source / name).read_bytes() for name in FILES}
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
 @given(
     name=st.sampled_from(FILES),
     changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)), min_size=1, max_size=3),

@@ -57,7 +57,7 @@ def check_no_leak(histories: Histories, split: Split) -> None:
 
 
 @given(events=EVENTS, positive=st.sampled_from([(), ("save",)]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_leave_one_out(
     tmp_path_factory: pytest.TempPathFactory, events: list[Event], positive: tuple[str, ...]
 ) -> None:
@@ -80,7 +80,7 @@ def test_leave_one_out(
 
 
 @given(events=EVENTS, cuts=st.lists(st.integers(1, 35), min_size=3, max_size=3, unique=True))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_by_time(tmp_path_factory: pytest.TempPathFactory, events: list[Event], cuts: list[int]) -> None:
     histories = histories_of(tmp_path_factory.mktemp("time"), events)
     valid_from, test_from, until = (cut * 1_000_000 for cut in sorted(cuts))

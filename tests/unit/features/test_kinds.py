@@ -62,7 +62,7 @@ def fitted(declaration: Declaration, values: pa.Array | list[Any]) -> Any:
 
 
 @pytest.mark.parametrize("case", CASES)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_bulk_is_row_by_row(case: str, data: st.DataObject) -> None:
     declaration, kind, strategy = CASES[case]

@@ -175,7 +175,7 @@ parts = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(wanted=parts, count=st.sampled_from([0, 1, 63, 64, 65, 200]))
 def test_nested_filters_select_what_an_item_at_a_time_would(items: pa.Table, wanted: Filter, count: int) -> None:
     some = items.slice(0, count)
@@ -185,7 +185,7 @@ def test_nested_filters_select_what_an_item_at_a_time_would(items: pa.Table, wan
     assert allowed.count == len(expected)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     values=st.lists(st.none() | st.sampled_from([-1.0, 0.0, 0.5, 2.0, 7.5]), max_size=30),
     low=st.none() | st.sampled_from([-2.0, 0.0, 0.5, 3.0]),

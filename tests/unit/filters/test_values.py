@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.errors import RequestError
@@ -24,7 +24,6 @@ def attributes_of(columns: dict[str, pa.Array]) -> Attributes:
     return Attributes({name: stored[name] for name in stored.column_names}, table.num_rows)
 
 
-@settings(deadline=None)
 @given(texts, st.lists(st.sampled_from("abcdz"), min_size=1, max_size=4))
 def test_rows_of_a_text(values: list[str | None], wanted: list[str]) -> None:
     attributes = attributes_of({"series": pa.array(values, pa.string())})
@@ -34,7 +33,6 @@ def test_rows_of_a_text(values: list[str | None], wanted: list[str]) -> None:
         assert {*found.tolist()} == {row for row, value in enumerate(values) if value in wanted}
 
 
-@settings(deadline=None)
 @given(lists, st.lists(st.integers(-3, 4), min_size=1, max_size=4))
 def test_rows_of_any_value_of_a_list(values: list[list[int | None] | None], wanted: list[int]) -> None:
     attributes = attributes_of({"families": pa.array(values, pa.list_(pa.int64()))})

@@ -176,7 +176,7 @@ def test_missing_or_of_other_parameters(sample: Sample, tmp_path: Path) -> None:
             check_graph_file(tmp_path, vectors, metadata)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)), min_size=1, max_size=4))
 def test_random_bytes_changed(sample: Sample, changes: list[tuple[float, int]]) -> None:
     changed = bytearray(sample.bytes)
@@ -185,7 +185,7 @@ def test_random_bytes_changed(sample: Sample, changes: list[tuple[float, int]]) 
     sample.survives(bytes(changed))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     where=st.floats(0, 1, exclude_max=True),
     value=st.sampled_from([0, 1, M, N - 1, N, 2**16, 2**31 - 1, 2**31, 2**32 - 1]),
@@ -195,7 +195,7 @@ def test_random_words_set_to_boundary_values(sample: Sample, where: float, value
     sample.survives(sample.put(at, "<I", value))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(where=st.floats(0, 1, exclude_max=True), value=st.sampled_from([0, 1, M, N - 1, N, 2**16, 2**31, 2**32 - 1]))
 def test_random_upper_words_set_to_boundary_values(sample: Sample, where: float, value: int) -> None:
     words = (len(sample.bytes) - sample.upper) // 4

@@ -56,7 +56,7 @@ def either(
     return {"links": (vectors, index), "leaves": leafy, "duplicates": duplicates}[request.param]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     share=st.sampled_from([0.0, 0.002, 0.05, 0.5, 1.0]),
     seed=st.integers(0, 1000),

@@ -303,7 +303,7 @@ def test_no_queries_no_answers(shard: Shard) -> None:
     assert shard.search(np.empty((0, 16), dtype=np.float32), []) == []
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(st.sampled_from([-np.inf, -1.0, 0.0, 0.25, 0.5, 1.0]), max_size=40), st.integers(1, 45))
 def test_best_orders_by_score_then_row(scores: list[float], k: int) -> None:
     rows, found = best(np.array(scores, dtype=np.float32), k)

@@ -62,7 +62,7 @@ def test_enough_unknown_candidates_speak_for_themselves(items: ItemInputs, featu
     assert with_held_out_items(given_items, features, everything, seed=1) is given_items
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(scale=st.sampled_from(SCALES), seed=st.integers(0, 2**20))
 def test_what_nothing_is_known_of_never_outranks_what_something_is_known_of(
     dataset: Dataset, features: Features, items: ItemInputs, scale: float, seed: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.data.corpus.alike import open_alike
@@ -15,7 +15,6 @@ from retrieval.errors import DataError
 values = st.lists(st.none() | st.lists(st.none() | st.sampled_from("abcd"), max_size=3), min_size=1, max_size=12)
 
 
-@settings(deadline=None)
 @given(values, st.data())
 def test_pairs_are_all_items_with_a_value_in_common(
     families: list[list[str | None] | None], data: st.DataObject

@@ -48,7 +48,7 @@ def as_rows(histories: object) -> list[tuple[str, str, int]]:
     cut=st.integers(0, 60),
     bucket=st.integers(1, 20),
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_histories_equal_a_naive_sort_per_user(
     tmp_path_factory: pytest.TempPathFactory,
     text: bool,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.data.importers.derive import Derived, derive_table
@@ -25,7 +25,6 @@ def derived(rows: Sequence[tuple[int, object]], kind: pa.DataType, cut: int) -> 
     rows=st.lists(st.tuples(st.integers(0, 3), st.sampled_from([None, "", "a", "b", "c"])), max_size=30),
     cut=st.integers(0, 30),
 )
-@settings(deadline=None)
 def test_the_most_frequent_text(rows: list[tuple[int, str | None]], cut: int) -> None:
     expected = []
     for one in range(4):
@@ -38,7 +37,6 @@ def test_the_most_frequent_text(rows: list[tuple[int, str | None]], cut: int) ->
     rows=st.lists(st.tuples(st.integers(0, 3), st.sampled_from([None, 1, 2, 5, 9])), max_size=30),
     cut=st.integers(0, 30),
 )
-@settings(deadline=None)
 def test_the_lower_median_of_numbers(rows: list[tuple[int, int | None]], cut: int) -> None:
     expected = []
     for one in range(4):

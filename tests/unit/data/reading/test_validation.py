@@ -103,7 +103,7 @@ def test_ids_that_are_integers_in_one_file_and_text_in_another(tmp_path: Path) -
     users=st.lists(st.one_of(st.none(), st.text(max_size=3)), min_size=1, max_size=25),
     data=st.data(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_rows_in_are_rows_out_and_rejects(
     tmp_path_factory: pytest.TempPathFactory, users: list[str | None], data: st.DataObject
 ) -> None:
