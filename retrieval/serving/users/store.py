@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -14,9 +15,11 @@ from google.protobuf.message import DecodeError
 
 from retrieval.errors import ArtifactError, NotFoundError, UnavailableError
 from retrieval.serving.core.candidates import StoredUser
+from retrieval.serving.users.environments import SharedEnvironment
 from retrieval.serving.wire.user_messages import read_history, read_values
 from retrieval.v1 import user_pb2
 
+_log = logging.getLogger(__name__)
 _LONGEST_KEY = 480  # LMDB's own limit is 511 bytes
 _PER_TRANSACTION = 5000
 
@@ -24,12 +27,16 @@ _PER_TRANSACTION = 5000
 class UserStore:
     """Reads and writes UserRecords by user id. Thread-safe; one process writes at a time, any number read."""
 
-    def __init__(self, environment: lmdb.Environment) -> None:
-        self._environment = environment
+    def __init__(self, shared: SharedEnvironment) -> None:
+        self._shared = shared
+        self._environment = shared.environment
 
     @classmethod
     def open(cls, folder: Path, *, gib: int = 64, write: bool = False) -> UserStore:
-        """Open the store in `folder`, to read or, with `write`, to fill. Raises NotFoundError, ArtifactError."""
+        """Open the store in `folder`, to read or, with `write`, to fill; any number of times in a process.
+
+        Raises NotFoundError, ArtifactError.
+        """
         if not (folder / "data.mdb").is_file():
             raise NotFoundError(f"{folder}: no user store; put it back if it was moved, `retrieval upgrade` makes one")
         return cls._opened(folder, gib, write=write)
@@ -43,13 +50,13 @@ class UserStore:
     @classmethod
     def _opened(cls, folder: Path, gib: int, *, write: bool) -> UserStore:
         try:
-            return cls(
-                lmdb.open(
-                    str(folder), map_size=gib << 30, readonly=not write, max_readers=1024, readahead=False, lock=True
-                )
-            )
+            shared = SharedEnvironment(folder, gib=gib)
         except (lmdb.Error, OSError) as error:
             raise ArtifactError(f"{folder}: not a user store that can be opened: {error}") from error
+        if write and shared.readonly:
+            shared.close()
+            raise ArtifactError(f"{folder}: this user may read the user store, not write it")
+        return cls(shared)
 
     def get(self, user_id: str) -> StoredUser | None:
         """A user's history and profile, or None. Raises as `record` does."""
@@ -105,8 +112,8 @@ class UserStore:
         return len(stale)
 
     def close(self) -> None:
-        """Close the file."""
-        self._environment.close()
+        """Close the file, unless others in this process use it."""
+        self._shared.close()
 
 
 def _key(user_id: str) -> bytes:
@@ -148,6 +155,8 @@ class LazyUserStore:
                     self._store = UserStore.open(self._folder, gib=self._gib)
                     self.error = ""
                 except (NotFoundError, ArtifactError) as error:
+                    if str(error) != self.error:
+                        _log.warning("no user is known: %s", error)
                     self.error = str(error)
                     self._next = time.monotonic() + self._retry_s
             return self._store

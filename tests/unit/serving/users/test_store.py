@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -96,6 +98,53 @@ def test_a_store_that_appears_later_is_found(tmp_path: Path) -> None:
     assert users.count() == 1
     assert users.error == ""
     users.close()
+
+
+def test_one_process_opens_it_as_often_as_it_likes_to_read_and_to_write(tmp_path: Path) -> None:
+    store = UserStore.create(tmp_path / "users", gib=1)
+    fill(store, {"a": record("i1")})
+    store.close()
+    first, second = (LazyUserStore(tmp_path / "users", gib=1) for _ in range(2))
+    assert first.count() == second.count() == 1
+    with closing(UserStore.open(tmp_path / "users", gib=1, write=True)) as writer:
+        fill(writer, {"b": record("i2")})
+    assert first.get("b") is not None
+    first.close()
+    first.close()
+    assert second.get("b") is not None
+    assert second.error == ""
+    second.close()
+
+
+def test_a_store_put_in_the_place_of_another_is_read_anew(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        with closing(UserStore.create(tmp_path / name, gib=1)) as store:
+            fill(store, {name: record("i1")})
+    held = UserStore.open(tmp_path / "old", gib=1)
+    (tmp_path / "old").rename(tmp_path / "away")
+    (tmp_path / "new").rename(tmp_path / "old")
+    with closing(UserStore.open(tmp_path / "old", gib=1)) as store:
+        assert store.get("new") is not None
+    assert held.get("old") is not None
+    held.close()
+
+
+def test_who_may_only_read_it_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(UserStore.create(tmp_path, gib=1)) as store:
+        fill(store, {"a": record("i1")})
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(ArtifactError, match="not write it"):
+        UserStore.open(tmp_path, gib=1, write=True)
+    with closing(UserStore.open(tmp_path, gib=1)) as store:
+        assert store.get("a") is not None
+
+
+def test_a_store_that_cannot_be_opened_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "data.mdb").write_bytes(b"not a database" * 1000)
+    users = LazyUserStore(tmp_path, gib=1, retry_s=0.0)
+    assert users.get("a") is users.get("b") is None
+    (said,) = caplog.messages
+    assert "not a user store" in said
 
 
 def test_records_hold_every_user_with_history_and_profile(world: World) -> None:
