@@ -19,6 +19,7 @@ import pyarrow as pa
 from retrieval.config import FILE_NAME
 from retrieval.data import Dataset, make_split, open_dataset
 from retrieval.data.corpus import as_built_at, end_of_log, open_corpus
+from retrieval.data.splits import evenly_spaced
 from retrieval.serving.wire.channel import CHANNEL_OPTIONS
 from retrieval.serving.wire.user_messages import value_message
 from retrieval.towers.runtime import load_user_tower
@@ -181,9 +182,7 @@ def exact_hit_rate(made: Made, rows: Rows) -> float:
 def target_rows(made: Made, most: int | None = None) -> Rows:
     """Rows of the test targets, or so many of them, evenly spaced."""
     rows = make_split(made.workspace().settings.data, made.dataset().histories).test
-    if most is None or len(rows) <= most:
-        return rows
-    return rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]
+    return rows if most is None else evenly_spaced(rows, most)
 
 
 def any_of(field: str, *texts: str) -> filter_pb2.Filter:

@@ -116,3 +116,10 @@ def _is_target(histories: Histories, first: int, last: int, positive_actions: Se
         return np.ones(rows.stop - rows.start, np.bool_)
     targets: Mask = histories.action_mask(positive_actions)[histories.actions[rows]]
     return targets
+
+
+def evenly_spaced(rows: Rows, most: int) -> Rows:
+    """So many of the rows int64 [n] at most, evenly spaced from the first to the last."""
+    if len(rows) <= most:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]

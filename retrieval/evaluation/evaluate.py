@@ -18,6 +18,7 @@ from retrieval.data.corpus import Corpus, Seen
 from retrieval.data.facts.repeats import engaged_before
 from retrieval.data.facts.training import item_counts
 from retrieval.data.histories.histories import Histories
+from retrieval.data.splits import evenly_spaced
 from retrieval.errors import DataError
 from retrieval.evaluation.baselines import make_baseline
 from retrieval.evaluation.config import EvaluationConfig
@@ -67,7 +68,7 @@ def evaluate_vectors(
     or ConfigError on what does not fit.
     """
     started = time.monotonic()
-    chosen = _spaced(targets, config.max_targets)
+    chosen = evenly_spaced(np.arange(len(targets)), config.max_targets)
     if callable(item_vectors):
         chosen = chosen[in_time_order(histories, targets[chosen])]
     vectors = user_vectors
@@ -115,7 +116,7 @@ def evaluate_baselines(
 ) -> EvaluationReport:
     """Measure the baselines of `config` alone, under the protocol of `evaluate_vectors`."""
     started = time.monotonic()
-    chosen = targets[_spaced(targets, config.max_targets)]
+    chosen = evenly_spaced(targets, config.max_targets)
     task = make_task(histories, chosen, corpus, block_mb=config.block_mb)
     trained = item_counts(histories, train_end)
     others = _baselines(task, train_end, config, show=show)
@@ -161,13 +162,6 @@ def in_time_order(histories: Histories, targets: Ints) -> Ints:
 def _seen_before(histories: Histories, rows: Ints, seen: Seen) -> int:
     """How many of these event rows are left out because their user had engaged with the item."""
     return 0 if seen.allowed else int(engaged_before(histories, rows, seen.within_us).sum())
-
-
-def _spaced(targets: Ints, most: int) -> Ints:
-    """Positions of the targets that are measured: all, or `most` of them evenly spaced."""
-    if len(targets) <= most:
-        return np.arange(len(targets))
-    return np.linspace(0, len(targets) - 1, most).round().astype(np.int64)
 
 
 def inner_products(task: Task, user_vectors: UserVectors, item_vectors: ItemVectors) -> Scorer:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval.arrays import Ints
+from retrieval.data.splits import evenly_spaced
 
 NEAREST = 8
 _EACH = 4
@@ -46,7 +47,7 @@ def example_items(counts: Ints, columns: Ints) -> list[tuple[int, str]]:
         "most popular": known[:_EACH],
         "middling": known[middle : middle + _EACH],
         "rare": rare,
-        "not in training": _spread(new, _EACH - len(rare)),
+        "not in training": evenly_spaced(new, _EACH - len(rare)),
     }
     found: dict[int, str] = {}
     for why, places in groups.items():
@@ -84,12 +85,6 @@ def _around(
         if np.isfinite(cosines[place])
     )
     return Neighbourhood(Item(row, int(counts[row])), why, nearest)
-
-
-def _spread(places: Ints, most: int) -> Ints:
-    if len(places) <= most:
-        return places
-    return places[np.linspace(0, len(places) - 1, most).round().astype(np.int64)]
 
 
 def _unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -35,6 +35,7 @@ import tomlkit
 from retrieval.config import FILE_NAME
 from retrieval.data import Dataset
 from retrieval.data.importers import ColumnMapping
+from retrieval.data.splits import evenly_spaced
 from retrieval.registry import VersionRow
 from retrieval.types import MINUTE_US
 from retrieval.v1 import candidates_pb2 as pb
@@ -49,7 +50,6 @@ from retrieval.workflows.workspace import Workspace
 from retrieval.workflows.workspace.recipes import load_recipe
 from retrieval.workflows.workspace.upgrade import upgrade_workspace
 from tests.bench.quality.datasets import DATASETS, prepare
-from tests.bench.quality.measure import spaced
 from tests.bench.report import Row, bench_main
 from tests.serving_fleet import running_fleet
 from tests.whole_path import Stub, ask_all, request_before
@@ -128,7 +128,7 @@ def measure(given: argparse.Namespace) -> Iterator[Row]:
     trained = train_version(whole, test=False, show=True).version
     exact = evaluate_version(whole, trained.id, show=False).metrics["hr@10"]
     dataset = whole.dataset(show=False)
-    targets = spaced(whole.split(dataset).test, given.most)
+    targets = evenly_spaced(whole.split(dataset).test, given.most)
     served = _served(given.work / given.cut / "served", whole, window, trained)
     hits: list[bool] = []
     costs: list[Row] = []

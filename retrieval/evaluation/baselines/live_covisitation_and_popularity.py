@@ -8,6 +8,7 @@ import numpy as np
 
 from retrieval.arrays import Ints, Scores
 from retrieval.data.facts.training import training_rows
+from retrieval.data.splits import evenly_spaced
 from retrieval.evaluation.baselines.live_covisitation import pair_shares
 from retrieval.evaluation.baselines.live_popularity import as_shares, live_popularity
 from retrieval.evaluation.metrics import rank_metrics
@@ -68,4 +69,4 @@ def _last_hour(task: Task, train_end: Ints) -> Ints:
         newest = max(newest, int(at.max()))
         found = every[at > newest - _CHOOSING_US]
     found = found[task.column_of[histories.items[found]] >= 0]
-    return found[np.linspace(0, len(found) - 1, min(_CHOOSING, len(found))).round().astype(np.int64)]
+    return evenly_spaced(found, _CHOOSING)

@@ -20,6 +20,7 @@ import retrieval
 from retrieval.data import Dataset, Split, make_split, open_dataset
 from retrieval.data.corpus import measured_corpus
 from retrieval.data.facts.training import last_training_rows, last_training_us
+from retrieval.data.splits import evenly_spaced
 from retrieval.errors import ArtifactError
 from retrieval.evaluation import EvaluationReport, evaluate_vectors, hit_rate_and_ndcg
 from retrieval.evaluation.evaluate import ItemVectors
@@ -214,11 +215,9 @@ class Training:
         )
 
     def _validation(self, watch: Watch | None) -> Validate | None:
-        rows, most = self.split.valid, self.settings.training.validation_targets
+        rows = evenly_spaced(self.split.valid, self.settings.training.validation_targets)
         if not len(rows):
             return None
-        if len(rows) > most:
-            rows = rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]
         vectors = PairVectors(self.dataset, self.features, self.items())
         corpus = measured_corpus(self.settings.corpus, self.dataset, self.split, "valid")
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 
-import numpy as np
-
-from retrieval.arrays import Ints
 from retrieval.data import Dataset, Split
 from retrieval.data.corpus import measured_corpus
 from retrieval.data.facts.training import last_training_rows
+from retrieval.data.splits import evenly_spaced
 from retrieval.evaluation import hit_rate_and_ndcg
 from retrieval.features import Features
 from retrieval.towers.offline import ItemInputs
@@ -35,7 +33,7 @@ def scale_unknown_items(
     if not pair.item.has_features:
         return 1.0
     histories, select = dataset.histories, settings.training.select
-    rows = _spaced(split.valid if len(split.valid) else last_training_rows(histories, split.train_end))
+    rows = evenly_spaced(split.valid if len(split.valid) else last_training_rows(histories, split.train_end), _MOST)
     corpus = measured_corpus(settings.corpus, dataset, split, "valid")
     candidates = corpus.items_at(int(corpus.moments(histories.timestamps[rows]).max()))
     vectors = PairVectors(dataset, features, with_held_out_items(items, features, candidates, settings.training.seed))
@@ -50,9 +48,3 @@ def scale_unknown_items(
         "scores of items that training never met are scaled by %g: best by %s on %s targets", found, select, len(rows)
     )
     return found
-
-
-def _spaced(rows: Ints) -> Ints:
-    if len(rows) <= _MOST:
-        return rows
-    return rows[np.linspace(0, len(rows) - 1, _MOST).round().astype(np.int64)]

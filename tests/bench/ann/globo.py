@@ -15,6 +15,7 @@ import numpy as np
 
 from retrieval.data.config import parse_moment
 from retrieval.data.corpus import open_corpus
+from retrieval.data.splits import evenly_spaced
 from retrieval.towers.runtime import load_user_tower
 from retrieval.types import ModelVersion
 from retrieval.workflows.evaluation.evaluate import item_vectors, user_vectors
@@ -22,7 +23,6 @@ from retrieval.workflows.workspace import Workspace
 from retrieval.workflows.workspace.recipes import load_recipe
 from tests.bench.ann.data import QUERIES
 from tests.bench.quality.datasets import DATASETS
-from tests.bench.quality.measure import spaced
 
 
 def main() -> None:
@@ -44,7 +44,7 @@ def main() -> None:
     items = encoded(cut) if callable(encoded) else encoded
     known = open_corpus(workspace.settings.corpus, dataset).items_at(cut)
     tower = load_user_tower(workspace.store(), version, threads=0)
-    users = user_vectors(dataset, tower, spaced(split.test, QUERIES))
+    users = user_vectors(dataset, tower, evenly_spaced(split.test, QUERIES))
     given.work.mkdir(parents=True, exist_ok=True)
     np.save(given.work / "globo-items.npy", np.asarray(items[known], np.float32))
     np.save(given.work / "globo-users.npy", np.asarray(users, np.float32))

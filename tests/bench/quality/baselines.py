@@ -10,12 +10,13 @@ from collections.abc import Sequence
 
 from retrieval.data.corpus import measured_corpus
 from retrieval.data.facts.training import item_counts
+from retrieval.data.splits import evenly_spaced
 from retrieval.evaluation import EvaluationReport, evaluate_baselines
 from retrieval.workflows.workspace import Workspace
 from retrieval.workflows.workspace.recipes import load_recipe
 from tests.bench.quality.__main__ import SHOWN, add_running_flags, complete, workspace_of
 from tests.bench.quality.datasets import DATASETS, TRACKS
-from tests.bench.quality.measure import Rows, known_until, rows_of, spaced
+from tests.bench.quality.measure import Rows, known_until, rows_of
 from tests.bench.report import Row, bench_main
 
 
@@ -54,7 +55,7 @@ def _of_cut(given: argparse.Namespace, cut: str) -> list[Row]:
     workspace = Workspace.open(root, flags, recipe=load_recipe(data.recipes[given.track]).settings)
     dataset = workspace.dataset(show=False)
     split = workspace.split(dataset)
-    targets = spaced(split.test if given.split == "test" else split.valid, given.most)
+    targets = evenly_spaced(split.test if given.split == "test" else split.valid, given.most)
     chosen = {"ks": data.ks, "max_targets": given.most, "baselines": given.baseline or data.baselines, "slices": ()}
     config = workspace.settings.evaluation.model_copy(update=chosen)
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from retrieval.data import Dataset, Split, by_time
 from retrieval.data.corpus import measured_corpus
 from retrieval.data.facts.training import item_counts
+from retrieval.data.splits import evenly_spaced
 from retrieval.evaluation import EvaluationReport
 from retrieval.evaluation.evaluate import ItemVectors
 from retrieval.towers.runtime import UserTower
@@ -33,7 +34,7 @@ def measure(
     names = data.baselines if job.targets == "test" else ()
     first = names if job.seed == 1 else ()
     config = workspace.settings.evaluation.model_copy(update={"slices": ()})
-    targets = spaced(split.test if job.targets == "test" else split.valid, job.most)
+    targets = evenly_spaced(split.test if job.targets == "test" else split.valid, job.most)
     learned = known_until(dataset, split, targets)
     corpus = measured_corpus(workspace.settings.corpus, dataset, split, "test" if job.targets == "test" else "valid")
 
@@ -63,13 +64,6 @@ def known_until(dataset: Dataset, split: Split, targets: Rows) -> Rows:
         return split.train_end
     start = int(dataset.histories.timestamps[targets].min())
     return by_time(dataset.histories, start, start).train_end
-
-
-def spaced(targets: Rows, most: int) -> Rows:
-    """At most so many of the targets, evenly spaced."""
-    if len(targets) <= most:
-        return targets
-    return targets[np.linspace(0, len(targets) - 1, most).round().astype(np.int64)]
 
 
 def rows_of(report: EvaluationReport, of: str, ks: tuple[int, ...], kind: str | None = None) -> list[Row]:

@@ -22,6 +22,7 @@ from retrieval.data import (
     splits,
 )
 from retrieval.data.facts.ranges import row_blocks
+from retrieval.data.splits import evenly_spaced
 from retrieval.errors import ConfigError, DataError
 
 Event = tuple[int, int, str]
@@ -126,3 +127,10 @@ def test_settings_that_can_not_be(tmp_path: Path) -> None:
         SplitConfig(valid_from="soon")
     with pytest.raises(ValidationError, match="columns used for two things: user_id"):
         DataConfig(item_column="user_id")
+
+
+def test_evenly_spaced_rows_reach_from_the_first_to_the_last() -> None:
+    rows = np.arange(100, 200)
+    assert evenly_spaced(rows, 100) is rows
+    assert evenly_spaced(rows[:0], 3).tolist() == []
+    assert evenly_spaced(rows, 4).tolist() == [100, 133, 166, 199]

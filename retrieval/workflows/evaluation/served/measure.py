@@ -10,6 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from retrieval.arrays import Ints, Vectors
+from retrieval.data.splits import evenly_spaced
 from retrieval.errors import DataError
 from retrieval.evaluation.served import ServedQuality
 from retrieval.evaluation.stages import StageHits, make_stages
@@ -32,7 +33,7 @@ from retrieval.workflows.evaluation.served.remarks import (
 from retrieval.workflows.evaluation.served.requests import PastRequests
 from retrieval.workflows.evaluation.served.running import Served, find_served, in_process, over_grpc
 from retrieval.workflows.evaluation.served.shards import BuildItems, open_shards, read_build
-from retrieval.workflows.evaluation.served.targets import comparable_ranks, spaced, targets_of
+from retrieval.workflows.evaluation.served.targets import comparable_ranks, targets_of
 from retrieval.workflows.fleet.services import VERIFIED
 from retrieval.workflows.fleet.users import users_are_current
 from retrieval.workflows.workspace import Workspace
@@ -103,7 +104,7 @@ class _Way:
             rows = rows[np.isin(rows, recorded.targets)]
         if not len(rows):
             raise DataError("evaluation: this split has no targets")
-        chosen = spaced(rows, setup.config.served_targets)
+        chosen = evenly_spaced(rows, setup.config.served_targets)
         encode = lru_cache(_MOMENTS_HELD)(items) if callable(items) else lambda _: items
         stale = () if users_are_current(workspace, setup.dataset.snapshot) else (STALE_USERS,)
         remarks = tuple(text for text in (why, remark, *stale) if text)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from retrieval.arrays import Ints
 from retrieval.types import ModelVersion
 from retrieval.workflows.evaluation.evaluate import EvaluationSetup
@@ -41,10 +39,3 @@ def targets_of(setup: EvaluationSetup, at_us: int) -> tuple[Ints, str]:
         f"No target meets an index of {iso(at_us)}: evaluation's are of {moments_in_words(moments)}. What that changes "
         "stands at the stage 'moment'; `retrieval index build --set index.as_of=…` builds one of such a moment."
     )
-
-
-def spaced(rows: Ints, most: int) -> Ints:
-    """At most so many of the rows, evenly spaced."""
-    if len(rows) <= most:
-        return rows
-    return rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]
