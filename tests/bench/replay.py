@@ -34,6 +34,7 @@ import tomlkit
 
 from retrieval.config import FILE_NAME
 from retrieval.data import Dataset
+from retrieval.data.config import iso_moment
 from retrieval.data.importers import ColumnMapping
 from retrieval.data.splits import evenly_spaced
 from retrieval.registry import VersionRow
@@ -81,10 +82,6 @@ class Window:
 
 def micros(moment: datetime) -> int:
     return round(moment.timestamp()) * 1_000_000
-
-
-def iso(at_us: int) -> str:
-    return datetime.fromtimestamp(at_us / 1e6, UTC).isoformat()
 
 
 @dataclass
@@ -141,7 +138,7 @@ def measure(given: argparse.Namespace) -> Iterator[Row]:
         asking = Asking(stub, dataset.histories.user_ids.slice(0, 1000).to_pylist())
         with asking.running():
             for number, at_us in enumerate(window.steps()):
-                row = {"kind": "step", "at": iso(at_us)} | (_refreshed(served, whole, at_us) if number else {})
+                row = {"kind": "step", "at": iso_moment(at_us)} | (_refreshed(served, whole, at_us) if number else {})
                 found = _asked(stub, dataset, targets, at_us)
                 hits += found
                 costs.append(row)
@@ -199,7 +196,7 @@ def _served(root: Path, whole: Workspace, window: Window, version: VersionRow) -
     (root / FILE_NAME).write_text(tomlkit.dumps(settings), encoding="utf-8")
     served = Workspace.open(root)
     upgrade_workspace(served)
-    as_of = Workspace.open(root, [f"index.as_of={iso(micros(window.start))}"])
+    as_of = Workspace.open(root, [f"index.as_of={iso_moment(micros(window.start))}"])
     build = build_version_index(as_of, version.id, show=True).build
     deploy_build(served, build.id, without_hosts=True, supersede=True)
     load_users(served, show=False)

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from retrieval.data import leave_one_out
+from retrieval.data.config import iso_moment
 from retrieval.data.corpus import measured_corpus
 from retrieval.evaluation.served import ServedQuality
 from retrieval.serving.users.store import UserStore
@@ -22,7 +23,6 @@ from retrieval.simulation.synthetic import SynthConfig, write_synthetic
 from retrieval.towers.loading import ItemTower
 from retrieval.types import BuildId
 from retrieval.workflows.evaluation.served.measure import measure_served
-from retrieval.workflows.evaluation.served.remarks import iso
 from retrieval.workflows.fleet.users import load_users
 from retrieval.workflows.indexing import build as indexing
 from retrieval.workflows.indexing.build import build_version_index
@@ -135,7 +135,7 @@ def test_where_the_index_is_refreshed_those_who_meet_the_build_are_asked_for(by_
         dataset.histories.timestamps[split.test]
     )
     middle = int(np.sort(moments)[len(moments) // 2])
-    build = retrieval(by_time.root, "index", "build", "--set", f"index.as_of={iso(middle)}")["build"]
+    build = retrieval(by_time.root, "index", "build", "--set", f"index.as_of={iso_moment(middle)}")["build"]
     found = measure_served(workspace, build=BuildId.parse(build), show=False)
     assert found.stages.targets == found.available == int((moments == middle).sum()) > 10
     assert abs(found.stages.whole.value) <= 0.003

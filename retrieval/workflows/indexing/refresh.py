@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from retrieval.data import open_dataset
+from retrieval.data.config import iso_moment
 from retrieval.errors import ConfigError, ConflictError, GateError, NotFoundError
 from retrieval.registry import BuildRow, Registry
 from retrieval.rollout.collect import collect
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 Uninterrupted = Callable[[], AbstractContextManager[None]]
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,17 +130,15 @@ def _parent(registry: Registry, model: str, moment: int) -> BuildRow:
             "is done"
         )
     if parent.at_us is not None and moment < parent.at_us:
-        raise ConfigError(f"{_iso(moment)} is before {_iso(parent.at_us)}, the moment that {parent.id} is as of")
+        raise ConfigError(
+            f"{iso_moment(moment)} is before {iso_moment(parent.at_us)}, the moment that {parent.id} is as of"
+        )
     return parent
 
 
 def _config_at(config: IndexConfig, parent: BuildRow, moment: int) -> IndexConfig:
     """The settings of now, with the parent's shards, since the hosts are as many, as of the moment."""
-    return config.model_copy(update={"shards": parent.shards, "as_of": _iso(moment)})
-
-
-def _iso(moment: int) -> str:
-    return (_EPOCH + timedelta(microseconds=moment)).isoformat()
+    return config.model_copy(update={"shards": parent.shards, "as_of": iso_moment(moment)})
 
 
 def _clear_abandoned(registry: Registry, store: ArtifactStore, model: str) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from retrieval.data.config import iso_moment
 from retrieval.data.corpus import end_of_log, measured_corpus
-from retrieval.workflows.evaluation.served.remarks import iso
 from retrieval.workflows.workspace import Workspace
 from tests.bench.quality.runs import Run
 from tests.bench.report import Row
@@ -61,4 +61,4 @@ def _as_of(workspace: Workspace) -> str:
     corpus = measured_corpus(workspace.settings.corpus, dataset, split)
     middle = int(np.median(dataset.histories.timestamps[split.test]))
     (moment,) = corpus.moments(np.array([middle])).tolist()
-    return "" if moment == end_of_log(dataset.histories) else iso(moment)
+    return "" if moment == end_of_log(dataset.histories) else iso_moment(moment)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-
 import numpy as np
 
 from retrieval.arrays import Ints, Mask, Vectors
+from retrieval.data.config import iso_moment
 from retrieval.workflows.evaluation.served.asking import Answered
 from retrieval.workflows.evaluation.served.shards import BuildItems
 
 STALE_USERS = "The user store was filled from other data than is evaluated here: `retrieval users load` fills it anew."
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - moments without a zone are UTC
 _SAME = 0.015
 """How far apart two vectors of an item may be to count as the same; unit vectors of cosine .9999 are .014 apart."""
 
@@ -20,18 +18,13 @@ def other_moments(measured: Ints, at_us: int) -> str:
     """Moments of the index that are not the build's."""
     if (measured == at_us).all():
         return ""
-    return f"{iso(at_us)} in place of {moments_in_words(measured)}"
+    return f"{iso_moment(at_us)} in place of {moments_in_words(measured)}"
 
 
 def moments_in_words(moments: Ints) -> str:
     """From the first to the last."""
     first, last = int(moments.min()), int(moments.max())
-    return iso(first) if first == last else f"{iso(first)} to {iso(last)}"
-
-
-def iso(at_us: int) -> str:
-    """A moment in µs as index.as_of reads it, UTC."""
-    return (_EPOCH + timedelta(microseconds=at_us)).isoformat()
+    return iso_moment(first) if first == last else f"{iso_moment(first)} to {iso_moment(last)}"
 
 
 def other_vectors(encoded: Vectors, held: BuildItems) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from retrieval.arrays import Ints
+from retrieval.data.config import iso_moment
 from retrieval.types import ModelVersion
 from retrieval.workflows.evaluation.evaluate import EvaluationSetup
 from retrieval.workflows.evaluation.recorded_ranks import RecordedRanks, measured_under, read_ranks
-from retrieval.workflows.evaluation.served.remarks import iso, moments_in_words
+from retrieval.workflows.evaluation.served.remarks import moments_in_words
 
 
 def comparable_ranks(setup: EvaluationSetup, version: ModelVersion) -> tuple[RecordedRanks | None, str]:
@@ -34,8 +35,8 @@ def targets_of(setup: EvaluationSetup, at_us: int) -> tuple[Ints, str]:
     if meet.all() or not len(rows):
         return rows, ""
     if meet.any():
-        return rows[meet], f"Asked for are the targets that meet an index of {iso(at_us)}."
+        return rows[meet], f"Asked for are the targets that meet an index of {iso_moment(at_us)}."
     return rows, (
-        f"No target meets an index of {iso(at_us)}: evaluation's are of {moments_in_words(moments)}. What that changes "
-        "stands at the stage 'moment'; `retrieval index build --set index.as_of=…` builds one of such a moment."
+        f"No target meets an index of {iso_moment(at_us)}: evaluation's are of {moments_in_words(moments)}. What that "
+        "changes stands at the stage 'moment'; `retrieval index build --set index.as_of=…` builds one of such a moment."
     )

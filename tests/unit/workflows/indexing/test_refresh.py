@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from retrieval.cli.main import build_app
+from retrieval.data.config import iso_moment
 from retrieval.errors import ConfigError, ConflictError, GateError, NotFoundError
 from retrieval.features import FeatureSpec
 from retrieval.index.files import open_items, open_vectors
@@ -67,13 +67,9 @@ def workspace(tmp_path: Path) -> Workspace:
         registry.add_version(
             VersionRow(model="demo", version=1, space_id=version.space_id, key="models/demo/1", digest=manifest.digest)
         )
-    built = build_version_index(Workspace.open(tmp_path, [f'index.as_of="{iso(T0)}"']), show=False)
+    built = build_version_index(Workspace.open(tmp_path, [f'index.as_of="{iso_moment(T0)}"']), show=False)
     deploy_build(made, built.build.id, without_hosts=True)
     return made
-
-
-def iso(at_us: int) -> str:
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at_us)).isoformat()
 
 
 def active(workspace: Workspace) -> BuildRow:
@@ -130,7 +126,7 @@ def test_it_holds_what_a_build_as_of_then_holds_and_encodes_what_moved(
     assert found.build == active(workspace)
     assert (found.build.parent, found.build.at_us, found.build.version) == (1, later, 1)
     assert found.build.space_id == found.parent.space_id
-    whole = build_version_index(Workspace.open(workspace.root, [f'index.as_of="{iso(later)}"']), show=False)
+    whole = build_version_index(Workspace.open(workspace.root, [f'index.as_of="{iso_moment(later)}"']), show=False)
     assert whole.build.number != found.build.number
     now, expected = held(workspace, found.build.id), held(workspace, whole.build.id)
     assert now.keys() == expected.keys()
@@ -233,12 +229,12 @@ def test_the_command(workspace: Workspace) -> None:
     def call(*words: str) -> Any:
         return CliRunner().invoke(build_app(), ["index", "refresh", *words, "-w", str(workspace.root)])
 
-    body = json.loads(call("--json", "--as-of", iso(T0 + HOUR_US)).stdout)
+    body = json.loads(call("--json", "--as-of", iso_moment(T0 + HOUR_US)).stdout)
     assert (body["build"], body["parent"], body["version"], body["hosts"]) == ("demo-b2", "demo-b1", "demo@1", 0)
     assert body["at_us"] == T0 + HOUR_US
     assert 0 < body["moved"] < body["items"]
-    assert "none of its" in call("--as-of", iso(T0 + HOUR_US + 1)).output
-    assert "takes the place of demo-b2" in call("--as-of", iso(T0 + 3 * HOUR_US)).output
+    assert "none of its" in call("--as-of", iso_moment(T0 + HOUR_US + 1)).output
+    assert "takes the place of demo-b2" in call("--as-of", iso_moment(T0 + 3 * HOUR_US)).output
     for words in (("--as-of", "yesterday"), ("--every", "soon"), ("--every", "1s", "--as-of", "2024-01-01")):
         assert isinstance(call(*words).exception, ConfigError)
     status = CliRunner().invoke(build_app(), ["status", "-w", str(workspace.root)])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from retrieval.data.config import iso_moment, parse_moment
 from retrieval.workflows.evaluation.served.asking import Answered
 from retrieval.workflows.evaluation.served.remarks import (
-    iso,
     other_items,
     other_lists,
     other_moments,
@@ -43,7 +43,7 @@ def test_users_and_lists_that_differ_are_counted() -> None:
 
 def test_moments_can_be_given_back_to_the_settings() -> None:
     at_us = 1_749_337_587_296_877
-    assert iso(at_us) == "2025-06-07T23:06:27.296877"
+    assert parse_moment(iso_moment(at_us)) == at_us
     assert other_moments(np.array([at_us, at_us]), at_us) == ""
     said = other_moments(np.array([at_us - 1, at_us + 1]), at_us)
-    assert said.startswith("2025-06-07T23:06:27.296877 in place of 2025-06-07T23:06:27.296876 to ")
+    assert said.startswith("2025-06-07T23:06:27.296877+00:00 in place of 2025-06-07T23:06:27.296876+00:00 to ")
