@@ -31,7 +31,7 @@ from retrieval.workflows.evaluation.served.remarks import (
     other_vectors,
 )
 from retrieval.workflows.evaluation.served.requests import PastRequests
-from retrieval.workflows.evaluation.served.running import Served, find_served, in_process, over_grpc
+from retrieval.workflows.evaluation.served.running import Served, find_served, in_process, of_one_build, over_grpc
 from retrieval.workflows.evaluation.served.shards import BuildItems, open_shards, read_build
 from retrieval.workflows.evaluation.served.targets import comparable_ranks, targets_of
 from retrieval.workflows.fleet.services import VERIFIED
@@ -58,11 +58,19 @@ def measure_served(
     Asked is the candidate service at `address`, else the workspace's where one runs, else the same engine in this
     process: with `build`, the one that is deployed where none is named, or the newest (of `version`). More than
     `max_loss` (None: evaluation.max_served_loss) of HR@K, K the shortest length measured, is a problem. Raises
-    NotFoundError, ConflictError (a roll-out is under way), UnavailableError, ArtifactError, DataError.
+    NotFoundError, ConflictError (a roll-out or a refresh is under way), UnavailableError, ArtifactError, DataError.
     """
-    served = find_served(workspace, address=address, build=build, version=version)
-    setup = EvaluationSetup.open(workspace, targets=targets, show=show).model_only()
-    way = _Way.open(setup, served)
+
+    def measure() -> ServedQuality:
+        served = find_served(workspace, address=address, build=build, version=version)
+        setup = EvaluationSetup.open(workspace, targets=targets, show=show).model_only()
+        return _quality(_Way.open(setup, served), max_loss, show=show)
+
+    return of_one_build(measure)
+
+
+def _quality(way: _Way, max_loss: float | None, *, show: bool) -> ServedQuality:
+    setup, served = way.setup, way.served
     measured, remarks = way.measure(show=show)
     users = setup.dataset.histories.users_of(way.rows)
     most = setup.config.max_served_loss if max_loss is None else max_loss
@@ -70,7 +78,7 @@ def measure_served(
         version=served.build.model_version,
         build=served.build.id,
         asked=served.address or "in this process",
-        split=f"{setup.split.name} {targets}",
+        split=f"{setup.split.name} {setup.targets}",
         available=way.available,
         stages=make_stages(way.k, users, measured),
         max_loss=most,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -28,9 +29,19 @@ Ask = Callable[[Messages], list[list[str]]]
 
 FoundT = TypeVar("FoundT")
 
+_log = logging.getLogger(__name__)
 _TIMEOUT_S = 60.0
 _TRIES = 5
+_MEASURED = 3
+_LATER = (
+    "ask again when the roll-out or refresh is over; where refreshes follow each other sooner than the targets are "
+    "asked for, ask for fewer (evaluation.served_targets) or refresh less often"
+)
 _WAITS = Backoff(first_s=0.5, longest_s=4.0)
+
+
+class BuildChangedError(ConflictError):
+    """A roll-out or a refresh came between: not all that answers is of one build."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +63,7 @@ def find_served(
 
     That is `build`, the deployed one where none is named, or the newest (of `version`). A service whose builds are not
     this workspace's is not its own. Raises NotFoundError,
-    UnavailableError, ConflictError: several builds are served, or not that `version`.
+    UnavailableError, BuildChangedError: several builds are served; ConflictError: not that `version`.
     """
     found = _found(workspace, address, build, version)
     if version is not None and found.build.model_version != version:
@@ -103,7 +114,7 @@ def _here(workspace: Workspace, build: BuildId | None, version: ModelVersion | N
 def build_in_use(state: candidates_pb2.GetServingStateResponse) -> build_pb2.BuildInfo:
     """The one build that a candidate service's hosts serve, as one of them says.
 
-    Raises UnavailableError where there is none, ConflictError where there are several: a roll-out is under way.
+    Raises UnavailableError where there is none, BuildChangedError where there are several.
     """
     reachable = [host.metadata.active for host in state.hosts if host.reachable]
     found = {active.build: active for each in reachable for active in each if active.model == state.model}
@@ -111,7 +122,7 @@ def build_in_use(state: candidates_pb2.GetServingStateResponse) -> build_pb2.Bui
         raise UnavailableError(f"the candidate service of {state.model} has no host that serves a build")
     if len(found) > 1:
         names = ", ".join(str(BuildId(state.model, number)) for number in sorted(found))
-        raise ConflictError(f"the hosts serve several builds ({names}); ask again when the roll-out is over")
+        raise BuildChangedError(f"the hosts serve several builds ({names}); {_LATER}")
     (only,) = found.values()
     return only
 
@@ -120,8 +131,8 @@ def build_in_use(state: candidates_pb2.GetServingStateResponse) -> build_pb2.Bui
 def over_grpc(address: str, build: BuildId) -> Iterator[Ask]:
     """The candidate service at `address`, whose answers must all be of `build`.
 
-    Calls raise ConflictError where one is not, and what the service refuses with; a service that is away for a moment
-    is asked again.
+    Calls raise BuildChangedError where one is not, and what the service refuses with; a service that is away for a
+    moment is asked again.
     """
     with candidate_service(address) as stub:
 
@@ -160,6 +171,20 @@ def _batch(
         raise read_error(error, f"candidate service at {address}") from error
 
 
+def of_one_build(measure: Callable[[], FoundT]) -> FoundT:
+    """What `measure` finds, which asks services for all it needs: anew where their build changed meanwhile.
+
+    Raises BuildChangedError where it does so each time, as where asking takes longer than a build is served.
+    """
+    for failures in range(1, _MEASURED):
+        try:
+            return measure()
+        except BuildChangedError as error:
+            _log.warning("asking anew: %s", error)
+            time.sleep(_WAITS.wait_s(failures))
+    return measure()
+
+
 def _patiently(call: Callable[[], FoundT]) -> FoundT:
     for failures in range(1, _TRIES):
         try:
@@ -173,4 +198,4 @@ def _check_build(answer: candidates_pb2.GetCandidatesResponse, build: BuildId) -
     made = {BuildId(version.model, number) for version in answer.versions for number in version.builds}
     if made != {build}:
         names = ", ".join(sorted(map(str, made)))
-        raise ConflictError(f"an answer is of {names}, the others of {build}; ask again when the roll-out is over")
+        raise BuildChangedError(f"an answer is of {names}, the others of {build}; {_LATER}")

@@ -8,7 +8,7 @@ from retrieval.errors import ConflictError, NotFoundError, UnavailableError
 from retrieval.types import BuildId, ModelVersion
 from retrieval.v1 import ann_pb2, build_pb2, candidates_pb2
 from retrieval.workflows.evaluation.served import running
-from retrieval.workflows.evaluation.served.running import build_in_use, find_served
+from retrieval.workflows.evaluation.served.running import BuildChangedError, build_in_use, find_served, of_one_build
 from retrieval.workflows.workspace import Workspace
 from tests.serving_fleet import write_workspace
 from tests.serving_world import World, make_world
@@ -96,3 +96,24 @@ def test_a_service_of_another_workspace_is_not_its_own(world: World, monkeypatch
     for address in ("here:1", "there:2"):
         with pytest.raises(UnavailableError, match="builds of another workspace are served"):
             find_served(workspace, address=address)
+
+
+def test_a_build_that_changes_while_it_is_asked_is_measured_anew_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running.time, "sleep", lambda _: None)
+    asked: list[int] = []
+
+    def measure(changes: int) -> str:
+        asked.append(changes)
+        running._check_build(answer(5 if len(asked) <= changes else 4), BuildId("shop", 4))
+        return "measured"
+
+    assert of_one_build(lambda: measure(2)) == "measured"
+    assert len(asked) == 3
+    asked.clear()
+    with pytest.raises(BuildChangedError, match=r"shop-b5, the others of shop-b4; .*evaluation\.served_targets"):
+        of_one_build(lambda: measure(9))
+    assert len(asked) == 3
+
+
+def answer(build: int) -> candidates_pb2.GetCandidatesResponse:
+    return candidates_pb2.GetCandidatesResponse(versions=[candidates_pb2.ServedVersion(model="shop", builds=[build])])
