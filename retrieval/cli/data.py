@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -30,17 +30,8 @@ from retrieval.cli.columns import (
     read_mapping,
 )
 from retrieval.cli.console import JsonOption, SetOption, WorkspaceOption, emit, open_workspace, table
+from retrieval.cli.data_tables import pairs, show_import, show_report, show_stats, show_synth
 from retrieval.config import FILE_NAME
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from retrieval.data.importers import Imported
-    from retrieval.data.importers.suggest import Suggestion
-    from retrieval.data.reading.validation import Report
-    from retrieval.simulation.synthetic import Synthesised
-    from retrieval.workflows.data.checking import DataDescription
-    from retrieval.workflows.workspace import Workspace
 
 WriteSettingsOption = Annotated[
     bool, typer.Option("--write-settings", help=f"Put the suggested settings into {FILE_NAME}.")
@@ -136,7 +127,7 @@ def import_(
         show=not as_json,
     )
     result = asdict(done) | {"suggestion": done.suggestion.as_toml(), "settings_written": write_settings}
-    emit(result, as_json, lambda console: _show_import(console, done, opened, write_settings))
+    emit(result, as_json, lambda console: show_import(console, done, opened, write_settings))
 
 
 def append(
@@ -198,7 +189,7 @@ def append(
         encoding=encoding,
         show=not as_json,
     )
-    emit(asdict(done), as_json, lambda console: console.print(table("Appended", ["", ""], _pairs(asdict(done)))))
+    emit(asdict(done), as_json, lambda console: console.print(table("Appended", ["", ""], pairs(asdict(done)))))
 
 
 def validate(workspace: WorkspaceOption = None, overrides: SetOption = None, as_json: JsonOption = False) -> None:
@@ -210,7 +201,7 @@ def validate(workspace: WorkspaceOption = None, overrides: SetOption = None, as_
 
     report, refused = check_data(open_workspace(workspace, overrides), show=not as_json)
     rejects = None if refused is None else str(refused)
-    emit(asdict(report) | {"rejects": rejects}, as_json, lambda console: _show_report(console, report, rejects))
+    emit(asdict(report) | {"rejects": rejects}, as_json, lambda console: show_report(console, report, rejects))
 
 
 def stats(workspace: WorkspaceOption = None, overrides: SetOption = None, as_json: JsonOption = False) -> None:
@@ -222,7 +213,7 @@ def stats(workspace: WorkspaceOption = None, overrides: SetOption = None, as_jso
 
     found = describe_data(open_workspace(workspace, overrides), show=not as_json)
     targets = None if found.targets is None else asdict(found.targets)
-    emit(asdict(found.stats) | {"targets": targets}, as_json, lambda console: _show_stats(console, found))
+    emit(asdict(found.stats) | {"targets": targets}, as_json, lambda console: show_stats(console, found))
 
 
 def synth(
@@ -273,7 +264,7 @@ def synth(
     )
     made = synthesise_events(opened, config, first_day=first_day, write_settings=write_settings, show=not as_json)
     result = asdict(made) | {"suggestion": made.suggestion.as_toml(), "settings_written": write_settings}
-    emit(result, as_json, lambda console: _show_synth(console, made, opened, write_settings))
+    emit(result, as_json, lambda console: show_synth(console, made, opened, write_settings))
 
 
 def histories(workspace: WorkspaceOption = None, overrides: SetOption = None, as_json: JsonOption = False) -> None:
@@ -296,76 +287,4 @@ def histories(workspace: WorkspaceOption = None, overrides: SetOption = None, as
         "timestamp_unit": built.timestamp_unit,
         "actions": list(built.action_names),
     }
-    emit(result, as_json, lambda console: console.print(table("Histories", ["", ""], _pairs(result))))
-
-
-def _show_import(console: Console, done: Imported, workspace: Workspace, written: bool) -> None:
-    rows: list[list[Any]] = [
-        ["rows read", done.rows],
-        ["events written", done.written],
-        *([["outside the time range", done.outside]] if done.outside else []),
-        *([[f"refused: {reason}", count] for reason, count in sorted(done.rejected.items())]),
-        *([[f"left out: {reason}", count] for reason, count in sorted(done.rejected_profiles.items())]),
-        *([[f"action {name}", count] for name, count in done.actions.items()]),
-        ["users with events", done.users],
-        ["items with events", done.items],
-    ]
-    console.print(table("Imported", ["", "rows"], rows))
-    place = workspace.root / "data"
-    console.print(f"Timestamps were read as {done.timestamp_unit}; written to {place}.", soft_wrap=True)
-    if "rejects" in done.paths:
-        console.print(f"The refused rows, each with its reason, are in {done.paths['rejects']}.", soft_wrap=True)
-    _show_suggestion(console, done.suggestion, written)
-    if done.recipe:
-        console.print(f"So are those of the recipe {done.recipe}: {done.why}.", highlight=False, soft_wrap=True)
-
-
-def _show_synth(console: Console, made: Synthesised, workspace: Workspace, written: bool) -> None:
-    console.print(
-        f"Wrote {made.events:,} events, {made.users:,} users, {made.items:,} items to {workspace.root / 'data'} "
-        f"({made.days} days).",
-        soft_wrap=True,
-        highlight=False,
-    )
-    _show_suggestion(console, made.suggestion, written)
-
-
-def _show_suggestion(console: Console, suggestion: Suggestion, written: bool) -> None:
-    if written:
-        console.print(f"The settings that fit are in {FILE_NAME} now.")
-        return
-    console.print(f"\nSettings that fit, for {FILE_NAME} (--write-settings puts them there):\n")
-    console.print(suggestion.as_toml(), markup=False, highlight=False, soft_wrap=True)
-
-
-def _show_report(console: Console, report: Report, rejects: str | None) -> None:
-    rows: list[list[Any]] = [["rows", report.rows], ["usable", report.good]]
-    rows += [[f"refused: {reason}", count] for reason, count in sorted(report.rejected.items())]
-    console.print(table("Events", ["", "rows"], rows))
-    console.print(f"Timestamps were read as {report.unit}.")
-    if rejects:
-        console.print(f"The refused rows are in {rejects}.", soft_wrap=True)
-
-
-def _show_stats(console: Console, found: DataDescription) -> None:
-    plain = asdict(found.stats)
-    spreads = {name: plain.pop(name) for name in ("events_per_user", "events_per_item")}
-    columns = plain.pop("columns")
-    console.print(table("Data", ["", ""], _pairs(plain)))
-    names = list(spreads["events_per_user"])
-    console.print(table("Spread", ["", *names], [[name, *values.values()] for name, values in spreads.items()]))
-    if columns:
-        console.print(table("Columns", list(columns[0]), [list(column.values()) for column in columns]))
-    if found.targets is not None and found.targets.note:
-        console.print(f"Of {found.targets.test:,} test targets, {found.targets.note}", highlight=False, soft_wrap=True)
-
-
-def _pairs(values: dict[str, Any]) -> list[list[Any]]:
-    """Rows of a two-column table; what is nested becomes rows of its own."""
-    rows: list[list[Any]] = []
-    for name, value in values.items():
-        if isinstance(value, dict):
-            rows += [[f"{name}: {key}", inner] for key, inner in value.items()]
-        else:
-            rows.append([name, ", ".join(map(str, value)) if isinstance(value, list) else value])
-    return rows
+    emit(result, as_json, lambda console: console.print(table("Histories", ["", ""], pairs(result))))
