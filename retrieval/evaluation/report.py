@@ -10,6 +10,7 @@ from rich.table import Table
 
 from retrieval.arrays import Ints
 from retrieval.data.corpus import Seen
+from retrieval.data.corpus.words import described_seen
 from retrieval.evaluation.ranking import Ranking
 from retrieval.evaluation.slices import Slice
 
@@ -91,9 +92,8 @@ class EvaluationReport:
     def tables(self) -> list[Table]:
         """For people: model and baselines, then the slices."""
         every = [scores for scores in (self.model, *self.baselines) if scores is not None]
-        title = (
-            f"{self.split}: {self.targets:,} targets, {self.candidates:,} candidates, {self.seen.described()}, exact"
-        )
+        seen = f"history {described_seen(self.seen)}"
+        title = f"{self.split}: {self.targets:,} targets, {self.candidates:,} candidates, {seen}, exact"
         title = f"Not the corpus that is served: {self.differs}\n{title}" if self.differs else title
         note = unreachable_note(self.unreachable, self.seen_before)
         overall = _table(title, [""], [scores.name for scores in every], caption=note)

@@ -24,9 +24,3 @@ class Seen:
     def since(self, at_us: int) -> int:
         """The first moment (µs) whose events leave their items out of what is asked at `at_us`, where they do."""
         return _EVER if self.within_us is None else at_us - self.within_us
-
-    def described(self) -> str:
-        """For people."""
-        if self.allowed:
-            return "history allowed"
-        return "history filtered" if self.hours is None else f"history of the last {self.hours:g} h filtered"

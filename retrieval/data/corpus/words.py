@@ -7,6 +7,7 @@ from typing import Any
 
 from retrieval.data.corpus.config import CorpusConfig
 from retrieval.data.corpus.corpus import Corpus
+from retrieval.data.corpus.seen import Seen
 
 
 def described_items(config: CorpusConfig) -> str:
@@ -18,11 +19,15 @@ def described_items(config: CorpusConfig) -> str:
     return f"{what}, where {' and '.join(conditions)}" if conditions else what
 
 
-def described_seen(config: CorpusConfig) -> str:
-    """What becomes of what a user had engaged with: "left out of the lists, and what shares its series"."""
-    what = "may be recommended again" if config.allow_seen else "left out of the lists"
-    if config.seen_hours is not None:
-        what += f" for {config.seen_hours:g} hours"
+def described_seen(seen: Seen) -> str:
+    """What becomes of what a user had engaged with: "left out of the lists for 1 hours"."""
+    what = "may be recommended again" if seen.allowed else "left out of the lists"
+    return what if seen.hours is None else f"{what} for {seen.hours:g} hours"
+
+
+def described_seen_and_alike(config: CorpusConfig) -> str:
+    """The same, and what becomes of what shares values of `corpus.seen_by` with the newest events."""
+    what = described_seen(config.seen)
     if not config.seen_by:
         return what
     return (

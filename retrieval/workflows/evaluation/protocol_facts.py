@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from retrieval.data.corpus.words import described_index, described_items, described_seen
+from retrieval.data.corpus.words import described_index, described_items, described_seen_and_alike
 from retrieval.evaluation import EvaluationReport
 from retrieval.workflows.evaluation.evaluate import EvaluationSetup
 from retrieval.workflows.evaluation.provenance import Provenance
@@ -31,7 +31,7 @@ def protocol_facts(
         ("split", report.split),
         ("targets", f"{report.targets:,}{part}, of {_users(report):,} users"),
         ("candidates", f"{report.candidates:,}: {described_items(corpus)}"),
-        ("what the user had engaged with", described_seen(corpus)),
+        ("what the user had engaged with", described_seen_and_alike(corpus)),
         ("index", described_index(setup.corpus, of_window=setup.split.test_from_us is not None)),
         ("ranking", "exact, all candidates scored; ties count against the target"),
         ("data measured on", f"snapshot {setup.dataset.snapshot}"),

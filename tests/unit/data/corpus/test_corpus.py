@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from retrieval.data import Dataset, by_time, leave_one_out
 from retrieval.data.corpus import CorpusConfig, as_built_at, built_for, end_of_log, measured_corpus, open_corpus
-from retrieval.data.corpus.words import described_index, described_items
+from retrieval.data.corpus.words import described_index, described_items, described_seen, described_seen_and_alike
 from retrieval.errors import ConfigError, DataError
 from tests.tiny import tiny_dataset
 
@@ -174,3 +174,13 @@ def test_a_declaration_in_words(dataset: Dataset) -> None:
     assert described_index(corpus, of_window=False) == "built once, after the last event"
     refreshed = open_corpus(CorpusConfig(refresh_minutes=5.0), dataset)
     assert described_index(refreshed, of_window=True) == "as it was up to 5 minutes before each request"
+
+
+def test_what_was_seen_in_words() -> None:
+    assert described_seen(CorpusConfig(allow_seen=True).seen) == "may be recommended again"
+    assert described_seen(CorpusConfig(seen_hours=1.0).seen) == "left out of the lists for 1 hours"
+    config = CorpusConfig(seen_by=("series",), seen_by_events=3)
+    assert described_seen_and_alike(CorpusConfig()) == described_seen(CorpusConfig().seen) == "left out of the lists"
+    assert described_seen_and_alike(config) == (
+        "left out of the lists; left out is what shares series with the newest 3 events"
+    )
