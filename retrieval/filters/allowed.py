@@ -1,4 +1,4 @@
-"""Sets of a shard's rows, packed into bits: what a filter leaves, and the sets that were asked for lately."""
+"""Sets of rows of items, packed into bits: what a filter leaves, and the sets that were asked for lately."""
 
 from __future__ import annotations
 

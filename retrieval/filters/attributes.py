@@ -1,4 +1,4 @@
-"""Item attributes of a shard, ready to be filtered on: a filter becomes a set of the shard's rows.
+"""Attributes of the items of a shard or of the catalog, ready to be filtered on: a filter becomes a set of rows.
 
 Attributes are stored as text, int64, float64 or bool columns, or lists of one of these (see `attribute_table`).
 A missing value meets no condition.
@@ -26,7 +26,7 @@ _FEW_VALUES = 8  # up to so many values of a condition have a cached set of rows
 
 
 class Attributes:
-    """The filterable columns of one shard. Thread-safe; what recent filters left is cached (within 32 MiB).
+    """The filterable columns of some items. Thread-safe; what recent filters left is cached (within 32 MiB).
 
     A column is decoded when it is first filtered on. Raises DataError on a column of a type that can't be.
     """
