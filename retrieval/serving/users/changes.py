@@ -20,24 +20,18 @@ _OTHER = np.uint64(0x94D049BB133111EB)
 
 def changed_users(now: Dataset, before: Dataset) -> Ints:
     """Users whose record is another than before, ascending: int64 [n]."""
-    place = _rows_of(now.histories.user_ids, before.histories.user_ids)
+    place = before.histories.user_rows(now.histories.user_ids)
     known = place >= 0
     changed: Mask = ~known
     old, new = place[known], np.flatnonzero(known)
     same = _counts(now.histories)[new] == _counts(before.histories)[old]
-    codes = _rows_of(before.histories.item_ids, now.histories.item_ids)  # items as they are numbered now
+    codes = now.histories.item_rows(before.histories.item_ids)  # items as they are numbered now
     sums_now = _sums(now.histories, np.arange(len(now.histories.item_ids)), now.histories.action_names)
     sums_before = _sums(before.histories, codes, now.histories.action_names)
     same &= sums_now[new] == sums_before[old]
     same &= _same_profiles(now.users, before.users, new, old)
     changed[new] = ~same
     return np.flatnonzero(changed)
-
-
-def _rows_of(ids: pa.Array, among: pa.Array) -> Ints:
-    """The row of each id in `among`, int64; -1 where it is not there."""
-    rows: Ints = pc.index_in(ids, among).fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-    return rows
 
 
 def _counts(histories: Histories) -> Ints:
