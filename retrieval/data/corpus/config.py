@@ -13,9 +13,9 @@ from retrieval.filters.text import parse_filters
 
 WHERE = "corpus.where"
 
-
+_OF_SEEN = frozenset({"allow_seen", "seen_by", "seen_by_events", "seen_hours"})
 # What is asked of an index, not what it holds
-_OF_REQUESTS = frozenset({"refresh_minutes", "allow_seen", "seen_by", "seen_by_events", "seen_hours"})
+_OF_REQUESTS = _OF_SEEN | {"refresh_minutes"}
 
 
 class CorpusConfig(Section):
@@ -57,7 +57,6 @@ class CorpusConfig(Section):
         "user's newest events is left out, too, whatever allow_seen says, unless a request says otherwise.",
     )
     seen_by_events: int = Field(10, ge=1, le=10_000, description="How many of the newest events count for seen_by.")
-
     seen_hours: float | None = Field(
         None,
         gt=0,
@@ -73,6 +72,10 @@ class CorpusConfig(Section):
     def of_index(self) -> dict[str, Any]:
         """What decides which items an index of a moment holds, as JSON values."""
         return self.model_dump(mode="json", exclude=set(_OF_REQUESTS))
+
+    def of_seen(self) -> dict[str, Any]:
+        """What decides what of a user's history, and what is alike to it, is left out."""
+        return self.model_dump(include=set(_OF_SEEN))
 
     @field_validator("where")
     @classmethod

@@ -109,8 +109,8 @@ def as_built_at(corpus: Corpus, at_us: int) -> Corpus:
 
 def as_held(corpus: Corpus, items: Mask) -> Corpus:
     """The same as an index holds it that has these items (bool [N]) and no others, for requests at any time."""
-    asked = corpus.config.model_dump(include={"allow_seen", "seen_hours", "seen_by", "seen_by_events"})
-    return Corpus(CorpusConfig(items="catalog", **asked), items, np.full(len(items), NEVER), alike=corpus.alike)
+    config = CorpusConfig(items="catalog", **corpus.config.of_seen())
+    return Corpus(config, items, np.full(len(items), NEVER), alike=corpus.alike)
 
 
 def end_of_log(histories: Histories) -> int:
