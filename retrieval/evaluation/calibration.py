@@ -136,6 +136,19 @@ def fit_temperature(task: Task, scorer: Scorer) -> float:
     return 1.0 / inverse
 
 
+def mean_log_likelihood(task: Task, scorer: Scorer, temperature: float) -> float:
+    """Mean log softmax(score / temperature) of the targets that can be reached; -inf where none can be."""
+    total, targets = 0.0, 0
+    for part, scores in masked_scores(task, scorer):
+        columns = task.column_of[task.histories.items[task.targets[part]]]
+        own = np.where(columns >= 0, scores[np.arange(len(columns)), columns], np.float32(-np.inf))
+        reached = np.isfinite(own)
+        logits = scores[reached].astype(np.float64) / temperature
+        total += float((own[reached] / temperature - np.logaddexp.reduce(logits, axis=1)).sum())
+        targets += int(reached.sum())
+    return total / targets if targets else -np.inf
+
+
 def _likelihood(task: Task, scorer: Scorer, inverse: float) -> tuple[float, float, int]:
     """Slope of Σ log softmax in 1/T, minus its second derivative, and how many targets it sums over."""
     slope, curvature, targets = 0.0, 0.0, 0

@@ -5,6 +5,10 @@ what items with these features are like on average; what would set this one apar
 the luckiest direction wins over items that earned theirs. Shrinking an estimate by its reliability is the classical
 remedy (Efron & Morris 1977); here vectors are shortened, so that scores stay one inner product.
 
+How far is told by the likelihood of targets that were held out: it counts what new items would take from others even
+where they don't reach the top, while a hit rate is often the same for all lengths (news, validation: NDCG@10 .4414 for
+each of them, likelihood best at 1; on later targets HR@10 is .593 at 1 and .583 at .25).
+
 N catalog items, V codes of the item_id vocabulary.
 """
 
@@ -21,7 +25,7 @@ from retrieval.features import ITEM_ID, Features, id_known
 from retrieval.towers.offline import ItemInputs
 from retrieval.towers.pair import TowerPair
 
-SCALES = (1.0, 0.85, 0.7, 0.55, 0.4, 0.25)
+SCALES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.55, 0.4, 0.25)
 """Lengths that are tried. Not 0: new items would have no order among themselves."""
 _ENOUGH = 0.01  # of the candidates: so many unknown ones say themselves what becomes of such items
 _HELD_OUT = 20  # else every so many-th of the known ones plays a new one

@@ -8,7 +8,9 @@ from retrieval.data import Dataset, Split
 from retrieval.data.corpus import measured_corpus
 from retrieval.data.facts.training import last_training_rows
 from retrieval.data.splits import evenly_spaced
-from retrieval.evaluation import hit_rate_and_ndcg
+from retrieval.evaluation.calibration import mean_log_likelihood
+from retrieval.evaluation.evaluate import in_time_order, inner_products
+from retrieval.evaluation.ranking import make_task
 from retrieval.features import Features
 from retrieval.towers.offline import ItemInputs
 from retrieval.towers.pair import TowerPair
@@ -25,26 +27,29 @@ _log = logging.getLogger(__name__)
 def scale_unknown_items(
     pair: TowerPair, settings: Settings, dataset: Dataset, split: Split, *, features: Features, items: ItemInputs
 ) -> float:
-    """Give the trained item tower the scale of unknown ids with which `training.select` is best; returns it.
+    """Give the trained item tower the scale of unknown ids under which targets are likeliest; returns it.
 
     Without validation targets the last training events stand in, which are known better than any that come: it is
     rather too small then. Without features there is nothing to fit, since nothing is known of an unknown item.
     """
     if not pair.item.has_features:
         return 1.0
-    histories, select = dataset.histories, settings.training.select
+    histories = dataset.histories
     rows = evenly_spaced(split.valid if len(split.valid) else last_training_rows(histories, split.train_end), _MOST)
     corpus = measured_corpus(settings.corpus, dataset, split, "valid")
     candidates = corpus.items_at(int(corpus.moments(histories.timestamps[rows]).max()))
     vectors = PairVectors(dataset, features, with_held_out_items(items, features, candidates, settings.training.seed))
     users = vectors.users(pair, rows)
+    order = in_time_order(histories, rows)
+
+    rows, users = rows[order], users[order]
+    task = make_task(histories, rows, corpus)
+    temperature = float(pair.log_temperature.detach().exp())
 
     def measured() -> float:
         made = (lambda at_us: vectors.items(pair, at_us)) if vectors.items_vary else vectors.items(pair)
-        return float(hit_rate_and_ndcg(histories, rows, users, made, corpus=corpus)[select])
+        return mean_log_likelihood(task, inner_products(task, users, made), temperature)
 
     found = fit_unknown_scale(pair, measured)
-    _log.info(
-        "scores of items that training never met are scaled by %g: best by %s on %s targets", found, select, len(rows)
-    )
+    _log.info("scores of items that training never met are scaled by %g: the likeliest on %s targets", found, len(rows))
     return found

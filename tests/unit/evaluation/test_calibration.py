@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from retrieval.errors import DataError
-from retrieval.evaluation.calibration import BestScores, fit_temperature, wilson
+from retrieval.evaluation.calibration import BestScores, fit_temperature, mean_log_likelihood, wilson
 from retrieval.evaluation.ranking import Task, make_task, rank_targets
 from tests.corpora import fixed_corpus
 
@@ -26,6 +26,29 @@ def drawn(make_histories: Any) -> tuple[Task, np.ndarray]:
     histories = make_histories([[int(item)] for item in items], ITEMS)
     task = make_task(histories, np.arange(TARGETS), fixed_corpus(np.ones(ITEMS)), block_mb=1)
     return task, cosines
+
+
+def test_the_likelihood_is_that_of_the_softmax_and_best_at_the_truth(drawn: Any) -> None:
+    task, cosines = drawn
+    found = {}
+    for temperature in (TRUE / 2, TRUE / 1.2, TRUE, TRUE * 1.2, TRUE * 2):
+        found[temperature] = mean_log_likelihood(task, lambda part: cosines[part].copy(), temperature)
+        logits = cosines.astype(np.float64) / temperature
+        shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        own = shares[np.arange(TARGETS), np.asarray(task.histories.items)]
+        assert found[temperature] == pytest.approx(np.log(own).mean(), rel=1e-6)
+    assert max(found, key=lambda temperature: found[temperature]) == TRUE
+
+
+def test_only_targets_that_can_be_reached_have_a_likelihood(make_histories: Any) -> None:
+    histories = make_histories([[0], [1, 1], [2]], 3)
+    corpus = fixed_corpus(np.array([True, True, False]))
+    task = make_task(histories, np.arange(4), corpus)  # the second 1 was seen, 2 is in no index
+    assert mean_log_likelihood(task, lambda part: np.zeros((part.stop - part.start, 2), np.float32), 1.0) == (
+        pytest.approx(np.log(0.5))
+    )
+    nothing = make_task(histories, np.array([3]), corpus)
+    assert mean_log_likelihood(nothing, lambda _: np.zeros((1, 2), np.float32), 1.0) == -np.inf
 
 
 def test_the_true_temperature_is_calibrated_and_others_are_not(drawn: Any) -> None:
