@@ -154,7 +154,9 @@ def test_online_retail(shared_data: Path, tmp_path: Path) -> None:
         assert served_hit_rate(stub, dataset, rows, allow_seen=True) == pytest.approx(exact, abs=TOLERANCE)
         user = dataset.histories.user_ids[int(np.argmax(np.diff(np.asarray(dataset.histories.offsets))))].as_py()
         seen = seen_by(made, user)
-        answer = retrieval(made.root, "query", user, "--k", "40", "--filter", "UnitPrice=1..2.5", "--explain")
+        answer = retrieval(
+            *(made.root, "query", user, "--k", "40", "--filter", "UnitPrice=1..2.5", "--explain", "--no-allow-seen")
+        )
         assert answer["user_known"]
         assert len(answer["item_ids"]) == 40
         assert not seen & set(answer["item_ids"])
@@ -162,7 +164,8 @@ def test_online_retail(shared_data: Path, tmp_path: Path) -> None:
         again_too = retrieval(made.root, "query", user, "--k", "40", "--allow-seen")
         assert seen & set(again_too["item_ids"])
         elsewhere = {item for item, country in countries.items() if country in {"Germany", "EIRE"}}
-        request = pb.GetCandidatesRequest(user_id=user, k=2000, filter=any_of("Country", "Germany", "EIRE"))
+        wanted = any_of("Country", "Germany", "EIRE")
+        request = pb.GetCandidatesRequest(user_id=user, k=2000, filter=wanted, allow_seen=False)
         assert set(stub.GetCandidates(request).item_ids) == elsewhere - seen
         assert elsewhere
         # ids are text: letters, blanks, whatever the shop's clerks typed; each can be asked for and excluded by name

@@ -305,5 +305,8 @@ OLD_ROWS = (
     "INSERT INTO models VALUES ('feed', 2, 2, '2026-01-01 00:00:00')",
     "INSERT INTO versions VALUES ('feed', 1, 's', 'k', 'ready', '{}', '', '2026-01-01 00:00:00', 'd')",
     "INSERT INTO builds VALUES ('feed', 1, 1, 's', 'k', 1, 10, 1.0, 'ready', '', '2026-01-01 00:00:00', 'd')",
-    "INSERT INTO deployments VALUES (1, 'feed', 1, NULL, 'deploy', 'running', 'x', '2026-01-01 00:00:00', NULL, '')",
+    (
+        "INSERT INTO deployments (model, build, previous_build, kind, state, who, started_at, finished_at, note) "
+        "VALUES ('feed', 1, NULL, 'deploy', 'running', 'x', '2026-01-01 00:00:00', NULL, '')"
+    ),
 )
