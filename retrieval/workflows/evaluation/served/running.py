@@ -32,7 +32,7 @@ FoundT = TypeVar("FoundT")
 _log = logging.getLogger(__name__)
 _TIMEOUT_S = 60.0
 _TRIES = 5
-_MEASURED = 3
+_MEASURED = 4
 _LATER = (
     "ask again when the roll-out or refresh is over; where refreshes follow each other sooner than the targets are "
     "asked for, ask for fewer (evaluation.served_targets) or refresh less often"
@@ -68,6 +68,8 @@ def find_served(
     found = _found(workspace, address, build, version)
     if version is not None and found.build.model_version != version:
         where = found.address or "this workspace"
+        if found.address is not None and _is_deployed(workspace, version):
+            raise BuildChangedError(f"{where} has not heard of {version} yet, which is deployed; {_LATER}")
         raise ConflictError(f"{where} serves {found.build.model_version} ({found.build.id}), not {version}; deploy it")
     return found
 
@@ -84,6 +86,13 @@ def _found(workspace: Workspace, address: str | None, build: BuildId | None, ver
             found = "no candidate service answers" if state is None else "the builds of another workspace are served"
             raise UnavailableError(f"{found} at {address}")
     return Served(_here(workspace, build, version), None)
+
+
+def _is_deployed(workspace: Workspace, version: ModelVersion) -> bool:
+    """Whether the deployed build is of `version`: a service hears of it from its hosts, a moment after they changed."""
+    with closing(workspace.registry()) as registry:
+        active = registry.active_build(workspace.model)
+    return active is not None and active.model_version == version
 
 
 def _of_this_workspace(workspace: Workspace, served: build_pb2.BuildInfo) -> BuildRow | None:

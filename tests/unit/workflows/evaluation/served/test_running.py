@@ -72,7 +72,15 @@ def test_the_service_that_runs_is_asked(world: World, monkeypatch: pytest.Monkey
     assert (own.build.id, own.address) == (world.builds[1], "here:1")
     named = find_served(workspace, address="there:2")
     assert (named.build.id, named.address) == (world.builds[0], "there:2")
-    with pytest.raises(ConflictError, match=r"here:1 serves demo@2 \(demo-b2\), not demo@1"):
+    with pytest.raises(ConflictError, match=r"there:2 serves demo@1 \(demo-b1\), not demo@2; deploy it"):
+        find_served(workspace, address="there:2", version=ModelVersion("demo", 2))
+
+
+def test_a_service_that_has_not_heard_of_a_deployment_yet_is_asked_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = opened(world, monkeypatch, {"here:1": serving(world, 1)})
+    with pytest.raises(BuildChangedError, match="here:1 has not heard of demo@1 yet, which is deployed"):
         find_served(workspace, version=ModelVersion("demo", 1))
 
 
@@ -112,7 +120,7 @@ def test_a_build_that_changes_while_it_is_asked_is_measured_anew_a_few_times(mon
     asked.clear()
     with pytest.raises(BuildChangedError, match=r"shop-b5, the others of shop-b4; .*evaluation\.served_targets"):
         of_one_build(lambda: measure(9))
-    assert len(asked) == 3
+    assert len(asked) == 4
 
 
 def answer(build: int) -> candidates_pb2.GetCandidatesResponse:
