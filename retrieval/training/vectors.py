@@ -5,6 +5,7 @@ n event rows, N catalog items, D width.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -36,6 +37,10 @@ class PairVectors:
     def items_vary(self) -> bool:
         """Whether items' embeddings depend on the moment that they are seen at."""
         return self._items.time_varying is not None
+
+    def items_at_any_time(self, pair: TowerPair) -> Vectors | Callable[[int], Vectors]:
+        """`items` as a function of the moment (µs), where that makes a difference; else the vectors themselves."""
+        return (lambda at_us: self.items(pair, at_us)) if self.items_vary else self.items(pair)
 
     def items(self, pair: TowerPair, at_us: int | None = None) -> Vectors:
         """Embeddings of the whole catalog, float32 [N, D]; time-varying features are seen as of `at_us`, if given."""

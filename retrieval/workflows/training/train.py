@@ -23,7 +23,6 @@ from retrieval.data.facts.training import last_training_rows, last_training_us
 from retrieval.data.splits import evenly_spaced
 from retrieval.errors import ArtifactError
 from retrieval.evaluation import EvaluationReport, evaluate_vectors, hit_rate_and_ndcg
-from retrieval.evaluation.evaluate import ItemVectors
 from retrieval.features import Features
 from retrieval.registry import Registry, VersionRow
 from retrieval.storage import ArtifactStore, Manifest, read_manifest
@@ -174,10 +173,10 @@ class Training:
         scale = scale_unknown_items(
             result.pair, self.settings, self.dataset, self.split, features=self.features, items=self.items()
         )
-        validate = self._validation(None)
-        if scale == 1.0 or validate is None:
+        if scale == 1.0:
             return result
-        return replace(result, metrics=validate(result.pair))
+        validate = self._validation(None)
+        return result if validate is None else replace(result, metrics=validate(result.pair))
 
     def evaluate(self, pair: TowerPair, name: str, *, show: bool) -> EvaluationReport | None:
         """Test metrics of the trained towers; None where the split has no test targets."""
@@ -188,7 +187,7 @@ class Training:
             self.dataset.histories,
             self.split.test,
             lambda rows: vectors.users(pair, rows),
-            _item_vectors(vectors, pair),
+            vectors.items_at_any_time(pair),
             corpus=measured_corpus(self.settings.corpus, self.dataset, self.split, "test"),
             train_end=self.split.train_end,
             config=self.settings.evaluation,
@@ -226,7 +225,7 @@ class Training:
                 self.dataset.histories,
                 rows,
                 lambda chosen: vectors.users(pair, chosen),
-                _item_vectors(vectors, pair),
+                vectors.items_at_any_time(pair),
                 corpus=corpus,
             )
             if watch is not None:
@@ -247,11 +246,6 @@ class Training:
                 f"{tower.version}: the exported user tower differs from the trained one by {off:.2g} "
                 f"(allowed {_GOLDEN_TOLERANCE:g}); it is not published"
             )
-
-
-def _item_vectors(vectors: PairVectors, pair: TowerPair) -> ItemVectors:
-    """As seen at any moment, where that makes a difference."""
-    return (lambda at_us: vectors.items(pair, at_us)) if vectors.items_vary else vectors.items(pair)
 
 
 def _found(registry: Registry, store: ArtifactStore, model: str, address: str) -> VersionRow | None:

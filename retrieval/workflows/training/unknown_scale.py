@@ -41,14 +41,12 @@ def scale_unknown_items(
     vectors = PairVectors(dataset, features, with_held_out_items(items, features, candidates, settings.training.seed))
     users = vectors.users(pair, rows)
     order = in_time_order(histories, rows)
-
     rows, users = rows[order], users[order]
     task = make_task(histories, rows, corpus)
     temperature = float(pair.log_temperature.detach().exp())
 
     def measured() -> float:
-        made = (lambda at_us: vectors.items(pair, at_us)) if vectors.items_vary else vectors.items(pair)
-        return mean_log_likelihood(task, inner_products(task, users, made), temperature)
+        return mean_log_likelihood(task, inner_products(task, users, vectors.items_at_any_time(pair)), temperature)
 
     found = fit_unknown_scale(pair, measured)
     _log.info("scores of items that training never met are scaled by %g: the likeliest on %s targets", found, len(rows))

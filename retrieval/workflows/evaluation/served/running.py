@@ -62,8 +62,8 @@ def find_served(
     """What the service at `address` serves, or the workspace's own where one runs; else what this process can serve.
 
     That is `build`, the deployed one where none is named, or the newest (of `version`). A service whose builds are not
-    this workspace's is not its own. Raises NotFoundError,
-    UnavailableError, BuildChangedError: several builds are served; ConflictError: not that `version`.
+    this workspace's is not its own. Raises NotFoundError, UnavailableError, BuildChangedError (several builds are
+    served, or the service has not heard yet of `version`, which is deployed), ConflictError: not that `version`.
     """
     found = _found(workspace, address, build, version)
     if version is not None and found.build.model_version != version:
