@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,16 +42,18 @@ def open_dataset(config: DataConfig, root: Path, *, show: bool = True) -> Datase
     Raises DataError for what is wrong with the files.
     """
     for _ in range(_ATTEMPTS):
-        files = _sizes(config, root)
-        size = sum(size for _, size in files)
+        files = input_files(config, root)  # files that are added from now on are not of this snapshot
+        states = _states(files)
+        size = sum(size for size, _ in states)
         with track("Hashing the inputs", size, unit="bytes", show=show and size > 1 << 28) as tracker:
-            snapshot = snapshot_of(config, root, tracker=tracker)
+            snapshot = snapshot_of(config, root, files=files, tracker=tracker)
         path = histories_folder(root, snapshot)
         found = _open_or_none(path)
         if found is not None:
             return _with_tables(found)
-        histories = build_histories(config, root, path, snapshot=snapshot, show=show)
-        if _sizes(config, root) == files:
+        events = [file for name, file in files if name.startswith("events/")]
+        histories = build_histories(config, root, path, snapshot=snapshot, files=events, show=show)
+        if _states(files) == states:
             return _with_tables(histories)
         shutil.rmtree(path, ignore_errors=True)  # they may hold events that came in meanwhile: not of this snapshot
     raise DataError(f"{root / config.events}: the files change faster than they are read; add events less often")
@@ -61,8 +64,17 @@ def read_dataset(path: Path) -> Dataset:
     return _with_tables(open_histories(path))
 
 
-def _sizes(config: DataConfig, root: Path) -> list[tuple[Path, int]]:
-    return [(path, path.stat().st_size) for _, path in input_files(config, root)]
+def _states(files: Sequence[tuple[str, Path]]) -> list[tuple[int, int]]:
+    """Size and time of change (ns) of each file; (-1, -1) for one that is gone."""
+    return [_state(path) for _, path in files]
+
+
+def _state(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return -1, -1
+    return found.st_size, found.st_mtime_ns
 
 
 def histories_folder(root: Path, snapshot: str) -> Path:

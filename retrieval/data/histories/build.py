@@ -9,6 +9,7 @@ and with the events of the most active single user, never with all events.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -29,15 +30,23 @@ from retrieval.storage.arrow import write_arrow
 
 
 def build_histories(
-    config: DataConfig, root: Path, out: Path, *, snapshot: str | None = None, show: bool = True
+    config: DataConfig,
+    root: Path,
+    out: Path,
+    *,
+    snapshot: str | None = None,
+    files: Sequence[Path] | None = None,
+    show: bool = True,
 ) -> Histories:
     """Build the histories of the events that the settings name into the folder `out`, which appears when complete.
+
+    Of the events only `files` are read, where given.
 
     Also writes the users and items tables, aligned with the ids, and the rows that were refused.
     Raises DataError for what is wrong with the files.
     """
     named = snapshot or snapshot_of(config, root)
-    layout = open_events(config, root, other_ids=_id_types(config, root))
+    layout = open_events(config, root, other_ids=_id_types(config, root), files=files)
     users = read_profiles(root / config.users, "users", config.user_column, layout.user_kind) if config.users else None
     items = read_profiles(root / config.items, "items", config.item_column, layout.item_kind) if config.items else None
     with written_folder(out, existing="keep") as folder:  # another process may be faster with the same histories

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from retrieval.data.config import DataConfig
@@ -39,12 +40,17 @@ def input_files(config: DataConfig, root: Path) -> list[tuple[str, Path]]:
     return found
 
 
-def snapshot_of(config: DataConfig, root: Path, *, tracker: Tracker = SILENT) -> str:
-    """BLAKE2b (hex, 128 bits) over what is read and how. The tracker advances in bytes."""
+def snapshot_of(
+    config: DataConfig, root: Path, *, files: Sequence[tuple[str, Path]] | None = None, tracker: Tracker = SILENT
+) -> str:
+    """BLAKE2b (hex, 128 bits) over what is read and how. The tracker advances in bytes.
+
+    `files` are those of an earlier `input_files`, for callers that read just these.
+    """
     digest = hashlib.blake2b(digest_size=16)
     settings = config.model_dump(mode="json", include=set(_READING))
     digest.update(json.dumps({"format": FORMAT, "settings": settings}, sort_keys=True).encode())
-    for name, path in input_files(config, root):
+    for name, path in input_files(config, root) if files is None else files:
         digest.update(json.dumps([name, path.stat().st_size]).encode())
         with path.open("rb") as file:
             while block := file.read(_BLOCK):

@@ -68,12 +68,19 @@ def list_files(path: Path, what: str) -> tuple[Path, ...]:
     return files
 
 
-def open_source(path: Path, what: str, *, required: Sequence[str], optional: Sequence[str] = ()) -> Source:
-    """Open a dataset and check that every file has the required columns.
+def open_source(
+    path: Path,
+    what: str,
+    *,
+    required: Sequence[str],
+    optional: Sequence[str] = (),
+    files: Sequence[Path] | None = None,
+) -> Source:
+    """Open a dataset and check that every file has the required columns; of a folder only `files`, where given.
 
     Raises DataError that names the file, the column, and the columns that are there.
     """
-    files = list_files(path, what)
+    files = list_files(path, what) if files is None else tuple(files)
     types: dict[str, pa.DataType] = {}
     rows = 0
     for file in files:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -105,17 +105,20 @@ def open_events(
     *,
     other_ids: Mapping[str, pa.DataType] | None = None,
     now_us: int | None = None,
+    files: Sequence[Path] | None = None,
 ) -> EventLayout:
-    """Open the events that the settings name. Raises DataError for a missing file or column, or a type of no use.
+    """Open the events that the settings name; of their files only `files`, where given.
 
-    `other_ids` holds the types of the id columns "users" and "items" in their own tables; all must fit together.
+    `other_ids` holds the types of the id columns "users" and "items" in their own tables; all must fit together. Raises
+    DataError for a missing file or column, or a type of no use.
     """
     path = root / config.events
     required = [config.user_column, config.item_column, config.timestamp_column, *config.context_columns]
     if config.action_column:
         required.append(config.action_column)
     default_action = DEFAULT_ACTION_COLUMN not in required and config.action_column is None
-    source = open_source(path, "events", required=required, optional=[DEFAULT_ACTION_COLUMN] if default_action else [])
+    optional = [DEFAULT_ACTION_COLUMN] if default_action else []
+    source = open_source(path, "events", required=required, optional=optional, files=files)
     if source.rows == 0:
         raise DataError(f"{path}: holds 0 events; expected at least one row")
     if default_action:

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from retrieval.config import Section
 from retrieval.data.config import DataConfig
 from retrieval.data.corpus.config import CorpusConfig
+from retrieval.data.event_log.config import EventsConfig
 from retrieval.evaluation.config import EvaluationConfig
 from retrieval.features.spec import FeatureSpec
 from retrieval.index.config import IndexConfig
@@ -38,6 +39,7 @@ class Settings(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     index: IndexConfig = IndexConfig()
     serving: ServingConfig = ServingConfig()
+    events: EventsConfig = EventsConfig()
     rollout: RolloutConfig = RolloutConfig()
     registry: RegistryConfig = RegistryConfig()
     store: StoreConfig = StoreConfig()

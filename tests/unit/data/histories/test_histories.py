@@ -143,6 +143,25 @@ def test_the_snapshot_follows_contents_and_settings(tmp_path: Path) -> None:
     assert open_dataset(config, tmp_path, show=False).snapshot != first.snapshot
 
 
+def test_events_that_are_added_meanwhile_are_of_the_next_snapshot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, "data/events/a.parquet", user_id=[1], item_id=[1], timestamp=[1])
+    added = iter("bcdefgh")
+
+    def adding(*given: object, **options: object) -> object:
+        write(tmp_path, f"data/events/{next(added)}.parquet", user_id=[2], item_id=[2], timestamp=[2])
+        return build_histories(*given, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("retrieval.data.dataset.build_histories", adding)
+    first = open_dataset(DataConfig(), tmp_path, show=False)
+    assert as_rows(first.histories) == [("1", "1", 1_000_000)]
+    monkeypatch.undo()
+    then = open_dataset(DataConfig(), tmp_path, show=False)
+    assert then.snapshot != first.snapshot
+    assert then.histories.events == 2
+
+
 def test_an_interrupted_build_leaves_nothing_that_looks_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
