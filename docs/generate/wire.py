@@ -12,10 +12,11 @@ from generate.text import code, table
 HEAD = """\
 # Wire format
 
-Package `retrieval.v1`, from `protos/retrieval/v1`. The candidate service is what backends call; ANN hosts are called by
-the candidate service and by deployments only. Both services offer gRPC reflection and the standard health protocol.
+Package `retrieval.v1`, from `protos/retrieval/v1`. The candidate service is what backends call, and the event service,
+where events are recorded; ANN hosts are called by the candidate service and by deployments only. All offer gRPC
+reflection and the standard health protocol.
 """
-_FILES = ("candidates.proto", "user.proto", "filter.proto", "ann.proto", "build.proto")
+_FILES = ("candidates.proto", "events.proto", "user.proto", "filter.proto", "ann.proto", "build.proto")
 """In the order in which a reader meets them."""
 _Place = tuple[int, ...]
 # field numbers in FileDescriptorProto, DescriptorProto, EnumDescriptorProto and ServiceDescriptorProto

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any, Unpack
 
@@ -12,10 +12,13 @@ import grpc.aio
 import numpy as np
 
 from retrieval.api.candidates import Candidates
+from retrieval.api.recording import EventGiven, events_of
 from retrieval.api.request import RequestOptions, request_message
+from retrieval.data.event_log.event import Recorded
 from retrieval.errors import ConfigError
 from retrieval.serving.core.answer import IgnoredColumn
 from retrieval.serving.wire.channel import CHANNEL_OPTIONS
+from retrieval.serving.wire.event_client import EVENTS_TIMEOUT_S, AsyncEventClient, EventClient
 from retrieval.serving.wire.filters import read_columns
 from retrieval.serving.wire.status import read_error
 from retrieval.types import BuildId, ModelVersion
@@ -24,17 +27,24 @@ from retrieval.v1 import candidates_pb2, candidates_pb2_grpc
 _TIMEOUT_S = 1.0
 _MOST_ATTEMPTS = 5  # gRPC's own limit
 _TIMINGS = ("total", "user", "queue", "tower", "search", "host_search", "merge")
+_NO_EVENTS = "this client knows no event service; give its host:port: Client(…, events=…)"
 _SERVICE = candidates_pb2.DESCRIPTOR.services_by_name["CandidateService"].full_name
 
 
 class Client:
     """Asks a candidate service over gRPC; a call that finds none is made again within its timeout. Thread-safe."""
 
-    def __init__(self, address: str, *, timeout: float = _TIMEOUT_S, attempts: int = 4) -> None:
-        """`address` is host:port; `timeout` (s) is for calls that name none; `attempts`: 1 to 5, the first too."""
+    def __init__(
+        self, address: str, *, timeout: float = _TIMEOUT_S, attempts: int = 4, events: str | None = None
+    ) -> None:
+        """`address` is host:port; `timeout` (s) is for calls that name none; `attempts`: 1 to 5, the first too.
+
+        `events` is the event service's host:port, for `record_events`.
+        """
         self._address, self._timeout = address, timeout
         self._channel = grpc.insecure_channel(address, options=_options(attempts))
         self._service = candidates_pb2_grpc.CandidateServiceStub(self._channel)
+        self._events = None if events is None else EventClient(events)
 
     def candidates(
         self, user_id: str = "", k: int = 10, *, timeout: float | None = None, **options: Unpack[RequestOptions]
@@ -62,9 +72,25 @@ class Client:
             raise read_error(error, self._who) from error
         return [_read(one, user_id) for one, user_id in zip(answer.answers, user_ids, strict=True)]
 
+    def record_events(self, events: Iterable[EventGiven], *, timeout: float = EVENTS_TIMEOUT_S) -> Recorded:
+        """Record what users did; once this returns, it is on disk, and their next requests see it.
+
+        Each event is a dictionary with `user_id` and `item_id`, and where it is known `action`, `timestamp` (now,
+        unless given), `context` and `event_id`. Ids are made where none is given; with ids of your own, events may be
+        sent again, by any process, and are recorded once. What was not answered is sent again within the `timeout` (s).
+        Events that can't be used are in the result (`rejected`: position and reason).
+
+        Raises UnavailableError and DeadlineError: send the events again, with the same ids; RequestError, ConfigError.
+        """
+        if self._events is None:
+            raise ConfigError(_NO_EVENTS)
+        return self._events.record(events_of(events), timeout_s=timeout)
+
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connections."""
         self._channel.close()
+        if self._events is not None:
+            self._events.close()
 
     def __enter__(self) -> Client:
         return self
@@ -82,11 +108,14 @@ class Client:
 class AsyncClient:
     """The same for asyncio: made, used and closed in one event loop."""
 
-    def __init__(self, address: str, *, timeout: float = _TIMEOUT_S, attempts: int = 4) -> None:
+    def __init__(
+        self, address: str, *, timeout: float = _TIMEOUT_S, attempts: int = 4, events: str | None = None
+    ) -> None:
         """As of `Client`."""
         self._address, self._timeout = address, timeout
         self._channel = grpc.aio.insecure_channel(address, options=_options(attempts))
         self._service = candidates_pb2_grpc.CandidateServiceStub(self._channel)
+        self._events = None if events is None else AsyncEventClient(events)
 
     async def candidates(
         self, user_id: str = "", k: int = 10, *, timeout: float | None = None, **options: Unpack[RequestOptions]
@@ -111,9 +140,17 @@ class AsyncClient:
             raise read_error(error, self._who) from error
         return [_read(one, user_id) for one, user_id in zip(answer.answers, user_ids, strict=True)]
 
+    async def record_events(self, events: Iterable[EventGiven], *, timeout: float = EVENTS_TIMEOUT_S) -> Recorded:
+        """As `Client.record_events`."""
+        if self._events is None:
+            raise ConfigError(_NO_EVENTS)
+        return await self._events.record(events_of(events), timeout_s=timeout)
+
     async def close(self) -> None:
-        """Close the connection."""
+        """Close the connections."""
         await self._channel.close()
+        if self._events is not None:
+            await self._events.close()
 
     async def __aenter__(self) -> AsyncClient:
         return self

@@ -76,7 +76,7 @@ def request_message(user_id: str, k: int, options: RequestOptions) -> candidates
             seen_hours=options.get("seen_hours"),
             seen_by=_seen_by(options),
             attributes=[str(name) for name in options.get("attributes", ())],
-            at=_moment(options.get("at", 0)),
+            at=moment_us(options.get("at", 0)),
             ef=_natural("ef", options.get("ef", 0)),
             visit_budget=_natural("visit_budget", options.get("visit_budget", 0)),
             time_budget_us=_natural("time_budget_us", options.get("time_budget_us", 0)),
@@ -94,7 +94,7 @@ def _seen_by(options: RequestOptions) -> candidates_pb2.SeenBy | None:
     return candidates_pb2.SeenBy(attributes=names, events=_natural("seen_by_events", options.get("seen_by_events", 0)))
 
 
-def _moment(moment: Moment) -> int:
+def moment_us(moment: Moment) -> int:
     """A moment in µs since 1970 UTC. Raises RequestError for another type."""
     if isinstance(moment, datetime):
         return microseconds(moment)
@@ -134,7 +134,7 @@ def _history(events: Sequence[Event]) -> user_pb2.History:
         if isinstance(event, str) or len(event) not in {2, 3}:
             raise RequestError(f"history[{position}]: {event!r}; expected (item id, when) or (item id, when, action)")
         made.item_ids.append(str(event[0]))
-        made.timestamps.append(_moment(event[1]))
+        made.timestamps.append(moment_us(event[1]))
         made.actions.extend(str(action) for action in event[2:])
     return made
 

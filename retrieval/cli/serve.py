@@ -1,4 +1,4 @@
-"""`retrieval serve`: ANN hosts, the candidate service, or a whole local fleet."""
+"""`retrieval serve`: ANN hosts, the candidate service, the event service, or a whole local fleet."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
     noun = typer.Typer(help="Serve candidates over gRPC.", no_args_is_help=True)
     noun.command("ann")(serve_ann)
     noun.command("candidates")(serve_candidates)
+    noun.command("events")(serve_events)
     noun.command("all")(serve_all)
     app.add_typer(noun, name="serve")
 
@@ -106,6 +107,25 @@ def serve_candidates(
     )
 
 
+def serve_events(
+    *,
+    port: Annotated[
+        int | None, typer.Option("--port", min=0, max=65535, help="Port; events.port if not given.")
+    ] = None,
+    listen: ListenOption = "127.0.0.1",
+    parent: ParentOption = None,
+    workspace: WorkspaceOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Run the event service in the foreground, until SIGTERM or Ctrl-C; one a workspace. Needs events.enabled.
+
+    Example: `retrieval serve events --port 50052`
+    """
+    from retrieval.workflows.fleet.services import run_event_service
+
+    run_event_service(open_workspace(workspace, overrides), port=port, listen=listen, parent=parent)
+
+
 def serve_all(
     *,
     replicas: Annotated[
@@ -129,6 +149,8 @@ def serve_all(
     overrides: SetOption = None,
 ) -> None:
     """Run a local fleet in the foreground: ANN hosts and candidate service, each a process, restarted if they die.
+
+    With events.enabled, the event service as well.
 
     Example: `retrieval serve all --replicas 2 --refresh 5m`
     """

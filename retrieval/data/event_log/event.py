@@ -6,10 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import pyarrow as pa
-
-from retrieval.arrays import Ints, Mask
-
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -31,30 +27,12 @@ class Rejected:
     reason: str
 
 
-@dataclass(frozen=True)
-class EventRows:
-    """Usable events, r rows, as the log holds them.
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What became of some events: how many are recorded now, how many were before, and the others."""
 
-    `user_ids` and `item_ids` are text, `times` µs as the log's own unit keeps them, `actions` empty where none is
-    known; `positions` int64 [r] are those in what was given.
-    """
-
-    batch: pa.RecordBatch
-    user_ids: list[str]
-    item_ids: list[str]
-    times: Ints
-    actions: list[str]
-    positions: Ints
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of events: of the usable `rows`, those that are `new` [r] (the others were there), and the rest.
-
-    `ignored` are columns of the context that the log has no place for.
-    """
-
-    rows: EventRows
-    new: Mask
-    rejected: tuple[Rejected, ...]
-    ignored: tuple[str, ...]
+    recorded: int
+    duplicates: int
+    rejected: tuple[Rejected, ...] = ()
+    ignored: tuple[str, ...] = ()
+    """Columns of the context that the log has no place for."""

@@ -13,7 +13,9 @@ import pyarrow as pa
 
 from retrieval.arrays import Ints
 from retrieval.data.config import DataConfig
-from retrieval.data.event_log.event import Event, EventRows, Rejected
+from retrieval.data.event_log.event import Event, Rejected
+from retrieval.data.event_log.rows import EventRows
+from retrieval.data.histories.histories import NO_ACTION, UNKNOWN_ACTION
 from retrieval.data.reading.schema import PER_SECOND, id_kind, ids_as_text, is_text
 from retrieval.data.reading.sources import Batch, Source, list_files, open_source, schema_of
 from retrieval.data.reading.validation import (
@@ -111,7 +113,7 @@ class LogLayout:
             user_ids=ids_as_text(found.users).to_pylist(),
             item_ids=ids_as_text(found.items).to_pylist(),
             times=times,
-            actions=[events[row].action if layout.action else "" for row in kept],
+            actions=[(events[row].action or UNKNOWN_ACTION) if layout.action else NO_ACTION for row in kept],
             positions=np.array([positions[row] for row in kept], np.int64),
         )
 

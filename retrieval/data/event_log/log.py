@@ -21,11 +21,12 @@ import pyarrow as pa
 from retrieval.arrays import Mask
 from retrieval.data.config import DataConfig
 from retrieval.data.event_log.config import EventsConfig
-from retrieval.data.event_log.event import Event, Outcome, Rejected
+from retrieval.data.event_log.event import Event, Rejected
 from retrieval.data.event_log.journal import Journal, read_batches
 from retrieval.data.event_log.known_ids import KnownIds, id_hash
 from retrieval.data.event_log.layout import EVENT_ID, open_layout
 from retrieval.data.event_log.rejects import REJECTS, write_rejects
+from retrieval.data.event_log.rows import Outcome
 from retrieval.data.event_log.segments import FOLDER, segment_ids, segment_numbers, segment_path, write_segment
 from retrieval.errors import RetrievalError, UnavailableError
 from retrieval.storage.locks import locked

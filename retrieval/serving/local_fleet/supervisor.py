@@ -145,7 +145,7 @@ class Supervisor:
 
     def _end(self) -> None:
         """Refreshes first, which change hosts; then candidate services, so that their last requests find hosts."""
-        for role in ("refresh", "candidates", "ann"):
+        for role in ("events", "refresh", "candidates", "ann"):
             running = [c.process for c in self._children if c.member.role == role and c.process is not None]
             for process in running:
                 process.terminate()

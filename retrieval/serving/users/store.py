@@ -6,7 +6,8 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from google.protobuf.message import DecodeError
 from retrieval.errors import ArtifactError, NotFoundError, UnavailableError
 from retrieval.serving.core.candidates import StoredUser
 from retrieval.serving.users.environments import SharedEnvironment
+from retrieval.serving.users.recorded import Engagement, add_recorded, is_waited_for, take_over
 from retrieval.serving.wire.user_messages import read_history, read_values
 from retrieval.v1 import user_pb2
 
@@ -70,10 +72,7 @@ class UserStore:
                 value = transaction.get(_key(user_id))
         except lmdb.Error as error:
             raise UnavailableError(f"the user store can't be read: {error}") from error
-        try:
-            return None if value is None else user_pb2.UserRecord.FromString(value)
-        except DecodeError as error:
-            raise ArtifactError(f"the user store's record of {user_id!r} is damaged; load the users again") from error
+        return None if value is None else _parsed(user_id, value)
 
     def count(self) -> int:
         """How many users it holds."""
@@ -82,38 +81,79 @@ class UserStore:
     def load(self, records: Iterable[tuple[str, user_pb2.UserRecord]]) -> Iterator[int]:
         """Write records over what is there, some thousands in one transaction; yields how many were written each time.
 
-        Readers see each transaction as a whole. `loaded_at` is set here.
+        Readers see each transaction as a whole. `loaded_at` is set here. Engagements that were recorded lately, and
+        that a record doesn't hold, go over into it.
         """
         now = time.time_ns() // 1000
         left = iter(records)
         while chunk := list(islice(left, _PER_TRANSACTION)):
-            pairs = []
-            for user_id, record in chunk:
-                record.loaded_at = now
-                pairs.append((_key(user_id), record.SerializeToString()))
-            try:
-                with self._environment.begin(write=True) as transaction, transaction.cursor() as cursor:
-                    cursor.putmulti(pairs, overwrite=True)
-            except lmdb.Error as error:
-                raise UnavailableError(f"the user store can't be written: {error}") from error
+            with self._writing() as transaction, transaction.cursor() as cursor:
+                pairs = []
+                for user_id, record in chunk:
+                    record.loaded_at = now
+                    key = _key(user_id)
+                    if stored := transaction.get(key):
+                        with suppress(ArtifactError):  # a damaged one is written over
+                            take_over(record, _parsed(user_id, bytes(stored)), now_us=now)
+                    pairs.append((key, record.SerializeToString()))
+                cursor.putmulti(pairs, overwrite=True)
             yield len(chunk)
 
+    def append(self, engagements: Mapping[str, Sequence[Engagement]], *, newest: int) -> None:
+        """Add engagements to the histories of their users, of which the `newest` so many then stay; all or none.
+
+        Users who are not in the store come into it. Once this returns, every reader sees them. Raises UnavailableError,
+        ArtifactError.
+        """
+        now = time.time_ns() // 1000
+        with self._writing() as transaction:
+            for user_id, added in engagements.items():
+                key = _key(user_id)
+                stored = transaction.get(key)
+                record = user_pb2.UserRecord(loaded_at=now) if stored is None else _parsed(user_id, bytes(stored))
+                add_recorded(record, added, now_us=now, newest=newest)
+                transaction.put(key, record.SerializeToString())
+
     def drop_older(self, than: int) -> int:
-        """Remove users not written since `than` (µs since 1970); returns how many."""
-        stale = []
+        """Remove users not written since `than` (µs since 1970); returns how many.
+
+        Those with engagements that were recorded lately stay: the data may not know them yet.
+        """
+        now, dropped = time.time_ns() // 1000, 0
         with self._environment.begin() as transaction:
-            for key, value in transaction.cursor():
-                if user_pb2.UserRecord.FromString(value).loaded_at < than:
-                    stale.append(key)
+            stale = [key for key, value in transaction.cursor() if _is_stale(value, than, now)]
         for start in range(0, len(stale), _PER_TRANSACTION):
-            with self._environment.begin(write=True) as transaction:
+            with self._writing() as transaction:
                 for key in stale[start : start + _PER_TRANSACTION]:
-                    transaction.delete(key)
-        return len(stale)
+                    if _is_stale(transaction.get(key), than, now):  # meanwhile something may have been recorded
+                        dropped += transaction.delete(key)
+        return dropped
+
+    @contextmanager
+    def _writing(self) -> Iterator[lmdb.Transaction]:
+        try:
+            with self._environment.begin(write=True) as transaction:
+                yield transaction
+        except lmdb.Error as error:
+            raise UnavailableError(f"the user store can't be written: {error}") from error
 
     def close(self) -> None:
         """Close the file, unless others in this process use it."""
         self._shared.close()
+
+
+def _parsed(user_id: str, value: bytes) -> user_pb2.UserRecord:
+    try:
+        return user_pb2.UserRecord.FromString(value)
+    except DecodeError as error:
+        raise ArtifactError(f"the user store's record of {user_id!r} is damaged; load the users again") from error
+
+
+def _is_stale(value: bytes | memoryview | None, than: int, now: int) -> bool:
+    if value is None:
+        return False
+    record = user_pb2.UserRecord.FromString(bytes(value))
+    return record.loaded_at < than and not is_waited_for(record, now)
 
 
 def _key(user_id: str) -> bytes:

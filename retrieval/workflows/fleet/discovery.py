@@ -1,4 +1,4 @@
-"""Where a workspace's candidate service answers."""
+"""Where a workspace's candidate service answers, and its event service."""
 
 from __future__ import annotations
 
@@ -24,3 +24,10 @@ def find_candidate_service(workspace: Workspace) -> str:
     except RetrievalError:
         alive = []
     return alive[0].address if alive else f"127.0.0.1:{workspace.settings.serving.candidates_port}"
+
+
+def find_event_service(workspace: Workspace) -> str:
+    """host:port of the event service of the workspace's local fleet; empty where none runs."""
+    fleet = read_fleet(workspace.root / RUN)
+    found = [] if fleet is None else [member.address for member in fleet.members if member.role == "events"]
+    return found[0] if found else ""

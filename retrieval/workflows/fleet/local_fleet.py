@@ -58,7 +58,8 @@ def run_local_fleet(
     def ready() -> None:
         if stale:
             say(stale)
-        say(f"serving on {address} ({len(members)} processes; logs in {run_folder}); Ctrl-C stops")
+        events = "".join(f", events are recorded on {one.address}" for one in members if one.role == "events")
+        say(f"serving on {address}{events} ({len(members)} processes; logs in {run_folder}); Ctrl-C stops")
 
     Supervisor(members, run_folder, drain_s=settings.drain_s).run(ready)
 
@@ -80,7 +81,7 @@ def plan_local_fleet(
 ) -> list[Member]:
     """The processes of a local fleet: `replicas` × `shards` ANN hosts, then the candidate service at `address`.
 
-    Last, with `refresh_s`, the process that refreshes the index.
+    Where events.enabled says so, the event service; last, with `refresh_s`, the process that refreshes the index.
 
     Each is this very installation's command, with the overrides that the workspace was opened with.
     """
@@ -101,6 +102,11 @@ def plan_local_fleet(
             members.append(Member(name, "ann", argv, f"127.0.0.1:{port}", shard, replica))
     argv = retrieval_command("serve", "candidates", "--port", address.rpartition(":")[2], *shared)
     members.append(Member("candidates-0", "candidates", argv, address))
+    events = workspace.settings.events
+    if events.enabled:
+        port = events.port or free_port()
+        argv = retrieval_command("serve", "events", "--port", str(port), *shared)
+        members.append(Member("events-0", "events", argv, f"127.0.0.1:{port}"))
     if refresh_s is not None:
         argv = retrieval_command("index", "refresh", "--every", f"{refresh_s:g}s", *shared)
         members.append(Member("refresh-0", "refresh", argv, ""))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from retrieval.errors import ConfigError
 from retrieval.types import BuildId
 from retrieval.workflows.workspace.workspace import RUN, Workspace
 
@@ -94,6 +95,34 @@ def run_candidate_service(
         connect=workspace.registry,
         host_id=host_id,
         advertise=advertise,
+    )
+    service.start()
+    wait_for_signal()
+    service.stop()
+
+
+def run_event_service(
+    workspace: Workspace, *, port: int | None = None, listen: str = "127.0.0.1", parent: int | None = None
+) -> None:
+    """Record events over gRPC until SIGTERM or SIGINT; port None: as events.port says.
+
+    Raises ConfigError where events.enabled is off, ConflictError where another process records, UnavailableError.
+    """
+    from retrieval.observability import set_up_logs
+    from retrieval.serving.events.service import EventService
+    from retrieval.serving.wire.server import wait_for_signal
+
+    settings = workspace.settings
+    if not settings.events.enabled:
+        raise ConfigError("events.enabled is false; `enabled = true` under [events] in retrieval.toml lets events in")
+    set_up_logs()
+    end_with(parent)
+    service = EventService(
+        settings.events,
+        settings.serving,
+        settings.data,
+        workspace.root,
+        address=f"{listen}:{settings.events.port if port is None else port}",
     )
     service.start()
     wait_for_signal()
