@@ -54,6 +54,7 @@ COMMANDS: Mapping[str, Entry] = {
     ),
     "index": Entry("index", "Build, refresh and check index builds."),
     "users": Entry("users", "The user store: histories and profiles at serving time."),
+    "events": Entry("events", "Record what users do while services run."),
     "serve": Entry("serve", "Serve candidates over gRPC."),
     "query": Entry("query", "Print candidates for a user."),
     "deploy": Entry("rollout", "Bring an index build to the ANN hosts, one after another, while they go on answering."),

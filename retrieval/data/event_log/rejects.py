@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from filelock import FileLock
 
 from retrieval.data.event_log.event import Event, Rejected
+from retrieval.data.event_log.json_lines import BadLine
 
 REJECTS = Path("rejects") / "recorded.jsonl"
 """In the data folder; an older part beside it is called recorded.1.jsonl."""
@@ -18,10 +19,20 @@ _SHOWN_CHARACTERS = 1024
 
 def write_rejects(path: Path, events: Sequence[Event], rejected: Iterable[Rejected], *, limit_bytes: int) -> None:
     """Add the refused ones of `events`. What is larger than the limit is put aside first. Raises OSError."""
-    now = time.time_ns() // 1000
-    lines = [json.dumps({"reason": one.reason, "at": now, **_shown(events[one.position])}) for one in rejected]
-    if not lines:
+    _add(path, [(one.reason, _shown(events[one.position])) for one in rejected], limit_bytes)
+
+
+def write_bad_lines(path: Path, bad: Iterable[BadLine], *, limit_bytes: int) -> None:
+    """Add lines of a file that are no events. Raises OSError."""
+    shown = [(one.reason, {"line": one.line.content[:_SHOWN_CHARACTERS].decode("utf-8", "replace")}) for one in bad]
+    _add(path, shown, limit_bytes)
+
+
+def _add(path: Path, rows: Sequence[tuple[str, Mapping[str, object]]], limit_bytes: int) -> None:
+    if not rows:
         return
+    now = time.time_ns() // 1000
+    lines = [json.dumps({"reason": reason, "at": now, **shown}) for reason, shown in rows]
     path.parent.mkdir(parents=True, exist_ok=True)
     with rejects_lock(path):
         if path.exists() and path.stat().st_size > limit_bytes:

@@ -1,0 +1,167 @@
+"""Recording the lines of a file as they are written, from where the last run stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from retrieval.backoff import Backoff
+from retrieval.data.event_log.event import Event, Recorded
+from retrieval.data.event_log.json_lines import Line, parse_lines
+from retrieval.data.event_log.log import STATE, EventLog
+from retrieval.data.event_log.rejects import REJECTS, write_bad_lines
+from retrieval.data.event_log.tail import Tail, load_position, save_position
+from retrieval.errors import ConfigError, DeadlineError, UnavailableError
+from retrieval.serving.events.recorder import LogRecorder, Recorder
+from retrieval.serving.users.store import UserStore
+from retrieval.serving.wire.event_client import EventClient
+from retrieval.storage.locks import locked
+from retrieval.workflows.fleet.discovery import find_event_service
+from retrieval.workflows.workspace.workspace import Workspace
+
+_PAUSES = Backoff(first_s=0.2, longest_s=10.0)
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """What became of the lines of a run; empty ones don't count. `rejected` is by reason."""
+
+    lines: int
+    recorded: int
+    duplicates: int
+    rejected: dict[str, int]
+
+
+def follow_file(
+    workspace: Workspace,
+    path: Path,
+    *,
+    to: str | None = None,
+    once: bool = False,
+    every_s: float = 0.5,
+    grace_s: float = 5.0,
+    stop: threading.Event | None = None,
+    said: Callable[[str], None] = lambda _: None,
+) -> Followed:
+    """Record the lines of a JSON-lines file, until `stop` is set; with `once`, those that are there.
+
+    They go to the event service at `to` (host:port), else to that of the workspace's local fleet, else into the event
+    log by this process itself. What is away is waited for. How far the file was read is kept beside the log: the next
+    run goes on there, and what was recorded and not noted is found to be a duplicate.
+
+    Raises ConfigError where events.enabled is off, ConflictError where another process follows the file or records into
+    the log, NotFoundError where there is no such file.
+    """
+    if not workspace.settings.events.enabled:
+        raise ConfigError("events.enabled is false; `enabled = true` under [events] in retrieval.toml lets events in")
+    stop = stop or threading.Event()
+    data = (workspace.root / workspace.settings.data.events).parent
+    kept = data / STATE / "followed" / f"{_name(path)}.json"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as opened:
+        opened.enter_context(locked(kept.with_suffix(".lock"), f"{path} is being followed"))
+        tail = Tail(path.absolute(), load_position(kept), grace_s=0.0 if once else grace_s)
+        opened.callback(tail.close)
+        lines = tail.read()  # a file that isn't there is said at once
+        recorder = opened.enter_context(_recorder(workspace, to, said))
+        work = _Following(workspace, recorder, stop, data / REJECTS)
+        idle = 0
+        while not stop.is_set():
+            if lines and not work.record(lines):
+                break
+            assert tail.position is not None
+            if lines:
+                save_position(kept, path.absolute(), tail.position)
+            before, lines = tail.position, tail.read()
+            idle = idle + 1 if not lines and tail.position == before else 0
+            if once and idle == 2:  # the end of the newest file: what was renamed before has been read
+                break
+            if idle and not once:
+                stop.wait(every_s)
+        return work.result()
+
+
+class _Following:
+    """Lines of a file on their way into the log, and the counts of them."""
+
+    def __init__(self, workspace: Workspace, recorder: Recorder, stop: threading.Event, rejects: Path) -> None:
+        self._settings, self._recorder, self._stop, self._rejects = workspace.settings, recorder, stop, rejects
+        self._lines = self._recorded = self._duplicates = 0
+        self._rejected: dict[str, int] = {}
+        self._ignored: set[str] = set()
+
+    def record(self, lines: Sequence[Line]) -> bool:
+        """Record lines, however long it takes; False where it was stopped before."""
+        events, bad = parse_lines(lines, self._settings.data)
+        done = self._send(events)
+        if done is None:
+            return False
+        write_bad_lines(self._rejects, bad, limit_bytes=self._settings.events.rejects_mib << 20)
+        self._lines += len(events) + len(bad)
+        self._recorded += done.recorded
+        self._duplicates += done.duplicates
+        for reason in [*(one.reason for one in done.rejected), *(one.reason for one in bad)]:
+            self._rejected[reason] = self._rejected.get(reason, 0) + 1
+        if new := set(done.ignored) - self._ignored:
+            _log.warning("columns that data.context_columns doesn't name are left out: %s", ", ".join(sorted(new)))
+            self._ignored |= new
+        return True
+
+    def result(self) -> Followed:
+        """The counts so far."""
+        return Followed(self._lines, self._recorded, self._duplicates, dict(sorted(self._rejected.items())))
+
+    def _send(self, events: Sequence[Event]) -> Recorded | None:
+        failures = 0
+        while not self._stop.is_set():
+            try:
+                return self._recorder.record(events)
+            except (UnavailableError, DeadlineError) as error:
+                failures += 1
+                pause = _PAUSES.wait_s(failures)
+                _log.warning("events can't be recorded now, again in %.1f s: %s", pause, error)
+                self._stop.wait(pause)
+        return None
+
+
+@contextmanager
+def _recorder(workspace: Workspace, to: str | None, said: Callable[[str], None]) -> Iterator[Recorder]:
+    settings = workspace.settings
+    address = to or find_event_service(workspace)
+    with ExitStack() as opened:
+        if address:
+            client = EventClient(address, per_message=min(500, settings.events.max_batch))
+            opened.callback(client.close)
+            said(f"recording by the event service at {address}")
+            yield client
+            return
+        folder = workspace.root / settings.serving.user_store
+        users = UserStore.open(folder, gib=settings.serving.user_store_gib, write=True)
+        opened.callback(users.close)
+        log = EventLog(settings.events, settings.data, workspace.root)
+        opened.callback(log.close)
+        said(f"recording into {workspace.root / settings.data.events}")
+        yield LogRecorder(log, users, history_events=settings.events.history_events)
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[threading.Event]:
+    """An event that SIGTERM and SIGINT set while the block runs."""
+    stop = threading.Event()
+    before = {each: signal.signal(each, lambda *_: stop.set()) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _name(path: Path) -> str:
+    return hashlib.blake2b(str(path.absolute()).encode(), digest_size=8).hexdigest()
