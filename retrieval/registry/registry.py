@@ -1,4 +1,4 @@
-"""The registry: versions, builds, deployments and hosts. Every change is one transaction, its audit row included."""
+"""The registry: versions, builds, deployments, hosts, jobs. Every change is one transaction, its audit row included."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from sqlalchemy import select
 from retrieval.registry import artifacts, deployments, hosts
 from retrieval.registry.change import Change, as_row, current_user
 from retrieval.registry.database import Database, upgrade_database
+from retrieval.registry.jobs import Jobs
+from retrieval.registry.leases import Leases
 from retrieval.registry.rows import (
     AuditRow,
     BuildRow,
@@ -59,6 +61,16 @@ class Registry:
     def url(self) -> str:
         """The URL with its password masked."""
         return self._database.masked_url
+
+    @property
+    def leases(self) -> Leases:
+        """The right to do what only one process may do."""
+        return Leases(self._database, self._who)
+
+    @property
+    def jobs(self) -> Jobs:
+        """Scheduled work: what is due when, jobs, alerts about them."""
+        return Jobs(self._database, self._who)
 
     def close(self) -> None:
         """Let go of every connection."""

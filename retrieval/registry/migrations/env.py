@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
+from retrieval.registry import job_tables  # noqa: F401 - puts its tables into METADATA
 from retrieval.registry.tables import METADATA, one_running_deployment
 
 one_running_deployment()
