@@ -55,6 +55,7 @@ COMMANDS: Mapping[str, Entry] = {
     "index": Entry("index", "Build, refresh and check index builds."),
     "users": Entry("users", "The user store: histories and profiles at serving time."),
     "events": Entry("events", "Record what users do while services run."),
+    "takedowns": Entry("takedowns", "Items that are never answered, whatever an index holds."),
     "serve": Entry("serve", "Serve candidates over gRPC."),
     "query": Entry("query", "Print candidates for a user."),
     "deploy": Entry("rollout", "Bring an index build to the ANN hosts, one after another, while they go on answering."),

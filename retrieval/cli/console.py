@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from retrieval.errors import ConfigError
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -51,6 +53,13 @@ def emit(result: Any, as_json: bool, show: Callable[[Console], None]) -> None:
     from rich.console import Console
 
     show(Console())
+
+
+def confirmed(question: str) -> bool:
+    """The answer on the terminal; a no ends the command. Raises ConfigError where there is no terminal."""
+    if not sys.stdin.isatty():
+        raise ConfigError(f"{question} There is no terminal to ask on; say --yes")
+    return typer.confirm(question, abort=True, err=True)
 
 
 def table(title: str, columns: list[str], rows: list[list[Any]]) -> Table:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from retrieval.cli.console import JsonOption, SetOption, WorkspaceOption, emit, open_workspace, table
+from retrieval.cli.console import JsonOption, SetOption, WorkspaceOption, confirmed, emit, open_workspace, table
 from retrieval.cli.rows import plain
-from retrieval.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,7 +68,7 @@ def rollback(
 
     opened = open_workspace(workspace, overrides)
     target = BuildId.parse(to, model=opened.model) if to else None
-    report = roll_back(opened, target, confirm=lambda question: yes or _confirmed(question), say=_say)
+    report = roll_back(opened, target, confirm=lambda question: yes or confirmed(question), say=_say)
     assert report is not None, "a no ends the command"
     _emit_report(report, as_json)
 
@@ -104,13 +102,6 @@ def gc(
         console.print(table("Kept", ["kind", "name", "state", "because"], kept))
 
     emit(result, as_json, show)
-
-
-def _confirmed(question: str) -> bool:
-    """The answer on the terminal; a no ends the command."""
-    if not sys.stdin.isatty():
-        raise ConfigError(f"{question} There is no terminal to ask on; say --yes")
-    return typer.confirm(question, abort=True, err=True)
 
 
 def _say(line: str) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from retrieval.cli.console import JsonOption, SetOption, WorkspaceOption, emit, open_workspace
+from retrieval.cli.console import JsonOption, SetOption, WorkspaceOption, confirmed, emit, open_workspace, table
+from retrieval.cli.data_tables import pairs
 
 
 def register(app: typer.Typer) -> None:
@@ -14,6 +16,7 @@ def register(app: typer.Typer) -> None:
     noun = typer.Typer(help="The user store: histories and profiles at serving time.", no_args_is_help=True)
     noun.command("load")(load)
     noun.command("show")(show)
+    noun.command("forget")(forget)
     app.add_typer(noun, name="users")
 
 
@@ -61,3 +64,28 @@ def show(
     record = find_user(open_workspace(workspace, overrides), user)
     result = MessageToDict(record, preserving_proto_field_name=True)
     emit(result, as_json, lambda console: console.print_json(data=result))
+
+
+def forget(
+    user: Annotated[str, typer.Argument(help="User id.")],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Remove a user's history, profile, and rows of the data, and print a receipt; services may run.
+
+    The user is left out from now on wherever events are read: of one who comes back, only what is done later counts.
+    The receipt's digest and counts are in the audit trail.
+
+    Example: `retrieval users forget 42 --yes --json`
+    """
+    from retrieval.workflows.events.forget import forget_user
+
+    opened = open_workspace(workspace, overrides)
+    if not yes:
+        confirmed(f"Remove all that {opened.root} knows of user {user!r}?")
+    receipt = asdict(forget_user(opened, user))
+    receipt["remains"] = list(receipt["remains"])
+    emit(receipt, as_json, lambda console: console.print(table("Receipt", ["", ""], pairs(receipt))))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import select
 
@@ -250,6 +251,11 @@ class Registry:
             query = query.where(AUDIT.c.subject == subject)
         with self._database.read() as connection:
             return [as_row(AuditRow, found) for found in connection.execute(query)]
+
+    def record(self, action: str, subject: str, details: Mapping[str, Any]) -> None:
+        """Write into the audit trail what was done outside of the registry."""
+        with self._change() as change:
+            change.record(action, subject, details)
 
     @contextmanager
     def _change(self) -> Iterator[Change]:

@@ -16,7 +16,8 @@ from retrieval.data.config import DataConfig
 from retrieval.data.event_log.event import Event, Rejected
 from retrieval.data.event_log.rows import EventRows
 from retrieval.data.histories.histories import NO_ACTION, UNKNOWN_ACTION
-from retrieval.data.reading.schema import PER_SECOND, id_kind, ids_as_text, is_text
+from retrieval.data.reading.forgotten import NOBODY, Forgotten
+from retrieval.data.reading.schema import PER_SECOND, id_kind, ids_as_text, is_text, to_micros
 from retrieval.data.reading.sources import Batch, Source, list_files, open_source, schema_of
 from retrieval.data.reading.validation import (
     DEFAULT_ACTION_COLUMN,
@@ -46,7 +47,9 @@ class LogLayout:
     checked: EventLayout
     future_us: int
 
-    def rows_of(self, events: Sequence[Event]) -> tuple[EventRows, list[Rejected], set[str]]:
+    def rows_of(
+        self, events: Sequence[Event], forgotten: Forgotten = NOBODY
+    ) -> tuple[EventRows, list[Rejected], set[str]]:
         """The usable events as rows; those that aren't, in order; and columns of the context that there is no place
         for.
         """
@@ -59,7 +62,7 @@ class LogLayout:
             positions = [positions[row] for row in keep]
             context, _ = self._context([events[at].context for at in positions])
         usable = [events[at] for at in positions]
-        found = self._check(usable, context, np.array(positions, np.int64))
+        found = self._check(usable, context, np.array(positions, np.int64), forgotten)
         rows = self._rows(found, usable, positions)
         if found.rejects is not None:
             numbers = found.rejects.column("row").to_pylist()
@@ -80,8 +83,11 @@ class LogLayout:
                 flaws |= dict.fromkeys(_misfits(values, kind), f"context {name!r} is not of type {kind}")
         return columns, flaws
 
-    def _check(self, events: Sequence[Event], context: dict[str, pa.Array], positions: Ints) -> Checked:
-        layout = replace(self.checked, latest_us=time.time_ns() // 1000 + self.future_us)
+    def _check(
+        self, events: Sequence[Event], context: dict[str, pa.Array], positions: Ints, forgotten: Forgotten
+    ) -> Checked:
+        latest_us = time.time_ns() // 1000 + self.future_us
+        layout = replace(self.checked, latest_us=latest_us, forgotten=forgotten)
         columns: dict[str, pa.Array] = {
             **context,
             layout.user: pa.array([one.user_id for one in events], pa.large_string()),
@@ -116,6 +122,15 @@ class LogLayout:
             actions=[(events[row].action or UNKNOWN_ACTION) if layout.action else NO_ACTION for row in kept],
             positions=np.array([positions[row] for row in kept], np.int64),
         )
+
+    def remembered(self, table: pa.Table, forgotten: Forgotten) -> pa.Table:
+        """The rows of the log that are not of users who are forgotten by now."""
+        user, timestamp = self.checked.user, self.checked.timestamp
+        if not forgotten or not {user, timestamp} <= set(table.column_names):  # recorded before settings changed
+            return table
+        users = table[user].combine_chunks()
+        micros = to_micros(table[timestamp].combine_chunks(), self.unit).micros
+        return table.filter(pa.array(~forgotten.covers(users, micros)))
 
     def _times(self, micros: Ints) -> pa.Array:
         """Times in the log's unit, as timestamps or plain numbers."""

@@ -28,6 +28,7 @@ from retrieval.data.event_log.layout import EVENT_ID, open_layout
 from retrieval.data.event_log.rejects import REJECTS, write_rejects
 from retrieval.data.event_log.rows import Outcome
 from retrieval.data.event_log.segments import FOLDER, segment_ids, segment_numbers, segment_path, write_segment
+from retrieval.data.reading.forgotten import ForgottenFile, forgotten_file
 from retrieval.errors import RetrievalError, UnavailableError
 from retrieval.storage.locks import locked
 
@@ -61,6 +62,8 @@ class EventLog:
         events = root / data.events
         self._state, self._segments = events.parent / STATE, events / FOLDER
         self._rejects = events.parent / REJECTS
+        self._forgotten = ForgottenFile(forgotten_file(data, root))
+        self._forgotten_before = self._forgotten.current()
         self._lock, self._closing_lock = threading.Lock(), threading.Lock()
         self._closing: list[_Part] = []
         self._trouble = ""
@@ -80,7 +83,7 @@ class EventLog:
 
         Those that can't be used are in the rejects file. Raises UnavailableError; no event is recorded then.
         """
-        rows, rejected, ignored = self._layout.rows_of(events)
+        rows, rejected, ignored = self._layout.rows_of(events, self._forgotten.current())
         hashes = [id_hash(one) for one in rows.batch.column(EVENT_ID).to_pylist()]
         with self._lock:
             if len(self._closing) >= _MOST_CLOSING:
@@ -142,8 +145,7 @@ class EventLog:
             self._due.clear()
             try:
                 with self._lock:
-                    old = time.monotonic() - self._open.since >= self._config.segment_s
-                    if old and self._open.hashes:
+                    if self._is_due() and self._open.hashes:
                         self._turn_over()
                 self._close_parts()
                 self._trouble = ""
@@ -152,6 +154,11 @@ class EventLog:
                     _log.exception("a segment can't be written; trying again")
                 self._trouble = str(error)
                 self._ended.wait(1.0)
+
+    def _is_due(self) -> bool:
+        """Whether what is open is old, or may hold what a user did who is to be forgotten since."""
+        before, self._forgotten_before = self._forgotten_before, self._forgotten.current()
+        return before != self._forgotten_before or time.monotonic() - self._open.since >= self._config.segment_s
 
     def _close_parts(self) -> None:
         with self._closing_lock:
@@ -167,7 +174,9 @@ class EventLog:
         try:
             batches = list(read_batches(part.journal.path))
             if batches:
-                write_segment(path, pa.Table.from_batches(batches))
+                table = self._layout.remembered(pa.Table.from_batches(batches), self._forgotten.current())
+                if table.num_rows:
+                    write_segment(path, table)
                 self._ids.add(part.hashes, part.number)
             part.journal.path.unlink()
         except OSError as error:

@@ -11,6 +11,7 @@ from filelock import FileLock
 
 from retrieval.data.event_log.event import Event, Rejected
 from retrieval.data.event_log.json_lines import BadLine
+from retrieval.data.reading.validation import FORGOTTEN
 
 REJECTS = Path("rejects") / "recorded.jsonl"
 """In the data folder; an older part beside it is called recorded.1.jsonl."""
@@ -19,7 +20,7 @@ _SHOWN_CHARACTERS = 1024
 
 def write_rejects(path: Path, events: Sequence[Event], rejected: Iterable[Rejected], *, limit_bytes: int) -> None:
     """Add the refused ones of `events`. What is larger than the limit is put aside first. Raises OSError."""
-    _add(path, [(one.reason, _shown(events[one.position])) for one in rejected], limit_bytes)
+    _add(path, [(one.reason, _shown(events[one.position], one.reason)) for one in rejected], limit_bytes)
 
 
 def write_bad_lines(path: Path, bad: Iterable[BadLine], *, limit_bytes: int) -> None:
@@ -51,6 +52,8 @@ def rejects_lock(path: Path) -> FileLock:
     return FileLock(path.with_name(f".{path.name}.lock"))
 
 
-def _shown(event: Event) -> dict[str, object]:
+def _shown(event: Event, reason: str) -> dict[str, object]:
+    if reason == FORGOTTEN:
+        return {}  # nothing of them is kept
     texts = {"event_id": event.event_id, "user": event.user_id, "item": event.item_id}
     return {name: text[:_SHOWN_CHARACTERS] for name, text in texts.items()} | {"timestamp": event.timestamp}

@@ -8,6 +8,7 @@ from pathlib import Path
 from retrieval.data.config import DataConfig
 from retrieval.data.importers.actions import ActionRule
 from retrieval.data.reading.arrow_streams import ArrowStream
+from retrieval.data.reading.forgotten import NOBODY, Forgotten
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,3 +52,5 @@ class ImportRequest:
     encoding: str = "utf-8"
     replace: bool = False
     show: bool = True
+    forgotten: Forgotten = NOBODY
+    """Users whose events are left out."""

@@ -77,6 +77,7 @@ def layout_for(
         item_kind=kinds[1],
         unit=unit,
         latest_us=time.time_ns() // 1000 + late,
+        forgotten=request.forgotten,
     )
 
 

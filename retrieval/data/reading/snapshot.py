@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from retrieval.data.config import DataConfig
+from retrieval.data.reading.forgotten import FILE, forgotten_file
 from retrieval.data.reading.sources import list_files
 from retrieval.observability import SILENT, Tracker
 
@@ -37,7 +38,8 @@ def input_files(config: DataConfig, root: Path) -> list[tuple[str, Path]]:
                 (f"{what}/{'' if file == base else file.relative_to(base).as_posix()}", file)
                 for file in list_files(base, what)
             ]
-    return found
+    forgotten = forgotten_file(config, root)
+    return [*found, (FILE, forgotten)] if forgotten.is_file() else found
 
 
 def snapshot_of(

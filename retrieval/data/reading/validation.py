@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from retrieval.arrays import Ints, Mask
 from retrieval.data.config import DataConfig
+from retrieval.data.reading.forgotten import NOBODY, Forgotten, load_forgotten
 from retrieval.data.reading.rejects import REJECTS_SCHEMA, RejectsWriter, as_shown
 from retrieval.data.reading.schema import MAX_ID_BYTES, IdKind, Ids, detect_unit, id_kind, is_text, to_ids, to_micros
 from retrieval.data.reading.sources import Batch, Source, open_source
@@ -21,6 +22,7 @@ from retrieval.errors import DataError
 from retrieval.observability import SILENT, Tracker
 from retrieval.types import HOUR_US
 
+FORGOTTEN = "user was forgotten"
 REASONS = (
     "",
     "user is empty",
@@ -36,18 +38,22 @@ REASONS = (
     "timestamp is negative",
     "timestamp is in the future",
     "action or context is not valid UTF-8",
+    FORGOTTEN,
 )
 """Why a row is refused, by code; 0 = it is not. A row with several flaws is counted once, under the first."""
 
 _EMPTY, _NOT_ID, _LONG, _NOT_UTF8 = range(4)
 _USER, _ITEM = 1, 5
-_T_EMPTY, _T_UNREADABLE, _T_NEGATIVE, _T_FUTURE, _OTHER_NOT_UTF8 = 9, 10, 11, 12, 13
+_T_EMPTY, _T_UNREADABLE, _T_NEGATIVE, _T_FUTURE, _OTHER_NOT_UTF8, _FORGOTTEN = 9, 10, 11, 12, 13, 14
 DEFAULT_ACTION_COLUMN = "action"
 
 
 @dataclass(frozen=True)
 class EventLayout:
-    """How the events of one dataset are read: columns, kinds of ids, unit of time, and the latest plausible moment."""
+    """How the events of one dataset are read: columns, kinds of ids, unit of time, and the latest plausible moment.
+
+    Events of users who are `forgotten` are left out.
+    """
 
     source: Source
     user: str
@@ -59,6 +65,7 @@ class EventLayout:
     item_kind: IdKind
     unit: str
     latest_us: int
+    forgotten: Forgotten = NOBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +145,7 @@ def open_events(
         item_kind=_kind(path, config.item_column, source, others.get("items")),
         unit=timestamp_unit(source, config.timestamp_column, config.timestamp_unit),
         latest_us=now + int(config.future_hours * HOUR_US),
+        forgotten=load_forgotten(config, root),
     )
 
 
@@ -172,6 +180,8 @@ def check_batch(layout: EventLayout, batch: Batch) -> Checked:
     _mark(reason, times.missing, _T_EMPTY)
     _mark_ids(reason, items, _ITEM)
     _mark_ids(reason, users, _USER)
+    if layout.forgotten:
+        _mark(reason, layout.forgotten.covers(users.values, times.micros), _FORGOTTEN)
     if not reason.any():
         return Checked(batch.rows, users.values, items.values, times.micros, action, context, None)
     keep = pa.array(reason == 0)
@@ -207,12 +217,13 @@ def _rejects(
     batch: Batch, bad: npt.NDArray[np.int64], codes: npt.NDArray[np.uint8], raw: tuple[pa.Array, pa.Array, pa.Array]
 ) -> pa.RecordBatch:
     rows = pa.array(bad)
+    shown = pa.array(codes != _FORGOTTEN)  # of those nothing is kept
     return pa.RecordBatch.from_arrays(
         [
             pa.array([REASONS[code] for code in codes], pa.string()),
             pa.repeat(pa.scalar(batch.file), len(bad)),
             pa.array(bad + batch.first_row if batch.numbers is None else batch.numbers[bad]),
-            *(as_shown(column.take(rows)) for column in raw),
+            *(pc.if_else(shown, as_shown(column.take(rows)), None) for column in raw),
         ],
         schema=REJECTS_SCHEMA,
     )

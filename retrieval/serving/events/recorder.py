@@ -11,6 +11,7 @@ from typing import Protocol
 from retrieval.data.event_log.event import Event, Recorded, Rejected
 from retrieval.data.event_log.log import EventLog
 from retrieval.data.event_log.rows import Outcome
+from retrieval.data.reading.forgotten import ForgottenFile
 from retrieval.serving.events.grouping import Grouped
 from retrieval.serving.users.recorded import Engagement
 from retrieval.serving.users.store import UserStore
@@ -27,9 +28,11 @@ class Recorder(Protocol):
 class LogRecorder:
     """Records into a log and a user store of this process. Thread-safe: calls at the same time share their writing."""
 
-    def __init__(self, log: EventLog, users: UserStore, *, history_events: int) -> None:
-        """Of a user's events the newest `history_events` stay in the store."""
-        self._log, self._users, self._newest = log, users, history_events
+    def __init__(
+        self, log: EventLog, users: UserStore, *, history_events: int, forgotten: ForgottenFile | None = None
+    ) -> None:
+        """Of a user's events the newest `history_events` stay in the store; none of those who are `forgotten`."""
+        self._log, self._users, self._newest, self._forgotten = log, users, history_events, forgotten
         self._grouped = Grouped(self._record)
 
     def record(self, events: Sequence[Event]) -> Recorded:
@@ -39,7 +42,7 @@ class LogRecorder:
     def _record(self, given: Sequence[Sequence[Event]]) -> list[Recorded]:
         outcome = self._log.append(list(chain.from_iterable(given)))
         # Those that were there, too: the process may have been killed between the two
-        self._users.append(_by_user(outcome), newest=self._newest)
+        self._users.append(_by_user(outcome), newest=self._newest, forgotten=self._forgotten)
         return _shares(outcome, [len(events) for events in given])
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from retrieval.data.config import DataConfig
 from retrieval.data.event_log.config import EventsConfig
 from retrieval.data.event_log.log import EventLog
+from retrieval.data.reading.forgotten import ForgottenFile, forgotten_file
 from retrieval.serving.config import ServingConfig
 from retrieval.serving.events.recorder import LogRecorder
 from retrieval.serving.events.servicer import SERVICE, EventServicer
@@ -34,7 +35,9 @@ class EventService:
             opened.callback(users.close)
             log = EventLog(config, data, root)
             opened.callback(log.close)
-            servicer = EventServicer(LogRecorder(log, users, history_events=config.history_events), config)
+            forgotten = ForgottenFile(forgotten_file(data, root))
+            recorder = LogRecorder(log, users, history_events=config.history_events, forgotten=forgotten)
+            servicer = EventServicer(recorder, config)
             self._server = GrpcServer(
                 SERVICE,
                 lambda server: events_pb2_grpc.add_EventServiceServicer_to_server(servicer, server),

@@ -46,6 +46,21 @@ def take_over(record: user_pb2.UserRecord, stored: user_pb2.UserRecord, *, now_u
             _note(record.recorded, one, at)
 
 
+def forget_until(record: user_pb2.UserRecord, until_us: int) -> bool:
+    """Take from a record what happened up to a moment, and then its profile, too; False where nothing is left of it."""
+    history, recorded = record.history, record.recorded
+    old = bisect_right(history.timestamps, until_us)
+    for column in (history.item_ids, history.timestamps, history.actions):
+        del column[:old]
+    if old or not history.item_ids:
+        record.ClearField("profile")
+    gone = [row for row, timestamp in enumerate(recorded.timestamps) if timestamp <= until_us]
+    for column in (recorded.item_ids, recorded.timestamps, recorded.actions, recorded.recorded_at):
+        for row in reversed(gone):
+            del column[row]
+    return bool(history.item_ids)
+
+
 def is_waited_for(record: user_pb2.UserRecord, now_us: int) -> bool:
     """Whether a record has engagements that the data may not hold yet."""
     times = record.recorded.recorded_at

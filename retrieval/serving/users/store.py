@@ -14,10 +14,11 @@ from pathlib import Path
 import lmdb
 from google.protobuf.message import DecodeError
 
+from retrieval.data.reading.forgotten import ForgottenFile
 from retrieval.errors import ArtifactError, NotFoundError, UnavailableError
 from retrieval.serving.core.candidates import StoredUser
 from retrieval.serving.users.environments import SharedEnvironment
-from retrieval.serving.users.recorded import Engagement, add_recorded, is_waited_for, take_over
+from retrieval.serving.users.recorded import Engagement, add_recorded, forget_until, is_waited_for, take_over
 from retrieval.serving.wire.user_messages import read_history, read_values
 from retrieval.v1 import user_pb2
 
@@ -78,41 +79,71 @@ class UserStore:
         """How many users it holds."""
         return int(self._environment.stat()["entries"])
 
-    def load(self, records: Iterable[tuple[str, user_pb2.UserRecord]]) -> Iterator[int]:
+    def load(
+        self, records: Iterable[tuple[str, user_pb2.UserRecord]], *, forgotten: ForgottenFile | None = None
+    ) -> Iterator[int]:
         """Write records over what is there, some thousands in one transaction; yields how many were written each time.
 
         Readers see each transaction as a whole. `loaded_at` is set here. Engagements that were recorded lately, and
-        that a record doesn't hold, go over into it.
+        that a record doesn't hold, go over into it. What users did who are `forgotten` by now is left out.
         """
         now = time.time_ns() // 1000
         left = iter(records)
         while chunk := list(islice(left, _PER_TRANSACTION)):
             with self._writing() as transaction, transaction.cursor() as cursor:
                 pairs = []
+                until_us = _until_us(forgotten)  # in the transaction: see `forget`
                 for user_id, record in chunk:
                     record.loaded_at = now
                     key = _key(user_id)
                     if stored := transaction.get(key):
                         with suppress(ArtifactError):  # a damaged one is written over
                             take_over(record, _parsed(user_id, bytes(stored)), now_us=now)
+                    if user_id in until_us and not forget_until(record, until_us[user_id]):
+                        continue
                     pairs.append((key, record.SerializeToString()))
                 cursor.putmulti(pairs, overwrite=True)
-            yield len(chunk)
+            yield len(pairs)
 
-    def append(self, engagements: Mapping[str, Sequence[Engagement]], *, newest: int) -> None:
+    def append(
+        self,
+        engagements: Mapping[str, Sequence[Engagement]],
+        *,
+        newest: int,
+        forgotten: ForgottenFile | None = None,
+    ) -> None:
         """Add engagements to the histories of their users, of which the `newest` so many then stay; all or none.
 
-        Users who are not in the store come into it. Once this returns, every reader sees them. Raises UnavailableError,
-        ArtifactError.
+        Users who are not in the store come into it. Once this returns, every reader sees them. What users did who are
+        `forgotten` by now is left out. Raises UnavailableError, ArtifactError, DataError.
         """
         now = time.time_ns() // 1000
         with self._writing() as transaction:
-            for user_id, added in engagements.items():
+            until_us = _until_us(forgotten)  # in the transaction: see `forget`
+            for user_id, given in engagements.items():
+                added = [one for one in given if one.timestamp > until_us.get(user_id, -1)]
+                if not added:
+                    continue
                 key = _key(user_id)
                 stored = transaction.get(key)
                 record = user_pb2.UserRecord(loaded_at=now) if stored is None else _parsed(user_id, bytes(stored))
                 add_recorded(record, added, now_us=now, newest=newest)
                 transaction.put(key, record.SerializeToString())
+
+    def forget(self, user_id: str) -> user_pb2.UserRecord | None:
+        """Remove a user's record; returns it, None where there was none. Raises UnavailableError.
+
+        Whoever puts the user on the list of the forgotten first is safe from writers that have read older data: they
+        look at the list in their transaction, which comes before this one, or after.
+        """
+        with self._writing() as transaction:
+            value = transaction.pop(_key(user_id))
+        if value is None:
+            return None
+        try:
+            return _parsed(user_id, bytes(value))
+        except ArtifactError:
+            return user_pb2.UserRecord()
 
     def drop_older(self, than: int) -> int:
         """Remove users not written since `than` (µs since 1970); returns how many.
@@ -140,6 +171,10 @@ class UserStore:
     def close(self) -> None:
         """Close the file, unless others in this process use it."""
         self._shared.close()
+
+
+def _until_us(forgotten: ForgottenFile | None) -> Mapping[str, int]:
+    return {} if forgotten is None else forgotten.current().until_us
 
 
 def _parsed(user_id: str, value: bytes) -> user_pb2.UserRecord:

@@ -24,6 +24,9 @@ from retrieval.workflows.workspace.workspace import Workspace
 APPENDED = "part-appended-"
 """How the folders of appended events begin: after the files of the import, so that they are read later."""
 
+APPEND_LOCK = ".append.lock"
+"""In the data folder: held by whoever changes files of the data."""
+
 
 @dataclass(frozen=True, slots=True)
 class Appended:
@@ -66,7 +69,7 @@ def append_events(
         raise ConfigError(
             f"data.events is {settings.events!r}: events can be added to a folder of files; import a log first"
         )
-    with locked(there.parent / ".append.lock", f"events are being added to {there}"):
+    with locked(there.parent / APPEND_LOCK, f"events are being added to {there}"):
         staging = there.parent / staged_name()
         try:
             done = read_events(

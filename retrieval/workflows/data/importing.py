@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from retrieval.data.importers import IMPORTERS, ArrowStream, ColumnMapping, Imported, ImportRequest, import_arrow
+from retrieval.data.reading.forgotten import load_forgotten
 from retrieval.errors import ConfigError
 from retrieval.workflows.workspace.fitting import LEAST_EVENTS
 from retrieval.workflows.workspace.suggested import apply_fitting_recipe, apply_suggestion
@@ -86,6 +87,7 @@ def read_events(
         encoding=encoding,
         replace=replace,
         show=show,
+        forgotten=load_forgotten(workspace.settings.data, workspace.root),
     )
     if isinstance(events, Path):
         return IMPORTERS[_kind(kind, events)](request)

@@ -17,6 +17,7 @@ from retrieval.data.event_log.json_lines import Line, parse_lines
 from retrieval.data.event_log.log import STATE, EventLog
 from retrieval.data.event_log.rejects import REJECTS, write_bad_lines
 from retrieval.data.event_log.tail import Tail, load_position, save_position
+from retrieval.data.reading.forgotten import ForgottenFile, forgotten_file
 from retrieval.errors import ConfigError, DeadlineError, UnavailableError
 from retrieval.serving.events.recorder import LogRecorder, Recorder
 from retrieval.serving.users.store import UserStore
@@ -148,7 +149,8 @@ def _recorder(workspace: Workspace, to: str | None, said: Callable[[str], None])
         log = EventLog(settings.events, settings.data, workspace.root)
         opened.callback(log.close)
         said(f"recording into {workspace.root / settings.data.events}")
-        yield LogRecorder(log, users, history_events=settings.events.history_events)
+        forgotten = ForgottenFile(forgotten_file(settings.data, workspace.root))
+        yield LogRecorder(log, users, history_events=settings.events.history_events, forgotten=forgotten)
 
 
 @contextmanager

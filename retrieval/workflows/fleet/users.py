@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from retrieval.data import Dataset
 from retrieval.data.dataset import HISTORIES, read_dataset
+from retrieval.data.reading.forgotten import ForgottenFile, forgotten_file
 from retrieval.errors import ArtifactError, NotFoundError
 from retrieval.observability import track
 from retrieval.serving.users.changes import changed_users
@@ -51,7 +52,7 @@ def load_users(
     (folder / _SNAPSHOT).unlink(missing_ok=True)
     with closing(UserStore.open(folder, gib=settings.user_store_gib, write=True)) as store:
         with track("Loading users", dataset.histories.users, unit="users", show=show) as tracker:
-            for count in store.load(user_records(dataset)):
+            for count in store.load(user_records(dataset), forgotten=_forgotten(workspace)):
                 loaded += count
                 tracker.advance(count)
         dropped = 0 if keep_others else store.drop_older(began)
@@ -80,9 +81,13 @@ def load_changed_users(workspace: Workspace, dataset: Dataset) -> LoadedUsers:
         return load_users(workspace, dataset=dataset, keep_others=True, show=False)
     changed = changed_users(dataset, known)
     with closing(UserStore.open(folder, gib=settings.user_store_gib, write=True)) as store:
-        loaded = sum(store.load(user_records(dataset, changed)))
+        loaded = sum(store.load(user_records(dataset, changed), forgotten=_forgotten(workspace)))
         (folder / _SNAPSHOT).write_text(dataset.snapshot, encoding="utf-8")
         return LoadedUsers(store.count(), loaded, 0, folder)
+
+
+def _forgotten(workspace: Workspace) -> ForgottenFile:
+    return ForgottenFile(forgotten_file(workspace.settings.data, workspace.root))
 
 
 def users_are_current(workspace: Workspace, snapshot: str) -> bool:
