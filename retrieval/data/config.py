@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from retrieval.config import Section
+from retrieval.config import Section, is_empty
 
 
 def parse_moment(text: str) -> int:
@@ -99,10 +99,28 @@ class DataConfig(Section):
     future_hours: float = Field(
         24.0, ge=0, description="Events later than this many hours from now are refused as implausible."
     )
+    until: str = Field(
+        "",
+        exclude_if=is_empty,
+        description="Only events before this moment are read (ISO 8601, UTC), as if the later ones had not come yet; "
+        "empty = all.",
+    )
     memory_limit_mb: int = Field(
         1024, ge=128, description="Memory that building histories may use; larger logs are sorted through files."
     )
     split: SplitConfig = SplitConfig()
+
+    @field_validator("until")
+    @classmethod
+    def _is_moment(cls, text: str) -> str:
+        if text:
+            parse_moment(text)
+        return text
+
+    @property
+    def until_us(self) -> int | None:
+        """The moment in µs since the epoch, None where all events are read."""
+        return parse_moment(self.until) if self.until else None
 
     @model_validator(mode="after")
     def _columns_differ(self) -> DataConfig:

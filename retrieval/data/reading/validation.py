@@ -16,8 +16,19 @@ from retrieval.arrays import Ints, Mask
 from retrieval.data.config import DataConfig
 from retrieval.data.reading.forgotten import NOBODY, Forgotten, load_forgotten
 from retrieval.data.reading.rejects import REJECTS_SCHEMA, RejectsWriter, as_shown
-from retrieval.data.reading.schema import MAX_ID_BYTES, IdKind, Ids, detect_unit, id_kind, is_text, to_ids, to_micros
+from retrieval.data.reading.schema import (
+    MAX_ID_BYTES,
+    IdKind,
+    Ids,
+    Times,
+    detect_unit,
+    id_kind,
+    is_text,
+    to_ids,
+    to_micros,
+)
 from retrieval.data.reading.sources import Batch, Source, open_source
+from retrieval.data.reading.until import event_files
 from retrieval.errors import DataError
 from retrieval.observability import SILENT, Tracker
 from retrieval.types import HOUR_US
@@ -66,6 +77,8 @@ class EventLayout:
     unit: str
     latest_us: int
     forgotten: Forgotten = NOBODY
+    until_us: int | None = None
+    """Events from this moment on are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +92,20 @@ class Checked:
     action: pa.Array | None
     context: dict[str, pa.Array]
     rejects: pa.RecordBatch | None
+    outside: int = 0
+    """Rows that come later than what is asked for: neither used nor refused."""
 
 
 @dataclass
 class Report:
-    """What checking found: `rows` = `good` + the sum of `rejected`."""
+    """What checking found: `rows` = `good` + `outside` + the sum of `rejected`."""
 
     rows: int = 0
     good: int = 0
     rejected: dict[str, int] = field(default_factory=dict)
     unit: str = ""
+    outside: int = 0
+    """Rows from `data.until` on."""
 
     def add(self, checked: Checked) -> None:
         """Count one batch. The sums must agree, or rows were lost here."""
@@ -98,7 +115,8 @@ class Report:
             self.refuse(checked.rejects)
         self.rows += checked.rows
         self.good += len(checked.micros)
-        assert checked.rows == len(checked.micros) + bad, "rows in = usable rows + rejected rows"
+        self.outside += checked.outside
+        assert checked.rows == len(checked.micros) + bad + checked.outside, "rows in = usable + rejected + left out"
 
     def refuse(self, rejects: pa.RecordBatch) -> None:
         """Count refused rows by reason."""
@@ -125,6 +143,7 @@ def open_events(
         required.append(config.action_column)
     default_action = DEFAULT_ACTION_COLUMN not in required and config.action_column is None
     optional = [DEFAULT_ACTION_COLUMN] if default_action else []
+    files = event_files(config, root).files if files is None else files
     source = open_source(path, "events", required=required, optional=optional, files=files)
     if source.rows == 0:
         raise DataError(f"{path}: holds 0 events; expected at least one row")
@@ -146,6 +165,7 @@ def open_events(
         unit=timestamp_unit(source, config.timestamp_column, config.timestamp_unit),
         latest_us=now + int(config.future_hours * HOUR_US),
         forgotten=load_forgotten(config, root),
+        until_us=config.until_us,
     )
 
 
@@ -182,19 +202,34 @@ def check_batch(layout: EventLayout, batch: Batch) -> Checked:
     _mark_ids(reason, users, _USER)
     if layout.forgotten:
         _mark(reason, layout.forgotten.covers(users.values, times.micros), _FORGOTTEN)
-    if not reason.any():
+    later = _later(layout, times, reason == _T_FUTURE)
+    if later is not None:
+        reason[later] = 0
+    if not reason.any() and later is None:
         return Checked(batch.rows, users.values, items.values, times.micros, action, context, None)
-    keep = pa.array(reason == 0)
+    good = reason == 0 if later is None else (reason == 0) & ~later
+    keep = pa.array(good)
     bad = np.flatnonzero(reason)
     return Checked(
         rows=batch.rows,
         users=users.values.filter(keep),
         items=items.values.filter(keep),
-        micros=times.micros[reason == 0],
+        micros=times.micros[good],
         action=None if action is None else action.filter(keep),
         context={name: column.filter(keep) for name, column in context.items()},
-        rejects=_rejects(batch, bad, reason[bad], (raw_users, raw_items, raw_times)),
+        rejects=_rejects(batch, bad, reason[bad], (raw_users, raw_items, raw_times)) if len(bad) else None,
+        outside=0 if later is None else int(later.sum()),
     )
+
+
+def _later(layout: EventLayout, times: Times, implausible: Mask) -> Mask | None:
+    """Which rows lie at `until_us` or after it, but for implausible ones; None where none does."""
+    if layout.until_us is None:
+        return None
+    later: Mask = (times.micros >= layout.until_us) & ~implausible
+    for unknown in (times.missing, times.unreadable):
+        later = later if unknown is None else later & ~unknown
+    return later if later.any() else None
 
 
 def validate_events(
