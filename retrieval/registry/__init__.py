@@ -9,7 +9,17 @@ if TYPE_CHECKING:
     from retrieval.registry.database import DatabaseUpgrade, upgrade_database
     from retrieval.registry.job_rows import AlertRow, JobProgress, JobRow, LeaseRow, ScheduleRow
     from retrieval.registry.registry import Registry
-    from retrieval.registry.rows import AuditRow, BuildRow, DeploymentRow, HostRow, VersionRow, utc_now
+    from retrieval.registry.rows import (
+        AuditRow,
+        BuildRow,
+        DeploymentRow,
+        GateRow,
+        HostRow,
+        RetrainRow,
+        StepRow,
+        VersionRow,
+        utc_now,
+    )
 
 __all__ = [
     "AlertRow",
@@ -17,13 +27,16 @@ __all__ = [
     "BuildRow",
     "DatabaseUpgrade",
     "DeploymentRow",
+    "GateRow",
     "HostRow",
     "JobProgress",
     "JobRow",
     "LeaseRow",
     "Registry",
     "RegistryConfig",
+    "RetrainRow",
     "ScheduleRow",
+    "StepRow",
     "VersionRow",
     "upgrade_database",
     "utc_now",
@@ -36,6 +49,16 @@ __getattr__ = lazy_names(
         "retrieval.registry.database": ("DatabaseUpgrade", "upgrade_database"),
         "retrieval.registry.job_rows": ("AlertRow", "JobProgress", "JobRow", "LeaseRow", "ScheduleRow"),
         "retrieval.registry.registry": ("Registry",),
-        "retrieval.registry.rows": ("AuditRow", "BuildRow", "DeploymentRow", "HostRow", "VersionRow", "utc_now"),
+        "retrieval.registry.rows": (
+            "AuditRow",
+            "BuildRow",
+            "DeploymentRow",
+            "GateRow",
+            "HostRow",
+            "RetrainRow",
+            "StepRow",
+            "VersionRow",
+            "utc_now",
+        ),
     },
 )

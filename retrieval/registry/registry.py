@@ -14,6 +14,7 @@ from retrieval.registry.change import Change, as_row, current_user
 from retrieval.registry.database import Database, upgrade_database
 from retrieval.registry.jobs import Jobs
 from retrieval.registry.leases import Leases
+from retrieval.registry.retraining import Retraining
 from retrieval.registry.rows import (
     AuditRow,
     BuildRow,
@@ -72,6 +73,11 @@ class Registry:
     def jobs(self) -> Jobs:
         """Scheduled work: what is due when, jobs, alerts about them."""
         return Jobs(self._database, self._who)
+
+    @property
+    def retraining(self) -> Retraining:
+        """Runs of the retraining chain, their steps, and what gates measured."""
+        return Retraining(self._database, self._who)
 
     def close(self) -> None:
         """Let go of every connection."""
@@ -212,6 +218,13 @@ class Registry:
         """
         with self._change() as change:
             return deployments.forget_refreshes(change, model, keep, older_than_s)
+
+    def served_builds(self, model: str) -> list[int]:
+        """Builds that were active, oldest first, as a stack: deploying puts one on, rolling back takes off down to
+        it. The last is the active one.
+        """
+        with self._database.read() as connection:
+            return deployments.lineage(connection, model)
 
     # -- hosts
 

@@ -4,6 +4,8 @@ version     reserved → ready → retired, or failed
 build       building → ready → retired, or failed
 deployment  running → done | failed | superseded
 host        starting | serving | stopping | retired
+retraining  running → done | refused | failed | stopped (asked to, between steps) | interrupted (its process is gone)
+step        running → done | refused | failed
 """
 
 from __future__ import annotations
@@ -19,6 +21,9 @@ VersionState = Literal["reserved", "ready", "retired", "failed"]
 BuildState = Literal["building", "ready", "retired", "failed"]
 DeploymentState = Literal["running", "done", "failed", "superseded"]
 DeploymentKind = Literal["deploy", "rollback", "refresh"]
+RetrainState = Literal["running", "done", "refused", "failed", "stopped", "interrupted"]
+StepState = Literal["running", "done", "refused", "failed"]
+GateOutcome = Literal["passed", "refused", "skipped"]
 HostRole = Literal["ann", "candidates"]
 HostState = Literal["starting", "serving", "stopping", "retired"]
 
@@ -133,3 +138,58 @@ class AuditRow:
     action: str
     subject: str
     details: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrainRow:
+    """One run of the retraining chain, on the events before `as_of_us` (µs); what it made, as far as it came."""
+
+    id: int
+    model: str
+    as_of_us: int
+    state: RetrainState
+    who: str
+    started_at: datetime
+    finished_at: datetime | None
+    version: int | None
+    build: int | None
+    forced: str
+    """Why refusals of gates were to be passed over; empty where they weren't."""
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRow:
+    """A step of the chain: what went in, by name, under the hash of it (`address`), and what came out."""
+
+    model: str
+    step: str
+    address: str
+    state: StepState
+    inputs: Mapping[str, Any]
+    output: Mapping[str, Any]
+    run: int
+    """The run that began it last."""
+    attempts: int
+    started_at: datetime
+    finished_at: datetime | None
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateRow:
+    """What one gate measured, for a version, a build, or (both None) the data before anything was trained."""
+
+    id: int
+    model: str
+    run: int
+    version: int | None
+    build: int | None
+    gate: str
+    outcome: GateOutcome
+    measured: float | None
+    threshold: float | None
+    sentence: str
+    forced: str
+    """Why its refusal was passed over; empty where it wasn't."""
+    at: datetime

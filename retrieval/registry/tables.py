@@ -162,6 +162,63 @@ AUDIT = Table(
 )
 """What was done, by whom and when; only ever appended to."""
 
+RETRAIN_RUNS = Table(
+    "retrain_runs",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("model", String, ForeignKey("models.name"), nullable=False),
+    Column("as_of_us", BigInteger, nullable=False),
+    Column("state", String, nullable=False),
+    Column("who", String, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime),
+    Column("version", Integer),
+    Column("build", Integer),
+    Column("forced", String, nullable=False),
+    Column("note", String, nullable=False),
+    _one_of("state", "running", "done", "refused", "failed", "stopped", "interrupted"),
+    Index(None, "model", "id"),
+)
+"""Runs of the retraining chain."""
+
+RETRAIN_STEPS = Table(
+    "retrain_steps",
+    METADATA,
+    Column("model", String, ForeignKey("models.name"), primary_key=True),
+    Column("step", String, primary_key=True),
+    Column("address", String, primary_key=True),
+    Column("state", String, nullable=False),
+    Column("inputs", JSON, nullable=False),
+    Column("output", JSON, nullable=False),
+    Column("run", Integer, ForeignKey("retrain_runs.id"), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime),
+    Column("note", String, nullable=False),
+    _one_of("state", "running", "done", "refused", "failed"),
+)
+"""Steps of the retraining chain by the hash of their inputs; `run` is the run that began the step last."""
+
+GATES = Table(
+    "gate_results",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("model", String, ForeignKey("models.name"), nullable=False),
+    Column("run", Integer, ForeignKey("retrain_runs.id"), nullable=False),
+    Column("version", Integer),
+    Column("build", Integer),
+    Column("gate", String, nullable=False),
+    Column("outcome", String, nullable=False),
+    Column("measured", Double),
+    Column("threshold", Double),
+    Column("sentence", String, nullable=False),
+    Column("forced", String, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    _one_of("outcome", "passed", "refused", "skipped"),
+    Index(None, "model", "version"),
+)
+"""What gates measured; only `forced`, why a refusal was passed over, is ever written later."""
+
 
 @cache
 def one_running_deployment() -> Index:

@@ -40,9 +40,7 @@ def _named(config: DataConfig, root: Path, events: Sequence[Path]) -> list[tuple
         if place:
             base = root / place
             files = events if what == "events" else list_files(base, what)
-            found += [
-                (f"{what}/{'' if file == base else file.relative_to(base).as_posix()}", file) for file in files
-            ]
+            found += [(f"{what}/{'' if file == base else file.relative_to(base).as_posix()}", file) for file in files]
     forgotten = forgotten_file(config, root)
     return [*found, (FILE, forgotten)] if forgotten.is_file() else found
 
@@ -52,7 +50,8 @@ def snapshot_of(
 ) -> str:
     """BLAKE2b (hex, 128 bits) over what is read and how. The tracker advances in bytes.
 
-    `data.until` counts only where it leaves out something of a file that is read. `files` are those of an earlier `input_files`, for callers that read just these.
+    `data.until` counts only where it leaves out something of a file that is read. `files` are those of an earlier
+    `input_files`, for callers that read just these.
     """
     digest = hashlib.blake2b(digest_size=16)
     settings = config.model_dump(mode="json", include=set(_READING))
