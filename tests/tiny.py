@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 START_US = 1_700_000_000_000_000
 HOUR_US = 3_600_000_000
+DAY_US = 24 * HOUR_US
 TINY_SETTINGS = """
 model.name = "demo"
 [data]

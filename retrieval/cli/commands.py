@@ -64,8 +64,13 @@ COMMANDS: Mapping[str, Entry] = {
         "Go back to the build that was active before, or to another one; a deployment that is running is ended.",
     ),
     "gc": Entry("rollout", "Delete versions and builds that nothing needs."),
+    "retrain": Entry("retrain", "Retrain by itself: new events, gates, a new version, its index, roll-out."),
     "status": Entry(
         "status", "Show the active build, a deployment that is running, and what each host serves and holds."
+    ),
+    "lineage": Entry(
+        "lineage",
+        "Show where a version or a build comes from: log, settings, code, seed, parents, gates, builds, deployments.",
     ),
     "list": Entry("registry", "List versions, builds, hosts, deployments or the audit trail."),
     "show": Entry("registry", "Show one version, build, host or deployment."),

@@ -1,4 +1,4 @@
-"""The registry's part about retraining: runs of the chain, its steps by the hash of their inputs, what gates measured."""
+"""The registry's part about retraining: runs of the chain, steps by the hash of their inputs, what gates measured."""
 
 from __future__ import annotations
 

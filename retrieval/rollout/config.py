@@ -24,4 +24,9 @@ class RolloutConfig(Section):
         description="A refresh that would leave a smaller share of the items that are served is refused, as when no "
         "events come in any more.",
     )
+    abandoned_hours: float = Field(
+        24.0,
+        gt=0,
+        description="A version or build that has been in the making for so long is given up when others are collected.",
+    )
     keep_builds: int = Field(3, ge=1, le=1000, description="The newest so many builds are never collected.")

@@ -13,7 +13,7 @@ from retrieval.registry.rows import DeploymentKind
 from retrieval.rollout.config import RolloutConfig
 from retrieval.rollout.controller import controller_mark, was_interrupted
 from retrieval.rollout.deployment_run import DeploymentRun, SupersededError
-from retrieval.rollout.gates import check_deployable, possible_builds
+from retrieval.rollout.gates.before_deploying import check_deployable, possible_builds
 from retrieval.rollout.hosts import AnnHostControl, HostChange
 from retrieval.storage import ArtifactStore
 from retrieval.types import BuildId

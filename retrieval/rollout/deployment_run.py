@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from retrieval.errors import ConflictError, GateError, RetrievalError, UnavailableError
 from retrieval.registry import BuildRow, DeploymentRow, HostRow, Registry
 from retrieval.rollout.config import RolloutConfig
-from retrieval.rollout.gates import check_hosts
+from retrieval.rollout.gates.before_deploying import check_hosts
 from retrieval.rollout.hosts import (
     AnnHostControl,
     HostChange,

@@ -7,9 +7,10 @@ from contextlib import closing, contextmanager
 
 from retrieval.errors import ConfigError
 from retrieval.registry import BuildRow
+from retrieval.rollout.abandoned import give_up_abandoned
 from retrieval.rollout.collect import CollectionReport, collect
 from retrieval.rollout.deploy import DeploymentReport, deploy, rollback, rollback_target
-from retrieval.rollout.gates import check_corpus
+from retrieval.rollout.gates.before_deploying import check_corpus
 from retrieval.rollout.hosts import AnnHostControl
 from retrieval.types import BuildId
 from retrieval.workflows.workspace.workspace import Workspace
@@ -77,12 +78,17 @@ def roll_back(
 def collect_garbage(workspace: Workspace, *, keep_builds: int | None = None, dry_run: bool = False) -> CollectionReport:
     """Delete versions and builds that nothing needs; the newest `keep_builds` stay (None: rollout.keep_builds).
 
+    What has been in the making for more than rollout.abandoned_hours is given up first.
+
     Raises ConfigError, UnavailableError.
     """
     if keep_builds is not None and keep_builds < 1:
         raise ConfigError(f"keep_builds {keep_builds}: expected 1 or more")
     settings = workspace.settings
     with closing(workspace.registry()) as registry:
+        if not dry_run:
+            older = settings.rollout.abandoned_hours * 3600
+            give_up_abandoned(registry, workspace.store(), workspace.model, older_than_s=older)
         return collect(
             registry,
             workspace.store(),

@@ -92,7 +92,7 @@ def train_version(
         result = made.train(run_dir, show=show)
         report = made.evaluate(result.pair, workspace.model, show=show) if test else None
         report = None if report is None else replace(report, differs=served_otherwise(workspace))
-        reserved = registry.reserve_version(workspace.model, inputs_hash=address)
+        reserved = _reserved(registry, workspace.model, address, force=force)
         facts = _facts(settings, made, result, report, address)
         if report is not None:
             write_ranks(run_dir / RANKS, report, measured_under(settings, dataset.snapshot))
@@ -257,6 +257,12 @@ def _found(registry: Registry, store: ArtifactStore, model: str, address: str) -
     if reserved is not None and store.exists(version_key(reserved.id)):
         return registry.add_version(_published(store, reserved))
     return None
+
+
+def _reserved(registry: Registry, model: str, address: str, *, force: bool) -> VersionRow:
+    """The number that an interrupted run of these inputs had reserved, else the next one."""
+    left = None if force else registry.find_version_by_inputs(model, address, state="reserved")
+    return left or registry.reserve_version(model, inputs_hash=address)
 
 
 def _published(store: ArtifactStore, reserved: VersionRow) -> VersionRow:

@@ -13,10 +13,12 @@ from retrieval.features.spec import FeatureSpec
 from retrieval.index.config import IndexConfig
 from retrieval.registry.config import RegistryConfig
 from retrieval.rollout.config import RolloutConfig
+from retrieval.rollout.gates.config import GatesConfig
 from retrieval.serving.config import ServingConfig
 from retrieval.storage.config import StoreConfig
 from retrieval.towers.config import TowerConfig
 from retrieval.training.config import TrainingConfig
+from retrieval.workflows.retrain.config import RetrainConfig
 
 
 class ModelConfig(Section):
@@ -41,6 +43,8 @@ class Settings(Section):
     serving: ServingConfig = ServingConfig()
     events: EventsConfig = EventsConfig()
     rollout: RolloutConfig = RolloutConfig()
+    retrain: RetrainConfig = RetrainConfig()
+    gates: GatesConfig = GatesConfig()
     registry: RegistryConfig = RegistryConfig()
     store: StoreConfig = StoreConfig()
 

@@ -1,4 +1,4 @@
-"""Gates: what must hold before a build is brought to the hosts."""
+"""What must hold before any build is brought to the hosts, whoever asks for it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def check_deployable(registry: Registry, store: ArtifactStore, build: BuildId) -
     """The build's row, if it and its version are ready and their artifacts are those that were recorded.
 
     Only manifests are read here; every host verifies the files it loads. Raises NotFoundError, ConflictError,
-    ArtifactError.
+    ArtifactError, and GateError for what a gate of the retraining chain refused.
     """
     row = registry.get_build(build)
     if row.state != "ready":
@@ -28,6 +28,7 @@ def check_deployable(registry: Registry, store: ArtifactStore, build: BuildId) -
     version = registry.get_version(row.model_version)
     if version.state != "ready":
         raise ConflictError(f"{build} needs the user tower of {version.id}, which is {version.state}")
+    check_not_refused(registry, row)
     manifest = store.manifest(row.key, kind=BUILD_KIND, digest=row.digest or None)
     recorded = {"model": row.model, "version": row.version, "space_id": row.space_id, "shards": row.shards}
     wrong = {name: manifest.facts.get(name) for name, value in recorded.items() if manifest.facts.get(name) != value}
@@ -38,6 +39,17 @@ def check_deployable(registry: Registry, store: ArtifactStore, build: BuildId) -
     except NotFoundError as error:
         raise NotFoundError(f"{build} needs the user tower of {version.id}, which is gone: {error}") from error
     return row
+
+
+def check_not_refused(registry: Registry, build: BuildRow) -> None:
+    """Raise GateError where gates refused the build, or its version, and nobody passed over that."""
+    refused = registry.retraining.refusals(build.model_version, build.id)
+    if refused:
+        said = "; ".join(f"{row.gate}: {row.sentence}" for row in refused)
+        raise GateError(
+            f"{build.id} of {build.model_version} was refused and is not deployed. {said} "
+            '(`retrieval retrain run --force "REASON"` passes over it)'
+        )
 
 
 def check_corpus(store: ArtifactStore, build: BuildRow, declared: Mapping[str, Any]) -> None:

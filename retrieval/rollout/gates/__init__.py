@@ -1,0 +1,50 @@
+"""Gates: what must hold before a version goes live, in the order in which it is asked.
+
+A line each: the name, which is also its key in `[gates]`, and the file that makes it. To add one, write a file that
+makes a `GATE` (see `gate.py`), and add its line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from retrieval.rollout.gates import (
+    action_mix,
+    against_live,
+    against_popularity,
+    corpus_share,
+    coverage,
+    duplicate_vectors,
+    effective_rank,
+    feature_drift,
+    finite_loss,
+    freshness,
+    hit_rate,
+    index_recall,
+    kept_events,
+    kept_items,
+    rejected,
+    vector_lengths,
+    volume,
+)
+from retrieval.rollout.gates.gate import Gate
+
+GATES: Mapping[str, Gate] = {
+    "freshness": freshness.GATE,
+    "volume": volume.GATE,
+    "kept_events": kept_events.GATE,
+    "rejected": rejected.GATE,
+    "action_mix": action_mix.GATE,
+    "feature_drift": feature_drift.GATE,
+    "finite_loss": finite_loss.GATE,
+    "vector_lengths": vector_lengths.GATE,
+    "effective_rank": effective_rank.GATE,
+    "duplicate_vectors": duplicate_vectors.GATE,
+    "against_live": against_live.GATE,
+    "hit_rate": hit_rate.GATE,
+    "against_popularity": against_popularity.GATE,
+    "coverage": coverage.GATE,
+    "index_recall": index_recall.GATE,
+    "corpus_share": corpus_share.GATE,
+    "kept_items": kept_items.GATE,
+}

@@ -1,0 +1,90 @@
+"""What gates are shown: plain facts, made by the steps of the retraining chain and kept in the registry as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataFacts:
+    """A log as of a moment, its newest window beside those before it, and beside the log of the live version."""
+
+    as_of_us: int
+    last_us: int
+    rows: int
+    """Read, those refused among them."""
+    rejected: Mapping[str, int]
+    events: int
+    window_hours: float
+    window_events: int
+    """In the window that ends with the last event."""
+    usual_events: float | None
+    """The median of the windows before it; None where the log isn't long enough to tell."""
+    drift: Mapping[str, float]
+    """Population stability index by column (`action` among them), the newest window against those before it."""
+    live: str = ""
+    """The live version, empty where there is none or nothing is known of its log."""
+    live_events: int | None = None
+    """Events of its log."""
+    live_drift: Mapping[str, float] = field(default_factory=dict)
+    """As `drift`, against the newest window of its log."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """A version's metric minus another's on the same targets, with the bounds that hold 95 of 100 resamples."""
+
+    other: str
+    metric: str
+    targets: int
+    slice: str
+    """Which targets, in words."""
+    ours: float
+    theirs: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vectors:
+    """Item vectors of a version, those of items that it knows by their id."""
+
+    count: int
+    dim: int
+    longest: float
+    shortest: float
+    """Their lengths."""
+    effective_rank: float
+    """exp of the entropy of the normalised singular values, of centred vectors (Roy and Vetterli 2007)."""
+    duplicates: float
+    """Share of vectors that another item has, too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """A trained version as measured, beside the live one and popularity."""
+
+    version: str
+    losses: tuple[float | None, ...]
+    """Mean loss of every epoch; None where it was no number."""
+    gaps: Mapping[str, Mapping[str, Gap]]
+    """By whom it is compared with, `live` or `popularity`, and metric, `ndcg` or `hr`."""
+    coverage: float | None
+    """Share of the corpus that its lists show."""
+    live_coverage: float | None
+    vectors: Vectors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildFacts:
+    """An index build as verified, beside what it should hold."""
+
+    build: str
+    recall: float | None
+    items: int
+    corpus_items: int
+    """Items that the declared corpus holds at its moment, and that the version knows something of."""
+    live: str = ""
+    live_items: int | None = None
+    """Of the build that is served."""

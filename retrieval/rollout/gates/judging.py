@@ -1,0 +1,23 @@
+"""All gates of a stage, asked in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from retrieval.rollout.gates import GATES
+from retrieval.rollout.gates.config import GatesConfig
+from retrieval.rollout.gates.gate import Facts, Stage, Verdict, judge
+
+
+def judge_all(stage: Stage, facts: Facts, config: GatesConfig) -> list[Verdict]:
+    """What each gate of the stage says that isn't turned off; all are asked, so that all reasons are known at once."""
+    return [
+        judge(name, gate, config.threshold(name), facts)
+        for name, gate in GATES.items()
+        if gate.stage == stage and name not in config.off
+    ]
+
+
+def refusal(verdicts: Sequence[Verdict]) -> str:
+    """The sentences of those that refuse, for people; empty where none does."""
+    return "; ".join(f"{one.gate}: {one.sentence}" for one in verdicts if one.outcome == "refused")

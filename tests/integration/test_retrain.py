@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from retrieval.data.config import iso_moment
+from retrieval.errors import DataError, GateError
+from retrieval.types import BuildId, ModelVersion
+from retrieval.workflows.fleet.deployment import deploy_build
+from retrieval.workflows.retrain.chain import STEPS, run_retrain
+from retrieval.workflows.retrain.plan import plan_retrain
+from retrieval.workflows.workspace import Workspace
+from tests.retraining import after_days, retrain_workspace
+from tests.whole_path import retrieval
+
+NAMES = [step.name for step in STEPS]
+
+
+@pytest.fixture(scope="module")
+def retrained(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace whose chain ran twice, five days apart."""
+    workspace = retrain_workspace(tmp_path_factory.mktemp("retrain") / "workspace")
+    for days in (20, 25):
+        outcome = run_retrain(workspace, as_of_us=after_days(days))
+        assert [step.found for step in outcome.steps] == [False] * len(STEPS)
+    return workspace
+
+
+def active(workspace: Workspace) -> ModelVersion:
+    with closing(workspace.registry()) as registry:
+        row = registry.active_build("demo")
+    assert row is not None
+    return row.model_version
+
+
+def test_run_again_it_finds_all_and_does_nothing(retrained: Workspace) -> None:
+    before = active(retrained)
+    outcome = run_retrain(retrained, as_of_us=after_days(25))
+    assert [step.name for step in outcome.steps] == NAMES
+    assert all(step.found for step in outcome.steps)
+    assert outcome.run.state == "done"
+    assert active(retrained) == before == ModelVersion("demo", 2)
+    assert plan_retrain(retrained, as_of_us=after_days(25)).nothing_to_do
+
+
+def test_a_changed_setting_changes_what_depends_on_it(retrained: Workspace) -> None:
+    def states(*overrides: str) -> dict[str, str]:
+        opened = Workspace.open(retrained.root, overrides)
+        plan = plan_retrain(opened, as_of_us=after_days(25))
+        why = {step.name: step.why for step in plan.steps if step.state == "runs"}
+        assert not overrides or any(overrides[0].partition("=")[0] in one for one in why.values()), why
+        return {step.name: step.state for step in plan.steps if step.state != "done"}
+
+    assert states() == {}
+    assert states("index.M=8") == {
+        "index": "runs", "verify": "follows", "check_build": "follows", "roll_out": "follows", "collect": "follows"
+    }  # fmt: skip
+    trained = states("training.epochs=3")
+    assert trained["train"] == "runs"
+    assert set(NAMES) - set(trained) == {"events", "validate", "histories", "check_data"}
+    assert states("gates.coverage=0.4") == {"check_data": "runs", "check_model": "runs", "check_build": "runs"}
+
+
+def test_new_events_change_everything_and_the_plan_says_so(retrained: Workspace) -> None:
+    plan = plan_retrain(retrained, as_of_us=after_days(26))
+    states = {step.name: step.state for step in plan.steps}
+    assert states["events"] == states["validate"] == "runs"
+    assert states["train"] == "follows"
+    assert "snapshot: " in next(step.why for step in plan.steps if step.name == "validate")
+
+
+def test_lineage_tells_where_a_version_comes_from(retrained: Workspace, tmp_path: Path) -> None:
+    root = retrained.root
+    found = retrieval(root, "lineage", "demo@2", "--svg", str(tmp_path / "lineage.svg"))
+    assert found["log"]["events"] > 0
+    assert found["seed"] == 1
+    assert [one["build"]["name"] for one in found["builds"]] == ["demo-b2"]
+    assert {row["kind"] for row in found["builds"][0]["deployments"]} == {"deploy"}
+    assert {row["outcome"] for row in found["gates"]} == {"passed"}
+    assert retrieval(root, "lineage", "demo-b2")["version"] == "demo@2"
+    picture = ET.parse(tmp_path / "lineage.svg").getroot()
+    shown = "".join(picture.itertext())
+    assert "demo@2, ready" in shown
+    assert "demo-b2, ready" in shown
+
+
+def test_the_command_says_what_was_done(retrained: Workspace) -> None:
+    moment = iso_moment(after_days(25))
+    done = retrieval(retrained.root, "retrain", "run", "--as-of", moment)
+    assert [step["name"] for step in done["steps"]] == NAMES
+    assert all(step["found"] for step in done["steps"])
+    plan = retrieval(retrained.root, "retrain", "plan", "--as-of", moment)
+    assert {step["state"] for step in plan["steps"]} == {"done"}
+
+
+def test_what_a_gate_refuses_stays_out_until_somebody_says_why(tmp_path: Path) -> None:
+    workspace = retrain_workspace(tmp_path / "workspace")
+    run_retrain(workspace, as_of_us=after_days(20))
+    # no version shows more than all items
+    strict = Workspace.open(workspace.root, ("gates.coverage=1.5",))
+    for _ in range(2):  # the second time it is found, not trained and measured again
+        with pytest.raises(
+            GateError, match=r"coverage: lists of demo@2 show .* \(1, at least 1\.5 by gates\.coverage\)"
+        ):
+            run_retrain(strict, as_of_us=after_days(25))
+    assert active(workspace) == ModelVersion("demo", 1)
+    with closing(workspace.registry()) as registry:
+        assert [run.state for run in registry.retraining.runs("demo")] == ["refused", "refused", "done"]
+        assert len(registry.list_versions("demo", states=["ready"])) == 2  # it can be looked at
+        (refused,) = registry.retraining.refusals(ModelVersion("demo", 2))
+        assert (refused.gate, refused.measured, refused.threshold) == ("coverage", 1.0, 1.5)
+    built = retrieval(workspace.root, "index", "build", "demo@2")
+    with pytest.raises(GateError, match="was refused and is not deployed"):
+        deploy_build(workspace, BuildId.parse(built["build"]), without_hosts=True)
+
+    forced = run_retrain(strict, as_of_us=after_days(25), force="a test of the forms")
+    assert forced.run.forced == "a test of the forms"
+    assert active(workspace) == ModelVersion("demo", 2)
+    audited = retrieval(workspace.root, "list", "audit", "--subject", "demo@2")
+    assert [row["details"]["reason"] for row in audited if row["action"] == "gate.force"] == ["a test of the forms"]
+
+
+def test_bad_data_stops_before_anything_is_trained(tmp_path: Path) -> None:
+    workspace = retrain_workspace(tmp_path / "workspace")
+    run_retrain(workspace, as_of_us=after_days(20))
+    refused = retrieval(workspace.root, "retrain", "run", "--as-of", iso_moment(after_days(40)), code=8)
+    assert "freshness: the last event is" in refused["message"]
+    path = workspace.root / "data" / "items.parquet"
+    items = pq.read_table(path)
+
+    def write(table: pa.Table) -> None:
+        pq.write_table(table, path)
+
+    write(items.rename_columns(["hue" if name == "colour" else name for name in items.column_names]))
+    with pytest.raises(DataError, match=r"features\.item read 'colour'.*have no such column.*renamed"):
+        run_retrain(workspace, as_of_us=after_days(25))
+    constant = pa.array(["red"] * items.num_rows)
+    write(items.set_column(items.column_names.index("colour"), "colour", constant))
+    with pytest.raises(GateError, match=r"feature_drift: of all columns, item\.colour is spread most unlike"):
+        run_retrain(workspace, as_of_us=after_days(25))
+    with closing(workspace.registry()) as registry:
+        assert [row.state for row in registry.retraining.runs("demo")] == ["refused", "failed", "refused", "done"]
+        assert len(registry.list_versions("demo")) == 1
+    assert active(workspace) == ModelVersion("demo", 1)
+
+
+def test_asked_to_stop_it_ends_between_two_steps_and_goes_on_later(tmp_path: Path) -> None:
+    workspace = retrain_workspace(tmp_path / "workspace")
+    begun: list[str] = []
+
+    def stop() -> bool:
+        return len(begun) == 3
+
+    first = run_retrain(
+        workspace, as_of_us=after_days(20), stop=stop, begins=lambda name, _number, _count: begun.append(name)
+    )
+    assert (first.run.state, [step.name for step in first.steps]) == ("stopped", NAMES[:3])
+    second = run_retrain(workspace)  # with the moment of the one that was stopped
+    assert second.run.as_of_us == after_days(20)
+    assert [step.name for step in second.steps if step.found] == NAMES[:3]
+    assert json.dumps([step.output for step in second.steps], allow_nan=False)

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, replace
+
+import pytest
+
+from retrieval.config import FILE_NAME, parse_settings
+from retrieval.errors import ConfigError
+from retrieval.rollout.gates import GATES
+from retrieval.rollout.gates.config import GatesConfig
+from retrieval.rollout.gates.facts import BuildFacts, DataFacts, Gap, ModelFacts, Vectors
+from retrieval.rollout.gates.gate import Facts, judge
+from retrieval.rollout.gates.judging import judge_all, refusal
+from retrieval.types import HOUR_US
+from retrieval.workflows.retrain.check_model import model_facts
+from retrieval.workflows.workspace import Settings
+
+DATA = DataFacts(
+    as_of_us=1_000 * HOUR_US,
+    last_us=999 * HOUR_US,
+    rows=1_000,
+    rejected={"user is empty": 5},
+    events=995,
+    window_hours=24,
+    window_events=100,
+    usual_events=110.0,
+    drift={"action": 0.05, "item.colour": 0.1},
+    live="demo@1",
+    live_events=990,
+    live_drift={"action": 0.01, "item.colour": 0.2},
+)
+GAP = Gap(other="demo@1", metric="NDCG@10", targets=500, slice="all", ours=0.20, theirs=0.20, low=-0.01, high=0.01)
+MODEL = ModelFacts(
+    version="demo@2",
+    losses=(2.0, 1.5),
+    gaps={"live": {"ndcg": GAP, "hr": GAP}, "popularity": {"ndcg": GAP, "hr": GAP}},
+    coverage=0.5,
+    live_coverage=0.6,
+    vectors=Vectors(count=1_000, dim=64, longest=1.0, shortest=1.0, effective_rank=30.0, duplicates=0.0),
+)
+BUILD = BuildFacts(build="demo-b2", recall=0.99, items=100, corpus_items=100, live="demo-b1", live_items=98)
+WORSE = replace(GAP, ours=0.15, low=-0.07, high=-0.03)
+
+BAD: list[tuple[str, Facts]] = [
+    ("freshness", replace(DATA, last_us=900 * HOUR_US)),
+    ("volume", replace(DATA, window_events=50)),
+    ("kept_events", replace(DATA, live_events=5_000)),
+    ("rejected", replace(DATA, rejected={"timestamp is negative": 400})),
+    ("action_mix", replace(DATA, drift={"action": 0.4})),
+    ("action_mix", replace(DATA, live_drift={"action": 0.4})),
+    ("feature_drift", replace(DATA, live_drift={"item.colour": 2.0})),
+    ("finite_loss", replace(MODEL, losses=(2.0, None))),
+    ("vector_lengths", replace(MODEL, vectors=replace(MODEL.vectors, shortest=0.5))),
+    ("vector_lengths", replace(MODEL, vectors=replace(MODEL.vectors, longest=math.nan))),
+    ("effective_rank", replace(MODEL, vectors=replace(MODEL.vectors, effective_rank=2.0))),
+    ("duplicate_vectors", replace(MODEL, vectors=replace(MODEL.vectors, duplicates=0.5))),
+    ("against_live", replace(MODEL, gaps={"live": {"ndcg": WORSE}})),
+    ("hit_rate", replace(MODEL, gaps={"live": {"hr": WORSE}})),
+    ("against_popularity", replace(MODEL, gaps={"popularity": {"ndcg": WORSE}})),
+    ("coverage", replace(MODEL, coverage=0.1)),
+    ("index_recall", replace(BUILD, recall=0.8)),
+    ("corpus_share", replace(BUILD, items=99)),
+    ("kept_items", replace(BUILD, live_items=500)),
+]
+
+
+def stage_of(facts: Facts) -> str:
+    return {DataFacts: "data", ModelFacts: "model", BuildFacts: "build"}[type(facts)]
+
+
+@pytest.mark.parametrize("facts", [DATA, MODEL, BUILD], ids=stage_of)
+def test_good_facts_pass_every_gate(facts: Facts) -> None:
+    verdicts = judge_all(stage_of(facts), facts, GatesConfig())  # type: ignore[arg-type]
+    assert {one.outcome for one in verdicts} == {"passed"}, [one for one in verdicts if one.outcome != "passed"]
+    assert [one.gate for one in verdicts] == [name for name, gate in GATES.items() if gate.stage == stage_of(facts)]
+    assert refusal(verdicts) == ""
+
+
+@pytest.mark.parametrize(("gate", "facts"), BAD, ids=[f"{gate}-{place}" for place, (gate, _) in enumerate(BAD)])
+def test_each_gate_refuses_what_it_is_for_and_says_what_to_do(gate: str, facts: Facts) -> None:
+    verdicts = {one.gate: one for one in judge_all(stage_of(facts), facts, GatesConfig())}  # type: ignore[arg-type]
+    assert verdicts[gate].outcome == "refused"
+    assert f"by gates.{gate})" in verdicts[gate].sentence
+    assert refusal(list(verdicts.values())).startswith(f"{gate}: ")
+    assert json.dumps(asdict(verdicts[gate]), allow_nan=False)  # the registry keeps it
+
+
+def test_all_gates_have_a_bad_day_here() -> None:
+    assert {gate for gate, _ in BAD} == set(GATES)
+
+
+def test_what_cannot_be_measured_is_passed_by_and_says_why() -> None:
+    first = replace(DATA, live="", live_events=None, live_drift={}, usual_events=None, drift={})
+    skipped = {one.gate: one.sentence for one in judge_all("data", first, GatesConfig()) if one.outcome == "skipped"}
+    assert set(skipped) == {"volume", "kept_events", "action_mix", "feature_drift"}
+    assert all(skipped.values())
+    alone = judge_all("model", replace(MODEL, gaps={}, live_coverage=None), GatesConfig())
+    assert {one.gate for one in alone if one.outcome == "skipped"} == {
+        "against_live", "hit_rate", "against_popularity", "coverage"
+    }  # fmt: skip
+
+
+def test_thresholds_are_settings_and_gates_can_be_off(tmp_path: object) -> None:
+    text = '[gates]\nvolume = 0.95\noff = ["freshness"]\n'
+    gates = parse_settings(text, tmp_path / FILE_NAME, Settings, environment={}).gates  # type: ignore[operator]
+    verdicts = {one.gate: one.outcome for one in judge_all("data", replace(DATA, last_us=0), gates)}
+    assert verdicts["volume"] == "refused"
+    assert "freshness" not in verdicts
+    with pytest.raises(ConfigError, match=r"frshness: no such gate; there are: freshness"):
+        parse_settings('[gates]\noff = ["frshness"]', tmp_path / FILE_NAME, Settings, environment={})  # type: ignore[operator]
+
+
+def test_a_bound_counts_as_good() -> None:
+    gate = GATES["volume"]
+    assert judge("volume", gate, 100 / 110, DATA).outcome == "passed"
+    assert judge("rejected", GATES["rejected"], 0.005, DATA).outcome == "passed"
+
+
+def test_facts_come_back_from_json_as_they_were() -> None:
+    assert model_facts(json.loads(json.dumps(asdict(MODEL)))) == MODEL
