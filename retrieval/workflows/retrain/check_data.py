@@ -8,6 +8,7 @@ from typing import Any
 
 from retrieval.data.facts.drift import Spread, drift, spreads
 from retrieval.data.facts.windows import newest_windows
+from retrieval.data.reading.validation import FORGOTTEN
 from retrieval.features.declaration import SIDES
 from retrieval.features.spec import FeatureSpec
 from retrieval.rollout.gates.facts import DataFacts
@@ -55,7 +56,7 @@ def _measured(around: Surroundings, outputs: Outputs) -> tuple[DataFacts, Mappin
         as_of_us=around.as_of_us,
         last_us=log["last_us"],
         rows=log["rows"],
-        rejected=log["rejected"],
+        rejected={reason: count for reason, count in log["rejected"].items() if reason != FORGOTTEN},
         events=log["events"],
         window_hours=settings.retrain.window_hours,
         window_events=int(windows.counts[0]),
