@@ -75,7 +75,8 @@ def _duplicates(vectors: Vectors) -> float:
 
 def _rounded(vectors: Vectors) -> Ints:
     finite = np.nan_to_num(vectors.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    return np.round(finite * 10**_DIGITS).astype(np.int64)
+    rounded: Ints = np.round(finite * 10**_DIGITS).astype(np.int64)
+    return rounded
 
 
 def _starts(count: int) -> range:
