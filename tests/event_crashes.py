@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from retrieval.data.event_log.event import Event
+from retrieval.data.reading.sources import list_files
 from retrieval.serving.local_fleet.supervisor import answers, free_port
 from retrieval.serving.users.store import UserStore
 from retrieval.serving.wire.event_client import EventClient
@@ -178,7 +179,7 @@ def _wait_for(port: int, service: _Service) -> None:
 
 
 def _found(folder: Path, plan: Plan, seconds: float, progress: _Progress) -> CrashReport:
-    files = sorted((folder / "data" / "events" / "recorded").glob("*.parquet"))
+    files = list_files(folder / "data" / "events", "events")
     counts = Counter(name for file in files for name in pq.read_table(file, columns=["event_id"])[0].to_pylist())
     wanted = {numbered(number, plan.users).event_id for number in range(plan.events)}
     assert set(counts) <= wanted, "no event that nobody sent"

@@ -44,19 +44,31 @@ def open_dataset(config: DataConfig, root: Path, *, show: bool = True) -> Datase
     for _ in range(_ATTEMPTS):
         files = input_files(config, root)  # files that are added from now on are not of this snapshot
         states = _states(files)
-        size = sum(size for size, _ in states)
-        with track("Hashing the inputs", size, unit="bytes", show=show and size > 1 << 28) as tracker:
-            snapshot = snapshot_of(config, root, files=files, tracker=tracker)
-        path = histories_folder(root, snapshot)
-        found = _open_or_none(path)
-        if found is not None:
-            return _with_tables(found)
-        events = [file for name, file in files if name.startswith("events/")]
-        histories = build_histories(config, root, path, snapshot=snapshot, files=events, show=show)
-        if _states(files) == states:
+        try:
+            histories, built = _opened_or_built(config, root, files, show=show)
+        except (DataError, FileNotFoundError):
+            if _states(files) == states:
+                raise
+            continue  # files were replaced, or merged into others, while they were read
+        if not built or _states(files) == states:
             return _with_tables(histories)
-        shutil.rmtree(path, ignore_errors=True)  # they may hold events that came in meanwhile: not of this snapshot
-    raise DataError(f"{root / config.events}: the files change faster than they are read; add events less often")
+        shutil.rmtree(histories.path, ignore_errors=True)  # what they hold is of no one snapshot
+    raise DataError(f"{root / config.events}: the files change faster than they are read; change them less often")
+
+
+def _opened_or_built(
+    config: DataConfig, root: Path, files: Sequence[tuple[str, Path]], *, show: bool
+) -> tuple[Histories, bool]:
+    """The histories of these files, and whether they were built just now."""
+    size = sum(path.stat().st_size for _, path in files)
+    with track("Hashing the inputs", size, unit="bytes", show=show and size > 1 << 28) as tracker:
+        snapshot = snapshot_of(config, root, files=files, tracker=tracker)
+    path = histories_folder(root, snapshot)
+    found = _open_or_none(path)
+    if found is not None:
+        return found, False
+    events = [file for name, file in files if name.startswith("events/")]
+    return build_histories(config, root, path, snapshot=snapshot, files=events, show=show), True
 
 
 def read_dataset(path: Path) -> Dataset:

@@ -13,6 +13,7 @@ import pytest
 
 from retrieval.data import open_dataset
 from retrieval.data.config import DataConfig
+from retrieval.data.reading.sources import list_files
 from tests.chaos.event_recorder import numbered
 
 EVENTS, BATCH, SEGMENT = 4000, 7, 60
@@ -43,7 +44,7 @@ def test_killed_many_times_no_event_is_lost_and_none_is_there_twice(tmp_path: Pa
         said = _record(tmp_path, resent, kill_after=chance.randrange(2, 40))
     _record(tmp_path, max(0, said - 2 * SEGMENT), kill_after=None)
 
-    files = sorted((tmp_path / "data" / "events" / "recorded").glob("*.parquet"))
+    files = list_files(tmp_path / "data" / "events", "events")
     found = Counter(name for file in files for name in pq.read_table(file)["event_id"].to_pylist())
     assert [name for name, times in found.items() if times > 1] == []
     assert set(found) == {numbered(number).event_id for number in range(EVENTS)}

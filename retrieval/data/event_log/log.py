@@ -27,8 +27,16 @@ from retrieval.data.event_log.known_ids import KnownIds, id_hash
 from retrieval.data.event_log.layout import EVENT_ID, open_layout
 from retrieval.data.event_log.rejects import REJECTS, write_rejects
 from retrieval.data.event_log.rows import Outcome
-from retrieval.data.event_log.segments import FOLDER, segment_ids, segment_numbers, segment_path, write_segment
+from retrieval.data.event_log.segments import (
+    list_segments,
+    merge_small,
+    remove_merged,
+    segment_ids,
+    segment_path,
+    write_segment,
+)
 from retrieval.data.reading.forgotten import ForgottenFile, forgotten_file
+from retrieval.data.reading.segments import RECORDED
 from retrieval.errors import RetrievalError, UnavailableError
 from retrieval.storage.locks import locked
 
@@ -60,7 +68,7 @@ class EventLog:
         self._config = config
         self._layout = open_layout(data, root)
         events = root / data.events
-        self._state, self._segments = events.parent / STATE, events / FOLDER
+        self._state, self._segments = events.parent / STATE, events / RECORDED
         self._rejects = events.parent / REJECTS
         self._forgotten = ForgottenFile(forgotten_file(data, root))
         self._forgotten_before = self._forgotten.current()
@@ -167,6 +175,15 @@ class EventLog:
                 self._make_segment(part)
                 with self._lock:
                     self._closing.pop(0)
+                self._tidy()
+
+    def _tidy(self) -> None:
+        """Keep the number of small segments bounded. What goes wrong costs nothing but files, and is said."""
+        try:
+            merge_small(self._segments, rows=(self._config.segment_events + 1) // 2)
+            remove_merged(self._segments)
+        except (OSError, RetrievalError) as error:
+            _log.warning("small segments stay as they are: %s", error)
 
     def _make_segment(self, part: _Part) -> None:
         path = segment_path(self._segments, part.number)
@@ -187,13 +204,13 @@ class EventLog:
 
     def _recovered(self) -> _Part:
         """Ids and segments as they would be had no process been killed; the part to go on with."""
-        there = segment_numbers(self._segments)
-        for number in there:
-            if number > self._ids.indexed():
-                for ids in segment_ids(segment_path(self._segments, number)):
+        there = list_segments(self._segments)
+        for segment in there:
+            if segment.last > self._ids.indexed():
+                for ids in segment_ids(segment.path):
                     self._ids.add(map(id_hash, ids), 0)
-                self._ids.add((), number)
-        newest = max([self._ids.indexed(), *there])
+                self._ids.add((), segment.last)
+        newest = max([self._ids.indexed(), *(segment.last for segment in there)])
         waiting = []
         for path in sorted(self._state.glob("*.journal")):
             number = int(path.stem)

@@ -18,6 +18,7 @@ from retrieval.data.importers.request import ColumnMapping, ImportRequest
 from retrieval.data.importers.suggest import Suggestion
 from retrieval.data.reading.rejects import RejectsWriter
 from retrieval.data.reading.schema import IdKind
+from retrieval.data.reading.segments import RECORDED
 from retrieval.data.reading.sources import Batch, Source
 from retrieval.data.reading.validation import Checked, EventLayout, Report, check_batch
 from retrieval.errors import ConflictError, DataError
@@ -86,6 +87,12 @@ def check_free(out: Path, *, replace: bool) -> None:
     there = [str(out / name) for name in ("events", "users.parquet", "items.parquet") if (out / name).exists()]
     if there and not replace:
         raise ConflictError(f"{', '.join(there)}: there already; --replace puts the new data in their place")
+    recorded = out / "events" / RECORDED
+    if recorded.is_dir() and any(recorded.glob("*.parquet")):
+        raise ConflictError(
+            f"{recorded}: holds recorded events, whose place the new data would take; move the folder elsewhere, and "
+            "back once the data is there, or remove it"
+        )
 
 
 class EventWriter:

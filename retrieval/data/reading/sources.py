@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from retrieval.data.reading.schema import is_text
+from retrieval.data.reading.segments import merged_away
 from retrieval.errors import DataError
 
 
@@ -49,20 +50,22 @@ class Source:
 
 
 def list_files(path: Path, what: str) -> tuple[Path, ...]:
-    """Parquet files of a dataset, sorted by path. Raises DataError where there are none."""
+    """Parquet files of a dataset, sorted by path, without segments that were merged into others.
+
+    Raises DataError where there are none.
+    """
     if path.is_file():
         return (path,)
     if not path.is_dir():
         raise DataError(f"{path}: no such file or folder; expected the {what} as a Parquet file or a folder of them")
-    files = tuple(
-        sorted(
-            p
-            for p in path.rglob("*")
-            if p.suffix in {".parquet", ".pq"}
-            and p.is_file()
-            and not any(part[0] in "._" for part in p.relative_to(path).parts)
-        )
-    )
+    found = [
+        p
+        for p in path.rglob("*")
+        if p.suffix in {".parquet", ".pq"}
+        and p.is_file()
+        and not any(part[0] in "._" for part in p.relative_to(path).parts)
+    ]
+    files = tuple(sorted(set(found) - merged_away(found)))
     if not files:
         raise DataError(f"{path}: holds no .parquet files; expected the {what}")
     return files

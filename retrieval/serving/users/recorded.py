@@ -90,11 +90,15 @@ def _note(recorded: user_pb2.RecordedHistory, one: Engagement, at: int) -> None:
 
 def _let_go(recorded: user_pb2.RecordedHistory, now_us: int) -> None:
     old = bisect_left(recorded.recorded_at, now_us - KEPT_US)
+    if not old:
+        return
     for column in (recorded.item_ids, recorded.timestamps, recorded.actions, recorded.recorded_at):
         del column[:old]
 
 
 def _cut(history: user_pb2.History, newest: int) -> None:
-    over = max(0, len(history.item_ids) - newest)
+    over = len(history.item_ids) - newest
+    if over <= 0:
+        return
     for column in (history.item_ids, history.timestamps, history.actions):
         del column[:over]

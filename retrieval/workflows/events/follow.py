@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import signal
 import threading
@@ -14,15 +13,14 @@ from pathlib import Path
 from retrieval.backoff import Backoff
 from retrieval.data.event_log.event import Event, Recorded
 from retrieval.data.event_log.json_lines import Line, parse_lines
-from retrieval.data.event_log.log import STATE, EventLog
+from retrieval.data.event_log.log import EventLog
 from retrieval.data.event_log.rejects import REJECTS, write_bad_lines
-from retrieval.data.event_log.tail import Tail, load_position, save_position
 from retrieval.data.reading.forgotten import ForgottenFile, forgotten_file
 from retrieval.errors import ConfigError, DeadlineError, UnavailableError
 from retrieval.serving.events.recorder import LogRecorder, Recorder
 from retrieval.serving.users.store import UserStore
 from retrieval.serving.wire.event_client import EventClient
-from retrieval.storage.locks import locked
+from retrieval.workflows.events.lines import Lines, file_lines
 from retrieval.workflows.fleet.discovery import find_event_service
 from retrieval.workflows.workspace.workspace import Workspace
 
@@ -53,47 +51,62 @@ def follow_file(
 ) -> Followed:
     """Record the lines of a JSON-lines file, until `stop` is set; with `once`, those that are there.
 
-    They go to the event service at `to` (host:port), else to that of the workspace's local fleet, else into the event
-    log by this process itself. What is away is waited for. How far the file was read is kept beside the log: the next
-    run goes on there, and what was recorded and not noted is found to be a duplicate.
+    How far the file was read is kept beside the event log: the next run goes on there, and what was recorded and not
+    noted is found to be a duplicate. Otherwise as `record_lines`.
 
-    Raises ConfigError where events.enabled is off, ConflictError where another process follows the file or records into
-    the log, NotFoundError where there is no such file.
+    Raises as it does, ConflictError where another process follows the file, NotFoundError where there is no such file.
     """
+    _check_enabled(workspace)
+    with file_lines(workspace, path, grace_s=0.0 if once else grace_s) as lines:
+        return record_lines(workspace, lines, to=to, once=once, every_s=every_s, stop=stop, said=said)
+
+
+def record_lines(
+    workspace: Workspace,
+    lines: Lines,
+    *,
+    to: str | None = None,
+    once: bool = False,
+    every_s: float = 0.5,
+    stop: threading.Event | None = None,
+    said: Callable[[str], None] = lambda _: None,
+) -> Followed:
+    """Record lines of JSON as they come, until `stop` is set; with `once`, until they have ended.
+
+    They go to the event service at `to` (host:port), else to that of the workspace's local fleet, else into the event
+    log by this process itself. What is away is waited for.
+
+    Raises ConfigError where events.enabled is off, ConflictError where another process records into the log.
+    """
+    _check_enabled(workspace)
+    stop = stop or threading.Event()
+    found = lines.read()  # what can't be read is said before anything is opened
+    with _recorder(workspace, to, said) as recorder:
+        work = _Following(workspace, recorder, stop)
+        while not stop.is_set():
+            if found and not work.record(found):
+                break
+            if found:
+                lines.keep()
+            elif once and lines.ended:
+                break
+            elif not once:
+                stop.wait(every_s)
+            found = lines.read()
+        return work.result()
+
+
+def _check_enabled(workspace: Workspace) -> None:
     if not workspace.settings.events.enabled:
         raise ConfigError("events.enabled is false; `enabled = true` under [events] in retrieval.toml lets events in")
-    stop = stop or threading.Event()
-    data = (workspace.root / workspace.settings.data.events).parent
-    kept = data / STATE / "followed" / f"{_name(path)}.json"
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as opened:
-        opened.enter_context(locked(kept.with_suffix(".lock"), f"{path} is being followed"))
-        tail = Tail(path.absolute(), load_position(kept), grace_s=0.0 if once else grace_s)
-        opened.callback(tail.close)
-        lines = tail.read()  # a file that isn't there is said at once
-        recorder = opened.enter_context(_recorder(workspace, to, said))
-        work = _Following(workspace, recorder, stop, data / REJECTS)
-        idle = 0
-        while not stop.is_set():
-            if lines and not work.record(lines):
-                break
-            assert tail.position is not None
-            if lines:
-                save_position(kept, path.absolute(), tail.position)
-            before, lines = tail.position, tail.read()
-            idle = idle + 1 if not lines and tail.position == before else 0
-            if once and idle == 2:  # the end of the newest file: what was renamed before has been read
-                break
-            if idle and not once:
-                stop.wait(every_s)
-        return work.result()
 
 
 class _Following:
     """Lines of a file on their way into the log, and the counts of them."""
 
-    def __init__(self, workspace: Workspace, recorder: Recorder, stop: threading.Event, rejects: Path) -> None:
-        self._settings, self._recorder, self._stop, self._rejects = workspace.settings, recorder, stop, rejects
+    def __init__(self, workspace: Workspace, recorder: Recorder, stop: threading.Event) -> None:
+        self._settings, self._recorder, self._stop = workspace.settings, recorder, stop
+        self._rejects = (workspace.root / workspace.settings.data.events).parent / REJECTS
         self._lines = self._recorded = self._duplicates = 0
         self._rejected: dict[str, int] = {}
         self._ignored: set[str] = set()
@@ -163,7 +176,3 @@ def stopped_by_signals() -> Iterator[threading.Event]:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
-
-
-def _name(path: Path) -> str:
-    return hashlib.blake2b(str(path.absolute()).encode(), digest_size=8).hexdigest()

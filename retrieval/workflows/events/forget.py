@@ -25,9 +25,10 @@ from retrieval.data.dataset import HISTORIES
 from retrieval.data.event_log.journal import read_batches
 from retrieval.data.event_log.log import STATE, EventLog
 from retrieval.data.event_log.rejects import REJECTS, older_rejects, rejects_lock
-from retrieval.data.event_log.segments import FOLDER
+from retrieval.data.event_log.segments import list_segments, remove_merged, segments_lock
 from retrieval.data.forgetting import count_rows, remove_lines, remove_rows
 from retrieval.data.reading.forgotten import ForgottenFile, forgotten_file
+from retrieval.data.reading.segments import RECORDED
 from retrieval.data.reading.sources import list_files
 from retrieval.errors import ArtifactError, ConflictError, NotFoundError, RequestError, UnavailableError
 from retrieval.serving.users.store import UserStore
@@ -160,13 +161,14 @@ def _remove_events(workspace: Workspace, user_id: str) -> tuple[int, int, list[s
         return 0, 0, []
     if not _is_inside(path, workspace.root):
         return 0, 0, [f"rows in {path}, outside of the workspace: they are left out wherever they are read"]
-    imported = recorded = 0
-    for file in list_files(path, "events"):
-        count = remove_rows(file, workspace.settings.data.user_column, user_id)
-        if file.parent == path / FOLDER:
-            recorded += count
-        else:
-            imported += count
+    folder, column = path / RECORDED, workspace.settings.data.user_column
+    files = list_files(path, "events")
+    imported = sum(remove_rows(file, column, user_id) for file in files if file.parent != folder)
+    recorded = 0
+    if folder.is_dir():
+        with segments_lock(folder):  # none is merged from what still has the rows
+            recorded = sum(remove_rows(one.path, column, user_id) for one in list_segments(folder))
+            remove_merged(folder, older_s=0.0)
     return imported, recorded, []
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from retrieval.data import open_dataset
+from retrieval.data import item_activity, open_dataset
 from retrieval.data.config import DataConfig
 from retrieval.data.event_log.config import EventsConfig
 from retrieval.data.event_log.event import Event
@@ -57,6 +57,8 @@ def test_recorded_events_are_read_with_those_imported(root: Path) -> None:
     assert found.user_ids.to_pylist() == ["a", "b"]
     assert sorted(found.action_names) == ["click", "save", "unknown"]
     assert found.timestamps[1] == AT + 5
+    y = found.item_rows(pa.array(["y"], pa.large_string()))
+    assert item_activity(found).counts(y, AT + 10, 10).tolist() == [1]  # what a refresh reads of items
 
 
 def test_ids_and_times_are_kept_as_the_events_have_them(tmp_path: Path) -> None:
@@ -136,6 +138,19 @@ def test_segments_close_by_size_and_by_age(root: Path) -> None:
         path = root / _SEGMENT.format(3)
         while not path.exists():
             log._ended.wait(0.01)
+
+
+def test_small_segments_are_merged_and_the_log_goes_on(root: Path) -> None:
+    with closing(EventLog(SLOW, DATA, root)) as log:
+        for number in range(40):
+            log.append([event(str(number))])
+            log.flush()
+    assert (root / "data/events/recorded/segment-000000000001-000000000032.parquet").exists()
+    shutil.rmtree(root / "data" / "event-log" / "ids")
+    with closing(EventLog(SLOW, DATA, root)) as log:
+        assert log.append([event("3"), event("39"), event("40")]).new.tolist() == [False, False, True]
+    assert (root / _SEGMENT.format(41)).exists()
+    assert open_dataset(DATA, root, show=False).histories.events == 42
 
 
 def test_a_killed_process_leaves_its_journal_and_the_next_one_goes_on_with_it(root: Path) -> None:

@@ -113,7 +113,8 @@ def test_what_stands_in_the_way_is_said(shop: Workspace, clicks: Path, tmp_path:
         once(shop, clicks)
 
 
-def test_the_command_prints_the_counts(shop: Workspace, clicks: Path) -> None:
+def test_the_command_prints_the_counts(shop: Workspace, clicks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retrieval.observability.set_up_logs", lambda: None)  # this process has logs of its own
     done = CliRunner().invoke(build_app(), ["events", "follow", str(clicks), "--once", "-w", str(shop.root), "--json"])
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["recorded"] == 5

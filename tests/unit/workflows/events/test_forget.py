@@ -16,7 +16,7 @@ from retrieval.cli.main import build_app
 from retrieval.data.event_log.event import Event
 from retrieval.data.event_log.log import EventLog
 from retrieval.data.importers import ColumnMapping
-from retrieval.errors import NotFoundError, RequestError
+from retrieval.errors import ConflictError, NotFoundError, RequestError
 from retrieval.serving.users.recorded import Engagement
 from retrieval.serving.users.store import UserStore
 from retrieval.workflows.data.appending import append_events
@@ -110,6 +110,23 @@ def test_what_a_running_recorder_holds_goes_too_and_what_comes_late_is_refused(
     assert SECRET not in (shop.root / "data/rejects/recorded.jsonl").read_text()
     assert shop.dataset(show=False).histories.events == 3
     assert list(shop.dataset(show=False).histories.user_ids.to_pylist()) == ["b"]
+
+
+def test_segments_that_were_merged_go_too(shop: Workspace) -> None:
+    with closing(EventLog(shop.settings.events, shop.settings.data, shop.root)) as log:
+        for number in range(40):
+            record(log, (SECRET, "z", AT + number), ("b", "z", AT + number))
+            log.flush()
+    assert forget_user(shop, SECRET).recorded == 40
+    assert [path for path in left_in(shop.root) if not path.startswith("users.lmdb")] == ["data/forgotten.jsonl"]
+    assert shop.dataset(show=False).histories.events == 42
+
+
+def test_recorded_events_are_not_lost_to_an_import(shop: Workspace, recorder: EventLog) -> None:
+    record(recorder, ("b", "z", AT))
+    recorder.flush()
+    with pytest.raises(ConflictError, match="holds recorded events"):
+        import_events(shop, table(("b", "x", AT)), mapping=ColumnMapping(), replace=True, show=False)
 
 
 def test_a_user_who_comes_back_begins_anew(shop: Workspace, recorder: EventLog) -> None:
