@@ -4,6 +4,7 @@ models/<model>/<version>/MANIFEST.json        kind model_version: facts of the w
                         /user_tower/          kind user_tower: model.onnx, tokens.bin, meta.json
                         /item_tower/          kind item_tower: weights.safetensors, config.json
                         /features/            kind features: what Features.save wrote
+                        /training_state/      kind training_state: for a warm start, where it was asked for
 """
 
 from __future__ import annotations

@@ -108,6 +108,16 @@ def load_checkpoint(
     return None
 
 
+def newest_optimiser_state(run_dir: Path) -> dict[int, dict[str, Tensor]]:
+    """The optimiser's state in the newest whole checkpoint of a run, by the number of the weight; empty without one."""
+    for folder in reversed(_checkpoints(run_dir)):
+        try:
+            return _optimiser_entries(_read(folder)[1])
+        except ArtifactError:
+            continue
+    return {}
+
+
 def save_best(run_dir: Path, model: nn.Module, progress: Progress) -> None:
     """Keep the weights that validate best so far."""
     _write(run_dir / BEST, {f"model.{name}": value for name, value in model.state_dict().items()}, progress)
@@ -155,11 +165,15 @@ def _optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def _restore_optimiser(optimiser: torch.optim.Optimizer, state: Mapping[str, Tensor]) -> None:
+    whole = optimiser.state_dict()
+    optimiser.load_state_dict({"state": _optimiser_entries(state), "param_groups": whole["param_groups"]})
+
+
+def _optimiser_entries(state: Mapping[str, Tensor]) -> dict[int, dict[str, Any]]:
     entries: dict[int, dict[str, Any]] = {}
     for key, value in state.items():
         kind, _, rest = key.partition(".")
         if kind == "optimiser":
             number, _, name = rest.partition(".")
             entries.setdefault(int(number), {})[name] = value
-    whole = optimiser.state_dict()
-    optimiser.load_state_dict({"state": entries, "param_groups": whole["param_groups"]})
+    return entries

@@ -41,6 +41,7 @@ from retrieval.towers.chunks import block_means
 from retrieval.towers.offline import ItemInputs
 from retrieval.towers.pair import TowerPair, not_finite, space_id
 from retrieval.towers.runtime import UserTower, open_user_tower
+from retrieval.training.warm_start import STATE_KIND, WriteState
 from retrieval.types import ModelVersion
 
 _TABLE_ROWS_AT_ONCE = 1 << 16
@@ -59,12 +60,14 @@ def export_version(
     *,
     facts: Mapping[str, Any],
     extra_files: Sequence[Path] = (),
+    training_state: WriteState | None = None,
     check: Callable[[UserTower], None] | None = None,
 ) -> Manifest:
     """Write both towers and the features under one version and publish them; returns the version's manifest.
 
     `items` holds the catalog that history tokens are made from; `facts` goes into the manifest beside model, version,
-    space_id, dim and metric; `extra_files` (metrics.jsonl, curves.png) lie beside the towers. `check` is
+    space_id, dim and metric; `extra_files` (metrics.jsonl, curves.png) lie beside the towers. `training_state` writes
+    what a later version may begin with into a folder that it is given, with the facts of its manifest. `check` is
     given the user tower as it will be served, and may refuse it. Raises ConflictError where the version exists,
     DivergedError where a weight is not finite.
     """
@@ -82,6 +85,8 @@ def export_version(
         _write_item_tower(staged / ITEM_KIND, pair, own)
         features.save(staged / FEATURES_KIND)
         write_manifest(staged / FEATURES_KIND, FEATURES_KIND, {**own, "fingerprint": features.fingerprint})
+        if training_state is not None:
+            training_state(staged / STATE_KIND, facts=own)
         for path in extra_files:
             shutil.copy2(path, staged / path.name)
         write_manifest(staged, VERSION_KIND, {**facts, **own})

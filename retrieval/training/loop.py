@@ -31,6 +31,7 @@ from retrieval.training.processes import processes_of
 from retrieval.training.ranks import Ranks
 from retrieval.training.run import HOW_IT_IS_RUN, Run, TrainingInputs, prepare_run
 from retrieval.training.validation import Validate, end_epoch
+from retrieval.training.warm_start import WarmStart
 
 _log = logging.getLogger(__name__)
 
@@ -69,18 +70,20 @@ def train(
     run_dir: Path,
     validate: Validate | None = None,
     positive_actions: Sequence[str] = (),
+    warm: WarmStart | None = None,
     show: bool = True,
 ) -> TrainResult:
     """Train both towers on the split's training events: the next item at every position of every history.
 
     `validate` measures the towers (in eval mode) every few epochs; the weights with the best `config.select` win. State
+    With `warm`, training begins with what an earlier version learned. State
     is kept in `run_dir`; if an interrupted run with the same inputs left a checkpoint there, training goes on from it.
     With `config.processes` > 1, or started by torchrun, several processes share every step; the first validates and
     writes, and started by torchrun all return the same towers (`run_dir` must then be one folder for all).
     Raises DataError where there is nothing to train on, ConfigError for a device that isn't there, UnavailableError
     where one of several processes ends early.
     """
-    inputs = TrainingInputs(dataset, split, features, towers, config, run_dir, tuple(positive_actions))
+    inputs = TrainingInputs(dataset, split, features, towers, config, run_dir, tuple(positive_actions), warm)
     limit_kernel_cache()
     with processes_of(inputs, _follow) as ranks:
         run, resumed_at = _trained(inputs, ranks, validate, show=show)

@@ -12,12 +12,25 @@ from retrieval.training.config import TrainingConfig
 
 def make_optimiser(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
     """AdamW; matrices decay, biases, norms, embeddings' special rows and the temperature don't."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    weights = dict(model.named_parameters())
+    matrices, others = _grouped(model)
     groups = [
-        {"params": [p for p in trained if p.dim() > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
+        {"params": [weights[name] for name in matrices], "weight_decay": config.weight_decay},
+        {"params": [weights[name] for name in others], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), fused=True)
+
+
+def optimiser_order(model: nn.Module) -> list[str]:
+    """Names of the trained weights in the order in which the optimiser numbers them."""
+    matrices, others = _grouped(model)
+    return [*matrices, *others]
+
+
+def _grouped(model: nn.Module) -> tuple[list[str], list[str]]:
+    trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    matrices = [name for name, weight in trained.items() if weight.dim() > 1]
+    return matrices, [name for name in trained if name not in set(matrices)]
 
 
 def rate_at(progress: float, config: TrainingConfig) -> float:

@@ -39,6 +39,7 @@ from retrieval.training.config import TrainingConfig
 from retrieval.training.machine import chosen_device
 from retrieval.training.ranks import Ranks, joined_from_environment, joined_on_this_machine, launched_elsewhere
 from retrieval.training.run import TrainingInputs
+from retrieval.training.warm_start import WarmStart
 
 _FEATURES, _SPLIT, _RENDEZVOUS = "features", "split", "rendezvous"
 _GRACE_S = 30.0  # seconds that a process which broke the connection has to end, on a busy machine
@@ -60,6 +61,7 @@ class _WorkerArguments:
     config: TrainingConfig
     run_dir: Path
     positive_actions: tuple[str, ...]
+    warm: WarmStart | None
 
 
 @contextmanager
@@ -150,6 +152,7 @@ def _packed(inputs: TrainingInputs, folder: Path) -> _WorkerArguments:
         inputs.config,
         inputs.run_dir,
         inputs.positive_actions,
+        inputs.warm,
     )
 
 
@@ -163,6 +166,7 @@ def _unpacked(arguments: _WorkerArguments) -> TrainingInputs:
         arguments.config,
         arguments.run_dir,
         arguments.positive_actions,
+        arguments.warm,
     )
 
 

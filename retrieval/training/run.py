@@ -29,6 +29,7 @@ from retrieval.training.ranks import Ranks
 from retrieval.training.rows_read import rows_read
 from retrieval.training.sequences import SequenceReader
 from retrieval.training.step import Objective, StepInputs
+from retrieval.training.warm_start import WarmStart, carry_over
 from retrieval.training.window_targets import WindowTargets
 from retrieval.types import MINUTE_US
 
@@ -49,6 +50,8 @@ class TrainingInputs:
     config: TrainingConfig
     run_dir: Path
     positive_actions: tuple[str, ...] = ()
+    warm: WarmStart | None = None
+    """The version whose weights it begins with; None from scratch."""
 
 
 @dataclass
@@ -104,7 +107,7 @@ class Run:
 def prepare_run(inputs: TrainingInputs, device: torch.device, ranks: Ranks | None = None) -> Run:
     """Make the parts of a run, or take them up where its newest checkpoint left them.
 
-    Raises DataError where there is nothing to train on.
+    Raises DataError where there is nothing to train on, ArtifactError where what it shall begin with doesn't fit.
     """
     ranks = ranks or Ranks()
     config, features = inputs.config, inputs.features
@@ -133,6 +136,8 @@ def prepare_run(inputs: TrainingInputs, device: torch.device, ranks: Ranks | Non
     )
     pair = build_pair(inputs.towers, features, config.seed).to(device)
     optimiser = make_optimiser(pair, config)
+    if inputs.warm is not None:
+        carry_over(inputs.warm, pair, optimiser, features)
     mean = WeightMean(pair, config.ema) if config.ema else None
     objective = Objective(config, given, device)
     later = None
@@ -189,4 +194,6 @@ def _signature(inputs: TrainingInputs) -> str:
     for part in (inputs.dataset.snapshot, inputs.split.name, inputs.features.fingerprint, towers, settings):
         digest.update(part.encode() + b"\0")
     digest.update(np.ascontiguousarray(inputs.split.train_end).tobytes())
+    if inputs.warm is not None:
+        digest.update(inputs.warm.space_id.encode())
     return digest.hexdigest()

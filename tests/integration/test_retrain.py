@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import closing
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -165,3 +166,38 @@ def test_asked_to_stop_it_ends_between_two_steps_and_goes_on_later(tmp_path: Pat
     assert second.run.as_of_us == after_days(20)
     assert [step.name for step in second.steps if step.found] == NAMES[:3]
     assert json.dumps([step.output for step in second.steps], allow_nan=False)
+
+
+def test_a_warm_start_begins_with_the_live_version_and_lineage_says_so(tmp_path: Path) -> None:
+    workspace = retrain_workspace(tmp_path / "workspace", more="[retrain]\nwarm_start = true\nwarm_epochs = 1\n")
+    outcomes = [run_retrain(workspace, as_of_us=after_days(days)) for days in (20, 25)]
+    trained = [{step.name: step.output for step in outcome.steps}["train"] for outcome in outcomes]
+    assert [one["parent"] for one in trained] == ["", "demo@1"]
+    assert [len(one["losses"]) for one in trained] == [2, 1]
+    assert trained[1]["losses"][0] < trained[0]["losses"][0]
+    # its own outcome is live now: it is found all the same
+    assert all(step.found for step in run_retrain(workspace, as_of_us=after_days(25)).steps)
+    found = retrieval(workspace.root, "lineage", "2")
+    assert found["parent"] == "demo@1"
+    assert [one["version"] for one in found["parents"]] == ["demo@1"]
+    # towers of another shape begin from scratch
+    wider = Workspace.open(workspace.root, ("towers.dim=32",))
+    plan = {step.name: step.why for step in plan_retrain(wider, as_of_us=after_days(25)).steps}
+    assert "parent: demo@1 → nothing" in plan["train"]
+
+
+def test_histories_of_older_logs_go_and_interrupted_trainings_stay_for_a_day(tmp_path: Path) -> None:
+    workspace = retrain_workspace(tmp_path / "workspace", more="[retrain]\nkeep_logs = 1\ndeploy = true\n")
+    fresh, old = (workspace.root / "runs" / "demo" / name for name in ("fresh", "old"))
+    for folder in (fresh, old):
+        folder.mkdir(parents=True)
+    os.utime(old, (0, 0))
+    by_hand = workspace.dataset(show=False).histories.path
+    for days in (20, 25):
+        run_retrain(workspace, as_of_us=after_days(days))
+    left = {path.name for path in (workspace.root / "data" / ".histories").iterdir() if path.is_dir()}
+    with closing(workspace.registry()) as registry:
+        newest = registry.retraining.steps("demo", "histories")[0].output["snapshot"]
+    assert left == {newest, by_hand.name}
+    assert fresh.is_dir()
+    assert not old.exists()

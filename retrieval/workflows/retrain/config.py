@@ -15,6 +15,9 @@ class RetrainConfig(Section):
         description="Training begins with the weights of the version that is live, where the settings of both are "
         "alike; else from scratch.",
     )
+    warm_epochs: int | None = Field(
+        None, ge=1, description="Epochs of a training that began warm; training.epochs when left out."
+    )
     gates: bool = Field(True, description="Gates are asked, and what one refuses does not go live.")
     deploy: bool = Field(True, description="What passed is rolled out to the hosts; else the chain ends before that.")
     window_hours: float = Field(

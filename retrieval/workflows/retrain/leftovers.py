@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import time
+from pathlib import Path
 
 from retrieval.data.dataset import HISTORIES, histories_folder
 from retrieval.registry import Registry
@@ -12,7 +14,8 @@ from retrieval.workflows.workspace import Workspace
 
 def remove_leftovers(workspace: Workspace, registry: Registry, *, keep: str) -> list[str]:
     """Remove histories that the chain built of older states of the log, all but the newest `retrain.keep_logs`, and
-    checkpoints of trainings of such logs; the snapshot `keep` stays. What is mapped stays readable. Returns names.
+    checkpoints that nobody has written to for `rollout.abandoned_hours`. The snapshot `keep` stays, and histories that
+    the chain didn't build. What is mapped stays readable. Returns names.
     """
     rows = registry.retraining.steps(workspace.model, "histories")
     snapshots = list(dict.fromkeys(str(row.output["snapshot"]) for row in rows if row.output.get("snapshot")))
@@ -30,9 +33,15 @@ def remove_leftovers(workspace: Workspace, registry: Registry, *, keep: str) -> 
 
 
 def _remove_runs(workspace: Workspace) -> list[str]:
-    """Runs whose checkpoints are older than the newest one's: a later training was begun since then."""
+    """A training that runs writes a checkpoint every few minutes; one that was interrupted may be gone on with."""
     folder = workspace.root / RUNS / workspace.model
-    runs = sorted(folder.glob("*"), key=lambda path: path.stat().st_mtime_ns) if folder.is_dir() else []
-    for path in runs[:-1]:
+    before = time.time() - workspace.settings.rollout.abandoned_hours * 3600
+    left = [path for path in folder.glob("*") if path.is_dir() and _newest(path) < before]
+    for path in left:
         shutil.rmtree(path, ignore_errors=True)
-    return [f"{RUNS}/{path.name}" for path in runs[:-1]]
+    return [f"{RUNS}/{path.name}" for path in left]
+
+
+def _newest(folder: Path) -> float:
+    """When anything in a folder was last changed, in seconds since 1970."""
+    return max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))

@@ -5,18 +5,16 @@ The inputs' hash addresses the version: settings, data snapshot, code and seed. 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import retrieval
 from retrieval.data import Dataset, Split, make_split, open_dataset
 from retrieval.data.corpus import measured_corpus
 from retrieval.data.facts.training import last_training_rows, last_training_us
@@ -33,14 +31,16 @@ from retrieval.towers.pair import TowerPair
 from retrieval.towers.runtime import UserTower
 from retrieval.training.export import export_version
 from retrieval.training.journal import CURVES, METRICS
-from retrieval.training.loop import HOW_IT_IS_RUN, TrainResult, Validate, train
+from retrieval.training.loop import TrainResult, Validate, train
 from retrieval.training.rows_read import fit_read
 from retrieval.training.vectors import PairVectors
+from retrieval.training.warm_start import WarmStart, WriteState, write_training_state
 from retrieval.types import ModelVersion
 from retrieval.workflows.evaluation.recorded_ranks import FILE as RANKS
 from retrieval.workflows.evaluation.recorded_ranks import measured_under, write_ranks
 from retrieval.workflows.evaluation.served_corpus import served_otherwise
 from retrieval.workflows.evaluation.user_inputs import inputs_at
+from retrieval.workflows.training.address import code_version, version_inputs_hash
 from retrieval.workflows.training.own_code import check_own_code, own_code
 from retrieval.workflows.training.unknown_scale import scale_unknown_items
 from retrieval.workflows.workspace import Settings, Workspace
@@ -49,8 +49,6 @@ Watch = Callable[[Mapping[str, float]], None]
 RUNS = "runs"
 """Folder of a workspace in which interrupted runs leave their checkpoints."""
 
-# What decides a version besides settings and data: the source of these rooms.
-_CODE = ("data", "features", "towers", "training")
 _GOLDEN_USERS = 64
 _GOLDEN_TOLERANCE = 1e-4
 
@@ -68,19 +66,27 @@ class TrainOutcome:
 
 
 def train_version(
-    workspace: Workspace, *, fresh: bool = False, force: bool = False, test: bool = True, show: bool = True
+    workspace: Workspace,
+    *,
+    fresh: bool = False,
+    force: bool = False,
+    test: bool = True,
+    warm: WarmStart | None = None,
+    keep_state: bool = False,
+    show: bool = True,
 ) -> TrainOutcome:
     """Train, evaluate, export and register a version of the workspace's model, unless one of the same inputs is there.
 
     An interrupted run of the same inputs goes on where it stopped, except with `fresh`; `force` makes a new version
     even of the same inputs; without `test` the test targets are left alone, for whoever compares many versions before
-    looking at them. Raises DataError, ConfigError, ConflictError, ArtifactError.
+    looking at them. With `warm` training begins with what an earlier version learned; `keep_state` keeps beside the
+    towers what a later version may begin with. Raises DataError, ConfigError, ConflictError, ArtifactError.
     """
     settings, store = workspace.settings, workspace.store()
     check_own_code(settings)
     dataset = open_dataset(settings.data, workspace.root, show=show)
     split = make_split(settings.data, dataset.histories)
-    address = version_inputs_hash(settings, dataset, split)
+    address = version_inputs_hash(settings, dataset, split, warm=warm)
     with closing(workspace.registry()) as registry:
         found = None if force else _found(registry, store, workspace.model, address)
         if found is not None:
@@ -89,52 +95,21 @@ def train_version(
         if fresh or force:
             shutil.rmtree(run_dir, ignore_errors=True)
         made = Training(settings, dataset, split, fit_read(settings.features, dataset, split, settings.training))
-        result = made.train(run_dir, show=show)
+        result = made.train(run_dir, warm=warm, show=show)
         report = made.evaluate(result.pair, workspace.model, show=show) if test else None
         report = None if report is None else replace(report, differs=served_otherwise(workspace))
         reserved = _reserved(registry, workspace.model, address, force=force)
-        facts = _facts(settings, made, result, report, address)
+        facts = _facts(settings, made, result, report, address) | ({"warm_start": warm.version} if warm else {})
         if report is not None:
             write_ranks(run_dir / RANKS, report, measured_under(settings, dataset.snapshot))
         extra = [path for path in (run_dir / METRICS, run_dir / CURVES, run_dir / RANKS) if path.exists()]
-        made.export(store, reserved.id, result.pair, facts, extra)
+        state = None
+        if keep_state:
+            state = partial(write_training_state, pair=result.pair, run_dir=run_dir)
+        made.export(store, reserved.id, result.pair, facts, extra, training_state=state)
         row = registry.add_version(_published(store, reserved))
     shutil.rmtree(run_dir, ignore_errors=True)
     return TrainOutcome(row, found=False, report=report, run=result)
-
-
-def version_inputs_hash(settings: Settings, dataset: Dataset, split: Split) -> str:
-    """SHA-256 over all that decides a version: what is learned from, how, with which code and seed (rule 10).
-
-    Settings count as they are written: what `precision = "auto"` or `device = "auto"` come to on a machine doesn't, so
-    that the same inputs address the same version on every machine. The manifest says what they came to.
-    """
-    settled = {
-        "features": settings.features.model_dump(mode="json"),
-        "towers": settings.towers.model_dump(mode="json"),
-        "training": settings.training.model_dump(mode="json", exclude=HOW_IT_IS_RUN),
-        "positive_actions": settings.data.positive_actions,
-        "corpus": settings.corpus.model_dump(mode="json"),  # validation, which chooses the weights, ranks its items
-        "snapshot": dataset.snapshot,
-        "split": split.name,
-        "code": code_version(),
-    }
-    own = own_code(settings)
-    if own:
-        settled["own_code"] = own
-    digest = hashlib.sha256(json.dumps(settled, sort_keys=True).encode())
-    for rows in (split.train_end, split.valid):
-        digest.update(np.ascontiguousarray(rows).tobytes())
-    return digest.hexdigest()
-
-
-def code_version() -> str:
-    """The package's version, and a hash of the source that decides what is learned."""
-    digest = hashlib.sha256()
-    root = Path(retrieval.__file__).parent
-    for path in sorted(path for room in _CODE for path in (root / room).rglob("*.py")):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
-    return f"{retrieval.__version__}+{digest.hexdigest()[:12]}"
 
 
 @dataclass(frozen=True)
@@ -150,7 +125,9 @@ class Training:
         """What the item tower reads of every item, as of the newest training event."""
         return item_inputs(self.dataset, self.features, last_training_us(self.dataset.histories, self.split.train_end))
 
-    def train(self, run_dir: Path, *, show: bool, watch: Watch | None = None) -> TrainResult:
+    def train(
+        self, run_dir: Path, *, show: bool, watch: Watch | None = None, warm: WarmStart | None = None
+    ) -> TrainResult:
         """Train, going on with what an interrupted run left in `run_dir`; `watch` is told every validation's metrics.
 
         What `watch` raises ends the run. Raises DataError, ConfigError.
@@ -164,6 +141,7 @@ class Training:
             run_dir=run_dir,
             validate=self._validation(watch),
             positive_actions=self.settings.data.positive_actions,
+            warm=warm,
             show=show,
         )
         return self._with_unknown_scale(result)
@@ -199,7 +177,14 @@ class Training:
         )
 
     def export(
-        self, store: ArtifactStore, version: ModelVersion, pair: TowerPair, facts: Mapping[str, Any], extra: list[Path]
+        self,
+        store: ArtifactStore,
+        version: ModelVersion,
+        pair: TowerPair,
+        facts: Mapping[str, Any],
+        extra: list[Path],
+        *,
+        training_state: WriteState | None = None,
     ) -> Manifest:
         """Publish the trained towers; what is served is compared with them first. Raises ArtifactError."""
         return export_version(
@@ -210,6 +195,7 @@ class Training:
             self.items(),
             facts=facts,
             extra_files=extra,
+            training_state=training_state,
             check=lambda served: self._check_export(served, pair),
         )
 

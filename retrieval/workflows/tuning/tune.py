@@ -29,7 +29,8 @@ from retrieval.storage.locks import locked
 from retrieval.strategies import is_import_path, source_hash
 from retrieval.training.journal import METRICS, read_journal
 from retrieval.training.rows_read import fit_read
-from retrieval.workflows.training.train import Training, version_inputs_hash
+from retrieval.workflows.training.address import version_inputs_hash
+from retrieval.workflows.training.train import Training
 from retrieval.workflows.tuning.search_space import Base, Tried, check_tries, points_of
 from retrieval.workflows.tuning.study import Outcome, Sampler, Study, open_study
 from retrieval.workflows.workspace import Settings, Workspace

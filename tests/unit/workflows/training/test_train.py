@@ -20,7 +20,8 @@ from retrieval.towers.runtime import UserTower
 from retrieval.types import ModelVersion
 from retrieval.workflows.evaluation.evaluate import evaluate_version
 from retrieval.workflows.training import train as training
-from retrieval.workflows.training.train import RUNS, train_version, version_inputs_hash
+from retrieval.workflows.training.address import version_inputs_hash
+from retrieval.workflows.training.train import RUNS, train_version
 from retrieval.workflows.workspace import Workspace
 from tests.tiny import TINY_SETTINGS, make_workspace, write_tiny
 

@@ -52,7 +52,7 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _same_code(monkeypatch: pytest.MonkeyPatch) -> None:
     """A study belongs to the code it was made with; here the code may be edited while tests run."""
-    monkeypatch.setattr("retrieval.workflows.training.train.code_version", lambda: "0.1.0+same")
+    monkeypatch.setattr("retrieval.workflows.training.address.code_version", lambda: "0.1.0+same")
 
 
 @pytest.fixture
