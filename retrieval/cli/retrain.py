@@ -28,6 +28,7 @@ def register(app: typer.Typer) -> None:
     )
     group.command("run")(run)
     group.command("plan")(plan)
+    group.command("list")(list_runs)
     app.add_typer(group, name="retrain")
 
 
@@ -94,6 +95,35 @@ def plan(
         console.print(table(f"As of {iso_moment(found.as_of_us)}", ["step", "", "why"], lines))
 
     emit(plain(found), as_json, show)
+
+
+def list_runs(
+    limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="At most so many, the newest.")] = 20,
+    workspace: WorkspaceOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List runs of the chain, newest first: what each came to, and why it was refused or failed.
+
+    Example: `retrieval retrain list --limit 5`
+    """
+    from contextlib import closing
+
+    from retrieval.data.config import iso_moment
+
+    opened = open_workspace(workspace, overrides)
+    with closing(opened.registry()) as registry:
+        rows = registry.retraining.runs(opened.model, limit=limit)
+
+    def show(console: Console) -> None:
+        lines: list[list[Any]] = [
+            [row.id, row.state, iso_moment(row.as_of_us), moment(row.started_at), row.version, row.build, row.note]
+            for row in rows
+        ]
+        columns = ["run", "state", "as of", "began", "version", "build", "note"]
+        console.print(table("Retrainings", columns, lines))
+
+    emit([plain(row) for row in rows], as_json, show)
 
 
 def _reason(given: str | None) -> str:
