@@ -71,6 +71,7 @@ ROWS: tuple[Ablation, ...] = (
     Ablation("objective", "gBCE, uniform negatives", ("training.loss=gbce", *_UNIFORM, _RAW)),
     Ablation("objective", "window of targets (dense all action)", ("training.targets.method=window",), ("ml1m",)),
     Ablation("encoder", "transformer", ("towers.encoder=transformer",)),
+    Ablation("encoder", "HSTU with repeats", ("towers.encoder=hstu_repeats",)),
     Ablation("encoder", "LiGR", ("towers.encoder=ligr",)),
     Ablation("encoder", "HSTU", ("towers.encoder=hstu",)),
     Ablation("encoder", "mean", ("towers.encoder=mean",)),

@@ -21,6 +21,9 @@ ENCODERS = Strategies(
         "hstu": Strategy(
             f"{_HERE}.hstu:HstuEncoder", "pointwise gated attention with position and time bias", traits={ATTENTION}
         ),
+        "hstu_repeats": Strategy(
+            f"{_HERE}.hstu:hstu_repeats", "the same, for items that users come back to", traits={ATTENTION}
+        ),
         "transformer": Strategy(f"{_HERE}.transformer:transformer", "a causal transformer", traits={ATTENTION}),
         "ligr": Strategy(f"{_HERE}.transformer:ligr", "the same with gated blocks", traits={ATTENTION}),
         "mean": Strategy(f"{_HERE}.mean:MeanEncoder", "the mean of its tokens (baseline)"),

@@ -15,16 +15,23 @@ from torch.nn.functional import linear, silu
 from retrieval.towers.attention import causal_attention, last_attention
 from retrieval.towers.config import TowerConfig
 from retrieval.towers.dropout import Dropout
-from retrieval.towers.encoders.bias import RelativeBias, all_distances, last_distances
+from retrieval.towers.encoders.bias import Clock, RelativeBias, all_distances, last_distances
+from retrieval.towers.encoders.repeats import Repeats
+
+
+def hstu_repeats(config: TowerConfig, *, time_bias: bool) -> HstuEncoder:
+    """HSTU, and beside it an attention that passes on what of the history comes again (see `repeats`)."""
+    return HstuEncoder(config, time_bias=time_bias, repeats=True)
 
 
 class HstuEncoder(nn.Module):
     """Stack of HSTU blocks with a final layer norm."""
 
-    def __init__(self, config: TowerConfig, *, time_bias: bool) -> None:
+    def __init__(self, config: TowerConfig, *, time_bias: bool, repeats: bool = False) -> None:
         super().__init__()
         self.time_bias = time_bias
         self.drop = Dropout(config.dropout)
+        self.repeats = Repeats(config.dim, time_bias=time_bias) if repeats else None
         self.blocks = nn.ModuleList(
             HstuBlock(config.dim, config.heads, config.dropout, time_bias=time_bias) for _ in range(config.blocks)
         )
@@ -32,26 +39,29 @@ class HstuEncoder(nn.Module):
 
     def forward(self, tokens: Tensor, times: Tensor, query_times: Tensor) -> Tensor:
         """tokens [B, L, D], times and query_times int64 [B, L] -> states [B, L, D]."""
-        x = self._through(self.blocks, self.drop(tokens), times, query_times)
+        distances = all_distances(
+            tokens.shape[1], self._clock(times, query_times), positions=True, device=tokens.device
+        )
+        x = self.drop(tokens)
+        for block in self.blocks:
+            x = block(x, distances)
         states: Tensor = self.norm(x)
-        return states
+        return states if self.repeats is None else states + self.repeats(tokens, distances)
 
     def last(self, tokens: Tensor, lengths: Tensor, times: Tensor, query_times: Tensor) -> Tensor:
         """tokens [B, L, D], lengths int64 [B] -> states [B, D]; the last block runs for one query only."""
-        x = self._through(self.blocks[:-1], tokens, times, query_times)
-        clock = (times, query_times) if self.time_bias else None
+        clock = self._clock(times, query_times)
+        x = tokens
+        if len(self.blocks) > 1:
+            every = all_distances(tokens.shape[1], clock, positions=True, device=tokens.device)
+            for block in self.blocks[:-1]:
+                x = block(x, every)
         distances = last_distances(lengths, tokens.shape[1], clock, positions=True)
         state: Tensor = self.norm(self.blocks[-1].last(x, lengths, distances))  # type: ignore[operator]
-        return state
+        return state if self.repeats is None else state + self.repeats.last(tokens, lengths, distances)
 
-    def _through(self, blocks: nn.ModuleList, x: Tensor, times: Tensor, query_times: Tensor) -> Tensor:
-        if not len(blocks):
-            return x
-        clock = (times, query_times) if self.time_bias else None
-        distances = all_distances(x.shape[1], clock, positions=True, device=x.device)
-        for block in blocks:
-            x = block(x, distances)
-        return x
+    def _clock(self, times: Tensor, query_times: Tensor) -> Clock | None:
+        return (times, query_times) if self.time_bias else None
 
 
 class HstuBlock(nn.Module):
