@@ -6,7 +6,7 @@ The history of a target event is everything its user did before it, the events a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -34,6 +34,18 @@ class Split:
     """Of a split by time: where the window of the validation targets begins, in µs."""
     test_from_us: int | None = None
     """Of a split by time: where that of the test targets begins."""
+
+
+def through_validation(split: Split, histories: Histories) -> Split:
+    """The same test targets, with what lies before them to train on, and no validation targets.
+
+    A split by time trains on all events before the test window; leave one out on each user's before the test target.
+    """
+    if split.test_from_us is not None:
+        return replace(split, train_end=rows_before(histories, split.test_from_us), valid=split.valid[:0])
+    train_end = np.array(split.train_end)
+    train_end[histories.users_of(split.test)] = split.test
+    return replace(split, train_end=train_end, valid=split.valid[:0])
 
 
 def make_split(config: DataConfig, histories: Histories) -> Split:
@@ -88,14 +100,11 @@ def by_time(
     until = histories.last_us + 1 if test_until_us is None else test_until_us
     if not valid_from_us <= test_from_us < until:
         raise ConfigError("data.split: valid_from, test_from and test_until must follow one another in time")
-    train_end = np.empty(histories.users, np.int64)
+    train_end = rows_before(histories, valid_from_us)
     valid, test = [], []
     for first, last in row_blocks(histories.offsets):
         start = histories.offsets[first]
         times = histories.timestamps[start : histories.offsets[last]]
-        before = np.concatenate([[0], np.cumsum(times < valid_from_us)])
-        bounds = histories.offsets[first : last + 1] - start
-        train_end[first:last] = histories.offsets[first:last] + np.diff(before[bounds])
         target = _is_target(histories, first, last, positive_actions)
         valid.append(start + np.flatnonzero(target & (times >= valid_from_us) & (times < test_from_us)))
         test.append(start + np.flatnonzero(target & (times >= test_from_us) & (times < until)))
@@ -108,6 +117,17 @@ def by_time(
     if not len(split.test):
         raise DataError("data.split: the test window holds no event that could be a target")
     return split
+
+
+def rows_before(histories: Histories, at_us: int) -> Rows:
+    """Where each user's events before a moment end (exclusive): int64 [U]."""
+    ends = np.empty(histories.users, np.int64)
+    for first, last in row_blocks(histories.offsets):
+        start = histories.offsets[first]
+        before = np.concatenate([[0], np.cumsum(histories.timestamps[start : histories.offsets[last]] < at_us)])
+        bounds = histories.offsets[first : last + 1] - start
+        ends[first:last] = histories.offsets[first:last] + np.diff(before[bounds])
+    return ends
 
 
 def _is_target(histories: Histories, first: int, last: int, positive_actions: Sequence[str]) -> Mask:

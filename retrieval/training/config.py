@@ -148,6 +148,11 @@ class TrainingConfig(Section):
         "depend on their number, but for rounding. Started by torchrun, its processes are used instead.",
     )
     threads: int = Field(0, ge=0, le=1024, description="CPU threads per process; 0: its share of the cores.")
+    refit: bool = Field(
+        False,
+        description="Once validation has chosen the number of epochs, train anew for so many on what was held out for "
+        "it, too: the newest events are the best to learn from. Takes as long again.",
+    )
     select: str = Field("ndcg@10", min_length=1, description="Validation metric that chooses the best checkpoint.")
     validation_targets: int = Field(
         10_000, ge=1, description="Validation targets measured while training, evenly spaced where there are more."

@@ -71,7 +71,9 @@ def warnings_about(
             "luck."
         )
     if setup.targets == "valid":
-        found.append("These are validation targets, which chose the weights: expect less on others.")
+        learned = [str(one.version) for one in (ours, theirs) if one and one.facts.get("training", {}).get("refit")]
+        which = f"which {' and '.join(learned)} learned from (training.refit)" if learned else "which chose the weights"
+        found.append(f"These are validation targets, {which}: expect less on others.")
     lost = report.unreachable / report.targets
     if lost > 0.05:
         hint = (

@@ -47,7 +47,10 @@ def provenance_of(store: ArtifactStore, version: ModelVersion) -> Provenance:
     found = Provenance(version, manifest.created, manifest.facts, None)
     if not LOSSES.has(found.setting("training", "loss"), SOFTMAX):
         return found
-    best = manifest.facts.get("training", {}).get("best_epoch")
+    trained = manifest.facts.get("training", {})
+    if "temperature" in trained:
+        return Provenance(version, manifest.created, manifest.facts, trained["temperature"])
+    best = trained.get("best_epoch")
     rows = [row for row in read_journal(folder / METRICS) if row.get("kind") == "train" and row.get("epoch") == best]
     return Provenance(version, manifest.created, manifest.facts, rows[-1].get("temperature") if rows else None)
 

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from retrieval.data import Dataset, Split, make_split, open_dataset
 from retrieval.data.corpus import measured_corpus
 from retrieval.data.facts.training import last_training_rows, last_training_us
-from retrieval.data.splits import evenly_spaced
+from retrieval.data.splits import evenly_spaced, through_validation
 from retrieval.errors import ArtifactError
 from retrieval.evaluation import EvaluationReport, evaluate_vectors, hit_rate_and_ndcg
 from retrieval.features import Features
@@ -48,6 +49,8 @@ from retrieval.workflows.workspace import Settings, Workspace
 Watch = Callable[[Mapping[str, float]], None]
 RUNS = "runs"
 """Folder of a workspace in which interrupted runs leave their checkpoints."""
+REFIT = "refit"
+"""Folder in that of a run for the training on what validation had held out."""
 
 _GOLDEN_USERS = 64
 _GOLDEN_TOLERANCE = 1e-4
@@ -96,16 +99,20 @@ def train_version(
             shutil.rmtree(run_dir, ignore_errors=True)
         made = Training(settings, dataset, split, fit_read(settings.features, dataset, split, settings.training))
         result = made.train(run_dir, warm=warm, show=show)
+        refit = settings.training.refit and len(split.valid) > 0
+        if refit:
+            made, result = made.refit(result, run_dir / REFIT, warm=warm, show=show)
         report = made.evaluate(result.pair, workspace.model, show=show) if test else None
         report = None if report is None else replace(report, differs=served_otherwise(workspace))
         reserved = _reserved(registry, workspace.model, address, force=force)
         facts = _facts(settings, made, result, report, address) | ({"warm_start": warm.version} if warm else {})
+        facts["training"]["refit"] = refit
         if report is not None:
             write_ranks(run_dir / RANKS, report, measured_under(settings, dataset.snapshot))
         extra = [path for path in (run_dir / METRICS, run_dir / CURVES, run_dir / RANKS) if path.exists()]
         state = None
         if keep_state:
-            state = partial(write_training_state, pair=result.pair, run_dir=run_dir)
+            state = partial(write_training_state, pair=result.pair, run_dir=run_dir / REFIT if refit else run_dir)
         made.export(store, reserved.id, result.pair, facts, extra, training_state=state)
         row = registry.add_version(_published(store, reserved))
     shutil.rmtree(run_dir, ignore_errors=True)
@@ -145,6 +152,44 @@ class Training:
             show=show,
         )
         return self._with_unknown_scale(result)
+
+    def refit(
+        self, chosen: TrainResult, run_dir: Path, *, show: bool, warm: WarmStart | None = None
+    ) -> tuple[Training, TrainResult]:
+        """Train anew on the validation targets, too, for as many epochs as `chosen` found best; goes on in `run_dir`.
+
+        What was fitted on the validation targets stays as `chosen` has it: its metrics, and how far scores of unknown
+        items are trusted. Returns the training of these events, and its result.
+        """
+        histories, training = self.dataset.histories, self.settings.training
+        epochs = chosen.best_epoch or chosen.epochs
+        settings = self.settings.model_copy(update={"training": training.model_copy(update={"epochs": epochs})})
+        split = through_validation(self.split, histories)
+        features = fit_read(settings.features, self.dataset, split, settings.training)
+        made = Training(settings, self.dataset, split, features)
+        result = train(
+            self.dataset,
+            split,
+            features,
+            settings.towers,
+            settings.training,
+            run_dir=run_dir,
+            positive_actions=settings.data.positive_actions,
+            warm=warm,
+            show=show,
+        )
+        with torch.no_grad():
+            result.pair.item.unknown_scale.copy_(chosen.pair.item.unknown_scale)
+        return made, replace(
+            result,
+            metrics=chosen.metrics,
+            best_epoch=chosen.best_epoch,
+            seconds=chosen.seconds + result.seconds,
+            steps=chosen.steps + result.steps,
+            examples=chosen.examples + result.examples,
+            resumed_at=chosen.resumed_at + result.resumed_at,
+            curves=chosen.curves,
+        )
 
     def _with_unknown_scale(self, result: TrainResult) -> TrainResult:
         """The same towers with what can be trusted of unknown items fitted, and the metrics that they have with it."""
@@ -287,5 +332,6 @@ def _facts(
             "device": result.device,
             "precision": result.precision,
             "unknown_scale": round(float(result.pair.item.unknown_scale), 4),
+            "temperature": float(result.pair.log_temperature.detach().exp()),
         },
     }

@@ -22,7 +22,7 @@ from retrieval.data import (
     splits,
 )
 from retrieval.data.facts.ranges import row_blocks
-from retrieval.data.splits import evenly_spaced
+from retrieval.data.splits import evenly_spaced, through_validation
 from retrieval.errors import ConfigError, DataError
 
 Event = tuple[int, int, str]
@@ -78,6 +78,11 @@ def test_leave_one_out(
         valid.append(targets[-2])
         test.append(targets[-1])
     assert (split.train_end.tolist(), split.valid.tolist(), split.test.tolist()) == (ends, valid, test)
+    wider = through_validation(split, histories)
+    check_no_leak(histories, wider)
+    assert (wider.valid.tolist(), wider.test.tolist()) == ([], test)
+    held = dict(zip(histories.users_of(split.test).tolist(), test, strict=True))
+    assert wider.train_end.tolist() == [held.get(user, end) for user, end in enumerate(ends)]
 
 
 @given(events=EVENTS, cuts=st.lists(st.integers(1, 35), min_size=3, max_size=3, unique=True))
@@ -99,6 +104,11 @@ def test_by_time(tmp_path_factory: pytest.TempPathFactory, events: list[Event], 
     assert train.tolist() == np.flatnonzero(times < valid_from).tolist()
     assert split.valid.tolist() == np.flatnonzero(saved & (times >= valid_from) & (times < test_from)).tolist()
     assert split.test.tolist() == np.flatnonzero(saved & (times >= test_from) & (times < until)).tolist()
+    wider = through_validation(split, histories)
+    check_no_leak(histories, wider)
+    train = np.concatenate([np.arange(s, e) for s, e in zip(histories.offsets, wider.train_end, strict=False)])
+    assert train.tolist() == np.flatnonzero(times < test_from).tolist()
+    assert (wider.valid.tolist(), wider.test.tolist()) == ([], split.test.tolist())
 
 
 def test_the_settings_choose_the_split(tmp_path: Path) -> None:

@@ -14,14 +14,18 @@ from typer.testing import CliRunner
 from retrieval.arrays import Vectors
 from retrieval.cli.main import build_app
 from retrieval.data import make_split, open_dataset
+from retrieval.data.splits import through_validation
 from retrieval.errors import ArtifactError, ConfigError, DataError
 from retrieval.storage import read_manifest
+from retrieval.towers.pair import space_id
 from retrieval.towers.runtime import UserTower
+from retrieval.training.loop import train
+from retrieval.training.rows_read import fit_read
 from retrieval.types import ModelVersion
 from retrieval.workflows.evaluation.evaluate import evaluate_version
 from retrieval.workflows.training import train as training
 from retrieval.workflows.training.address import version_inputs_hash
-from retrieval.workflows.training.train import RUNS, train_version
+from retrieval.workflows.training.train import RUNS, Training, train_version
 from retrieval.workflows.workspace import Workspace
 from tests.tiny import TINY_SETTINGS, make_workspace, write_tiny
 
@@ -107,6 +111,7 @@ def test_what_decides_a_version_is_in_its_address(root: Path, monkeypatch: pytes
         "training.seed=2",
         "training.precision=bf16",
         "training.epochs=3",
+        "training.refit=true",
         "towers.dim=32",
         "features.history.length=9",
         "data.split.method=time",
@@ -127,6 +132,39 @@ def test_an_interrupted_run_goes_on(root: Path, monkeypatch: pytest.MonkeyPatch)
     assert resumed.run is not None
     assert resumed.run.resumed_at == resumed.run.steps
     assert str(resumed.version.id) == "demo@1"
+
+
+def test_a_refit_learns_from_what_validation_had_held_out_for_as_long_as_it_found_best(root: Path) -> None:
+    workspace = Workspace.open(root, ["training.refit=true"])
+    outcome = train_version(workspace, show=False)
+    facts = read_manifest(workspace.store().open_artifact(outcome.version.key, kind="model_version")).facts
+    settings, dataset = workspace.settings, workspace.dataset(show=False)
+    split = workspace.split(dataset)
+    plain = Training(settings, dataset, split, fit_read(settings.features, dataset, split, settings.training))
+    chosen = plain.train(root / "plain", show=False)
+    assert facts["training"]["refit"] is True
+    assert (facts["validation"], facts["training"]["best_epoch"]) == (chosen.metrics, chosen.best_epoch)
+
+    wider = through_validation(split, dataset.histories)
+    config = settings.training.model_copy(update={"epochs": chosen.best_epoch})
+    features = fit_read(settings.features, dataset, wider, config)
+    expected = train(dataset, wider, features, settings.towers, config, run_dir=root / "wider", show=False)
+    expected.pair.item.unknown_scale.copy_(chosen.pair.item.unknown_scale)
+    assert facts["space_id"] == space_id(expected.pair, features)
+    assert facts["training"]["examples"] == chosen.examples + expected.examples
+    measured = evaluate_version(workspace, outcome.version.id, show=False)
+    assert measured.metrics["mrr"] == pytest.approx(outcome.version.metrics["mrr"], abs=0.005)
+
+
+def test_an_interrupted_refit_goes_on(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = Workspace.open(root, ["training.refit=true"])
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "evaluate_vectors", _fail)
+        with pytest.raises(RuntimeError, match="pulled"):
+            train_version(workspace, show=False)
+    resumed = train_version(workspace, show=False)
+    assert resumed.run is not None
+    assert resumed.run.resumed_at == resumed.run.steps
 
 
 def test_a_version_published_but_not_registered_is_registered(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
