@@ -40,6 +40,17 @@ def is_empty(value: Collection[Any]) -> bool:
 
 SectionT = TypeVar("SectionT", bound=Section)
 
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_LENGTH = re.compile(r"(?P<number>\d+(\.\d+)?)(?P<unit>[smhd]?)", re.ASCII)
+
+
+def parse_seconds(text: str) -> float:
+    """Seconds from `30s`, `5m`, `1.5h`, `1d`, or a plain number of seconds; more than 0. Raises ValueError."""
+    found = _LENGTH.fullmatch(text.strip())
+    if found is None or not float(found["number"]):
+        raise ValueError("expected a length of time, as 30s, 5m or 1.5h")
+    return float(found["number"]) * _UNITS[found["unit"]]
+
 
 def find_workspace(start: Path) -> Path:
     """The nearest folder at or above `start` that holds a retrieval.toml. Raises NotFoundError."""

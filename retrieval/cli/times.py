@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
-
+from retrieval.config import parse_seconds
 from retrieval.data.config import parse_moment
 from retrieval.errors import ConfigError
-
-_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_LENGTH = re.compile(r"(?P<number>\d+(\.\d+)?)(?P<unit>[smhd]?)")
 
 
 def read_seconds(flag: str, text: str) -> float:
     """Seconds from `30s`, `5m`, `1.5h`, `1d`, or a plain number of seconds. Raises ConfigError that names the flag."""
-    found = _LENGTH.fullmatch(text.strip())
-    if found is None or not float(found["number"]):
-        raise ConfigError(f"{flag} {text!r}: expected a length of time, as 30s, 5m or 1.5h")
-    return float(found["number"]) * _UNITS[found["unit"]]
+    try:
+        return parse_seconds(text)
+    except ValueError as error:
+        raise ConfigError(f"{flag} {text!r}: {error}") from error
 
 
 def read_moment(flag: str, text: str | None) -> int | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Protocol
 
 from rich.console import Console
@@ -58,9 +60,61 @@ SILENT: Tracker = _Silent()
 """Reports nothing; the default of every function that takes a Tracker."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reached:
+    """How far a piece of work is: so many units `done`, of so many (None: not known)."""
+
+    title: str
+    done: int
+    total: int | None
+    unit: str
+    note: str = ""
+
+
+Listener = Callable[[Reached], None]
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def told_to(listener: Listener) -> Iterator[None]:
+    """While the block runs, `listener` is told how far whatever is tracked in it is, shown or not; often: be quick."""
+    before = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(before)
+
+
+class _Told:
+    def __init__(self, shown: Tracker, listener: Listener, title: str, total: int | None, unit: str) -> None:
+        self._shown, self._listener = shown, listener
+        self._title, self._total, self._unit = title, total, unit
+        self._done = 0
+
+    def advance(self, amount: int = 1, note: str = "") -> None:
+        self._shown.advance(amount, note)
+        self._done += amount
+        self.tell(note)
+
+    def tell(self, note: str = "") -> None:
+        self._listener(Reached(title=self._title, done=self._done, total=self._total, unit=self._unit, note=note))
+
+
 @contextmanager
 def track(title: str, total: int | None, *, unit: str = "", show: bool = True) -> Iterator[Tracker]:
     """Show the progress of one piece of work on stderr while the block runs; `total` is None where it isn't known."""
+    listener = _listener.get()
+    with _shown(title, total, unit=unit, show=show) as shown:
+        if listener is None:
+            yield shown
+            return
+        told = _Told(shown, listener, title, total, unit)
+        told.tell()
+        yield told
+
+
+@contextmanager
+def _shown(title: str, total: int | None, *, unit: str, show: bool) -> Iterator[Tracker]:
     if not show:
         yield SILENT
         return

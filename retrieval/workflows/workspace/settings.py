@@ -11,6 +11,7 @@ from retrieval.data.event_log.config import EventsConfig
 from retrieval.evaluation.config import EvaluationConfig
 from retrieval.features.spec import FeatureSpec
 from retrieval.index.config import IndexConfig
+from retrieval.observability.alerts.config import AlertsConfig
 from retrieval.registry.config import RegistryConfig
 from retrieval.rollout.config import RolloutConfig
 from retrieval.rollout.gates.config import GatesConfig
@@ -45,6 +46,7 @@ class Settings(Section):
     rollout: RolloutConfig = RolloutConfig()
     retrain: RetrainConfig = RetrainConfig()
     gates: GatesConfig = GatesConfig()
+    alerts: AlertsConfig = AlertsConfig()
     registry: RegistryConfig = RegistryConfig()
     store: StoreConfig = StoreConfig()
 

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from retrieval.observability import SILENT, set_up_logs, track
+from retrieval.observability import SILENT, Reached, set_up_logs, told_to, track
 from retrieval.observability import progress as progress_module
 
 
@@ -49,3 +49,28 @@ def test_logs_go_to_stderr_one_line_each(capsys: pytest.CaptureFixture[str]) -> 
         assert "retrieval.somewhere host=ann-0 build=demo-b1" in line
     finally:
         logger.handlers[:], logger.level, logger.propagate = before[0], before[1], before[2]
+
+
+def test_a_listener_is_told_how_far_work_is_shown_or_not(capsys: pytest.CaptureFixture[str]) -> None:
+    told: list[Reached] = []
+    with told_to(told.append), track("Reading", 10, unit="rows", show=False) as tracker:
+        tracker.advance(4)
+        tracker.advance(6, "fine")
+    with track("Writing", 10, show=False) as tracker:
+        tracker.advance(10)
+    assert [(one.title, one.done, one.total, one.unit, one.note) for one in told] == [
+        ("Reading", 0, 10, "rows", ""),
+        ("Reading", 4, 10, "rows", ""),
+        ("Reading", 10, 10, "rows", "fine"),
+    ]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_listener_takes_nothing_from_what_is_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = iter([0.0, 9.0])
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: next(now))
+    with told_to(lambda _: None), track("Reading", None) as tracker:
+        tracker.advance(3)
+    assert capsys.readouterr().err.startswith("Reading: 3")
