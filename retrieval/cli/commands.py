@@ -65,6 +65,7 @@ COMMANDS: Mapping[str, Entry] = {
     ),
     "gc": Entry("rollout", "Delete versions and builds that nothing needs."),
     "retrain": Entry("retrain", "Retrain by itself: new events, gates, a new version, its index, roll-out."),
+    "jobs": Entry("jobs", "Scheduled jobs: how far they are, their logs; cancel, retry."),
     "status": Entry(
         "status", "Show the active build, a deployment that is running, and what each host serves and holds."
     ),

@@ -29,6 +29,7 @@ def register(app: typer.Typer) -> None:
     group.command("run")(run)
     group.command("plan")(plan)
     group.command("list")(list_runs)
+    group.command("schedule")(schedule)
     app.add_typer(group, name="retrain")
 
 
@@ -124,6 +125,20 @@ def list_runs(
         console.print(table("Retrainings", columns, lines))
 
     emit([plain(row) for row in rows], as_json, show)
+
+
+def schedule(workspace: WorkspaceOption = None, overrides: SetOption = None) -> None:
+    """Retrain whenever it is due (retrain.cron or retrain.every), in the foreground, until SIGTERM or Ctrl-C.
+
+    Of several on one registry, one leads and the others wait: what is due is done once, and the work of a machine that
+    died is taken over. What was missed meanwhile is done once. The signal ends a run between two steps; it goes on
+    there when a scheduler is back. `retrieval jobs` shows what it does, cancels and retries.
+
+    Example: `retrieval retrain schedule --set retrain.every=6h`
+    """
+    from retrieval.workflows.jobs.schedule import run_schedule
+
+    run_schedule(open_workspace(workspace, overrides))
 
 
 def _reason(given: str | None) -> str:
