@@ -27,9 +27,9 @@ def command_page(root: Any) -> str:
 
 
 def leaves(root: Any) -> dict[str, Any]:
-    """Every command that does something, by its words, e.g. `retrieval index build`."""
+    """Every command that people call, by its words, e.g. `retrieval index build`."""
     context = root.make_context("retrieval", [], resilient_parsing=True)
-    return dict(_walk(root, context, ("retrieval",)))
+    return {words: command for words, command in _walk(root, context, ("retrieval",)) if not command.hidden}
 
 
 def _walk(group: Any, context: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from retrieval.registry import Registry
 
+_BRIEF = 60
 JobArgument = Annotated[int, typer.Argument(metavar="JOB", min=1, help="The number of a job.")]
 
 
@@ -59,7 +60,7 @@ def list_jobs(
             _progress(r),
             moment(r.started_at),
             moment(r.finished_at),
-            r.error,
+            _brief(r),
         ]
         for r in rows
     ]
@@ -202,6 +203,12 @@ def _line(row: JobRow) -> str:
 def _show(console: Console, row: JobRow) -> None:
     for name, value in plain(row).items():
         console.print(f"{name}: {value}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _brief(row: JobRow) -> str:
+    """The beginning of what went wrong; `retrieval jobs show` has all of it."""
+    first = row.error.partition("\n")[0]
+    return first if len(first) <= _BRIEF else first[: _BRIEF - 1] + "…"
 
 
 def _progress(row: JobRow) -> str:

@@ -21,8 +21,10 @@ import pytest
 
 from retrieval.registry import JobRow, Registry, ScheduleRow
 from retrieval.workflows.jobs.leading import lease_name
+from retrieval.workflows.retrain.chain import STEPS as CHAIN
 from retrieval.workflows.workspace import Workspace
 from tests.integration.scheduled import STEPS
+from tests.retraining import retrain_workspace
 from tests.tiny import make_workspace
 
 ROOT = Path(__file__).parents[2]
@@ -39,18 +41,20 @@ class World:
         self.registry: Registry = workspace.registry()
         self.schedulers: list[subprocess.Popen[bytes]] = []
 
-    def was_due(self, every: str = "1h") -> None:
+    def was_due(self, what: str = "work") -> None:
         """Something was due at noon of a day long ago, and missed ever since."""
-        lease = self.registry.leases.take(lease_name("feed"), "test", 60)
+        model = self.workspace.model
+        lease = self.registry.leases.take(lease_name(model), "test", 60)
         assert lease is not None
-        row = ScheduleRow(model="feed", what="work", trigger=f"every {every}", next_due_at=NOON)
+        row = ScheduleRow(model=model, what=what, trigger="every 1h", next_due_at=NOON)
         self.registry.jobs.set_schedule(lease, row)
         self.registry.leases.release(lease)
 
-    def scheduler(self, every: str = "1h") -> subprocess.Popen[bytes]:
+    def scheduler(self, every: str = "1h", *argv: str) -> subprocess.Popen[bytes]:
         log = (self.root / f"scheduler-{len(self.schedulers)}.log").open("wb")
+        itself = ("tests.integration.scheduled", "schedule", str(self.root), every)
         with log:
-            argv = [sys.executable, "-m", "tests.integration.scheduled", "schedule", str(self.root), every]
+            argv = (sys.executable, "-m", *(argv or itself))
             self.schedulers.append(subprocess.Popen(argv, cwd=ROOT, stdout=log, stderr=log))
         return self.schedulers[-1]
 
@@ -61,7 +65,7 @@ class World:
         (self.root / f"hold-{step}").unlink()
 
     def job(self) -> JobRow | None:
-        found = self.registry.jobs.list("feed")
+        found = self.registry.jobs.list()
         return found[-1] if found else None
 
     def until(self, holds: Callable[[JobRow], bool]) -> JobRow:
@@ -80,7 +84,7 @@ class World:
 
     def told(self) -> str:
         logs = [path.read_text() for path in sorted(self.root.glob("*.log")) + sorted(self.root.glob("run/jobs/*"))]
-        return "\n".join([*logs, str(self.registry.jobs.list("feed"))])
+        return "\n".join([*logs, str(self.registry.jobs.list())])
 
     def close(self) -> None:
         for process in self.schedulers:
@@ -306,6 +310,28 @@ def test_progress_and_logs_are_seen_from_another_terminal(world: World) -> None:
     shown = command(world, "logs", job.id)
     assert f"job {job.id}: work as of" in shown
     assert f"job {job.id} is done" in shown
+
+
+def test_the_chain_is_run_when_it_is_due_and_one_that_a_gate_refused_may_be_forced(tmp_path: Path) -> None:
+    workspace = retrain_workspace(tmp_path / "shop", more='[retrain]\nevery = "1h"\nlease_s = 1.5\n')
+    world = World(workspace)
+    try:
+        world.was_due("retrain")
+        scheduler = world.scheduler("", "retrieval.cli.main", "retrain", "schedule", "--workspace", str(world.root))
+        job = world.until(lambda row: row.state == "refused")
+        assert (job.what, job.step) == ("retrain", "check_data")
+        assert "last event" in job.error
+        command(world, "retry", job.id, "--force", "a log of long ago")
+        done = world.until(lambda row: row.state in {"done", "failed"})
+        assert (done.state, done.step, done.step_number) == ("done", "collect", len(CHAIN)), world.told()
+        active = world.registry.active_build(workspace.model)
+        assert active is not None
+        (run, _) = world.registry.retraining.runs(workspace.model)
+        assert (run.as_of_us, run.forced) == (job.as_of_us, "a log of long ago")
+        scheduler.send_signal(signal.SIGTERM)
+        assert scheduler.wait(PATIENCE_S) == 0
+    finally:
+        world.close()
 
 
 def command(world: World, verb: str, job: int, *flags: str) -> str:

@@ -47,8 +47,8 @@ def test_jobs_are_listed_newest_first_with_how_far_they_are(
     queued(registry, lease, 1)
     ran = run("jobs", "list", "--workspace", workspace.root)
     assert ran.code == 0
-    lines = ran.out.splitlines()
-    assert [line.split()[0] for line in lines if line[:1].isdigit()] == ["2", "1"]
+    first = [line.split()[0] for line in ran.out.splitlines() if line.strip()]
+    assert [word for word in first if word.isdigit()] == ["2", "1"]
     assert "train (5 of 14), 25 %" in ran.out
     listed = run("jobs", "list", "--state", "running", "--json", "--workspace", workspace.root).json
     assert [(row["id"], row["state"], row["due_at"]) for row in listed] == [(1, "running", "2026-01-01T12:00:00+00:00")]
