@@ -28,7 +28,7 @@ from tests.retraining import retrain_workspace
 from tests.tiny import make_workspace
 
 ROOT = Path(__file__).parents[2]
-SETTINGS = '[model]\nname = "feed"\n[retrain]\nlease_s = 1.5\n[alerts]\nfirst_wait_s = 0.1\n'
+SETTINGS = '[model]\nname = "feed"\n[alerts]\nfirst_wait_s = 0.1\n'
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PATIENCE_S = 90.0
 
@@ -137,7 +137,10 @@ def test_of_two_schedulers_one_runs_what_is_due_and_each_due_run_once(world: Wor
     assert len(set(taken)) == len(taken), "nobody led twice"
 
 
-def test_a_job_of_a_leader_that_was_killed_is_taken_over_where_it_stopped(world: World) -> None:
+def test_a_job_of_a_leader_that_was_killed_is_taken_over_where_it_stopped(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RETRIEVAL_RETRAIN__LEASE_S", "4.0")
     world.was_due()
     world.hold("train")
     first = world.scheduler()
@@ -159,7 +162,10 @@ def test_a_job_of_a_leader_that_was_killed_is_taken_over_where_it_stopped(world:
     assert len(world.registry.jobs.list("feed")) == 1, "what was missed for months came once"
 
 
-def test_a_leader_that_wakes_up_after_its_job_was_taken_over_does_no_harm(world: World) -> None:
+def test_a_leader_that_wakes_up_after_its_job_was_taken_over_does_no_harm(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RETRIEVAL_RETRAIN__LEASE_S", "4.0")
     world.was_due()
     world.hold("train")
     first = world.scheduler()
@@ -313,7 +319,7 @@ def test_progress_and_logs_are_seen_from_another_terminal(world: World) -> None:
 
 
 def test_the_chain_is_run_when_it_is_due_and_one_that_a_gate_refused_may_be_forced(tmp_path: Path) -> None:
-    workspace = retrain_workspace(tmp_path / "shop", more='[retrain]\nevery = "1h"\nlease_s = 1.5\n')
+    workspace = retrain_workspace(tmp_path / "shop", more='[retrain]\nevery = "1h"\n')
     world = World(workspace)
     try:
         world.was_due("retrain")
