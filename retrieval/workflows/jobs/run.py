@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from types import FrameType
 
@@ -46,7 +46,11 @@ def run_job(
             raise ConflictError(f"job {number} is {job.state}: a leader begins it, not this command")
         _log.info("job %d: %s as of %s, attempt %d", job.id, job.what, job.due_at.isoformat(), job.attempts)
         with Reporter(registry, job, cancelled=stop.set, lost=_end_at_once) as reporter, told_to(reporter.reached):
-            state, error = _done(workspace, job, bodies, stop, reporter)
+
+            def stopped() -> bool:
+                return stop.is_set() or _is_cancelled(registry, job)  # the next report may be a second away
+
+            state, error = _done(workspace, job, bodies, stopped, reporter)
         if state == "queued" and _is_cancelled(registry, job):
             state, error = "cancelled", error or "between two steps"
         _record(registry, job, state, error)
@@ -54,11 +58,11 @@ def run_job(
 
 
 def _done(
-    workspace: Workspace, job: JobRow, bodies: Mapping[str, Body], stop: threading.Event, reporter: Reporter
+    workspace: Workspace, job: JobRow, bodies: Mapping[str, Body], stop: Callable[[], bool], reporter: Reporter
 ) -> tuple[JobState, str]:
     """What becomes of the job, and why."""
     again: JobState = "queued" if job.attempts < workspace.settings.retrain.attempts else "failed"
-    work = Work(as_of_us=job.as_of_us, forced=job.forced, stop=stop.is_set, begins=reporter.begins, say=_log.info)
+    work = Work(as_of_us=job.as_of_us, forced=job.forced, stop=stop, begins=reporter.begins, say=_log.info)
     body = bodies.get(job.what)
     if body is None:
         return "failed", f"{job.what!r}: this program has no such job; it knows {', '.join(sorted(bodies))}"

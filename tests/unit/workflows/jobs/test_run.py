@@ -115,6 +115,22 @@ def test_one_that_stopped_is_queued_and_cancelled_where_that_was_asked(
     assert ran(workspace, job, lambda *_: "stopped").state == "cancelled"
 
 
+def test_a_job_knows_at_once_that_it_is_to_be_cancelled(
+    workspace: Workspace, registry: Registry, lease: LeaseRow
+) -> None:
+    asked: list[bool] = []
+
+    def body(_workspace: Workspace, work: Work) -> Ended:
+        asked.append(work.stop())
+        registry.jobs.cancel(job.id)
+        asked.append(work.stop())
+        return "stopped"
+
+    job = begun(registry, lease)
+    assert ran(workspace, job, body).state == "cancelled"
+    assert asked == [False, True]
+
+
 def test_a_reason_to_pass_over_gates_reaches_the_body(
     workspace: Workspace, registry: Registry, lease: LeaseRow
 ) -> None:
