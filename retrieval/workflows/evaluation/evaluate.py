@@ -15,6 +15,7 @@ import pyarrow as pa
 from retrieval.arrays import Vectors
 from retrieval.data import Dataset, Split, make_split, open_dataset
 from retrieval.data.corpus import Corpus, end_of_log, measured_corpus
+from retrieval.data.splits import through_validation
 from retrieval.errors import NotFoundError
 from retrieval.evaluation import EvaluationConfig, EvaluationReport, evaluate_vectors
 from retrieval.evaluation.evaluate import ItemVectors
@@ -56,6 +57,7 @@ class EvaluationSetup:
     workspace: Workspace
     dataset: Dataset
     split: Split
+    """Training ends where that of the towers ends: with training.refit, at the test targets."""
     config: EvaluationConfig
     corpus: Corpus
     targets: Targets
@@ -73,6 +75,8 @@ class EvaluationSetup:
         wanted = tuple(dict.fromkeys((*settings.evaluation.slices, *slices)))
         config = settings.evaluation.model_copy(update={"slices": wanted})
         corpus = measured_corpus(settings.corpus, dataset, split, targets)
+        if settings.training.refit and targets == "test":  # baselines may learn from what the towers learned from
+            split = replace(split, train_end=through_validation(split, dataset.histories).train_end)
         return cls(workspace, dataset, split, config, corpus, targets, served_otherwise(workspace))
 
     def towers(self, version: ModelVersion) -> tuple[UserTower, ItemVectors]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from retrieval.data import Dataset, Split, by_time
 from retrieval.data.corpus import measured_corpus
 from retrieval.data.facts.training import item_counts
-from retrieval.data.splits import evenly_spaced
+from retrieval.data.splits import evenly_spaced, through_validation
 from retrieval.evaluation import EvaluationReport
 from retrieval.evaluation.evaluate import ItemVectors
 from retrieval.towers.runtime import UserTower
@@ -35,6 +35,8 @@ def measure(
     first = names if job.seed == 1 else ()
     config = workspace.settings.evaluation.model_copy(update={"slices": ()})
     targets = evenly_spaced(split.test if job.targets == "test" else split.valid, job.most)
+    if workspace.settings.training.refit and job.targets == "test":
+        split = replace(split, train_end=through_validation(split, dataset.histories).train_end)
     learned = known_until(dataset, split, targets)
     corpus = measured_corpus(workspace.settings.corpus, dataset, split, "test" if job.targets == "test" else "valid")
 

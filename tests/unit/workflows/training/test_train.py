@@ -154,6 +154,8 @@ def test_a_refit_learns_from_what_validation_had_held_out_for_as_long_as_it_foun
     assert facts["training"]["examples"] == chosen.examples + expected.examples
     measured = evaluate_version(workspace, outcome.version.id, show=False)
     assert measured.metrics["mrr"] == pytest.approx(outcome.version.metrics["mrr"], abs=0.005)
+    assert outcome.report is not None
+    assert measured.baselines == outcome.report.baselines  # they learn from the same events, too
 
 
 def test_an_interrupted_refit_goes_on(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
