@@ -44,6 +44,8 @@ STATE = "event-log"
 """Folder beside the events with journals and the ids of recorded events."""
 _LOOK_S = 0.25
 _MOST_CLOSING = 4
+_ROOM_S = 10.0
+"""So long do events wait for segments that are being written; not where writing goes wrong."""
 _log = logging.getLogger(__name__)
 
 
@@ -73,6 +75,7 @@ class EventLog:
         self._forgotten = ForgottenFile(forgotten_file(data, root))
         self._forgotten_before = self._forgotten.current()
         self._lock, self._closing_lock = threading.Lock(), threading.Lock()
+        self._room = threading.Condition(self._lock)
         self._closing: list[_Part] = []
         self._trouble = ""
         self._ended, self._due = threading.Event(), threading.Event()
@@ -94,8 +97,10 @@ class EventLog:
         rows, rejected, ignored = self._layout.rows_of(events, self._forgotten.current())
         hashes = [id_hash(one) for one in rows.batch.column(EVENT_ID).to_pylist()]
         with self._lock:
+            self._room.wait_for(lambda: self._trouble or len(self._closing) < _MOST_CLOSING, _ROOM_S)
             if len(self._closing) >= _MOST_CLOSING:
-                raise UnavailableError(f"no event is taken until segments can be written again: {self._trouble}")
+                why = self._trouble or f"{len(self._closing)} of them wait to be written"
+                raise UnavailableError(f"no event is taken until segments can be written again: {why}")
             new = self._unknown(hashes)
             if new.any():
                 self._open.journal.append(rows.batch.filter(pa.array(new)))
@@ -160,7 +165,9 @@ class EventLog:
             except Exception as error:  # noqa: BLE001 - whatever it was, it is tried again
                 if str(error) != self._trouble:
                     _log.exception("a segment can't be written; trying again")
-                self._trouble = str(error)
+                with self._room:
+                    self._trouble = str(error)
+                    self._room.notify_all()
                 self._ended.wait(1.0)
 
     def _is_due(self) -> bool:
@@ -173,8 +180,9 @@ class EventLog:
             while self._closing:
                 part = self._closing[0]
                 self._make_segment(part)
-                with self._lock:
+                with self._room:
                     self._closing.pop(0)
+                    self._room.notify_all()
                 self._tidy()
 
     def _tidy(self) -> None:

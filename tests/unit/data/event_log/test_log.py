@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from retrieval.data.config import DataConfig
 from retrieval.data.event_log.config import EventsConfig
 from retrieval.data.event_log.event import Event
 from retrieval.data.event_log.log import EventLog
+from retrieval.data.event_log.segments import write_segment
 from retrieval.errors import ConfigError, ConflictError, UnavailableError
 
 AT = 1_700_000_000_000_000
@@ -221,6 +223,21 @@ def test_no_event_is_taken_while_segments_cannot_be_written(root: Path, monkeypa
         assert taken == 4
         monkeypatch.undo()
     assert recorded(root) == ["0", "1", "2", "3"]
+
+
+def test_events_that_come_faster_than_segments_are_written_wait_for_them(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(path: Path, table: pa.Table) -> None:
+        time.sleep(0.05)
+        write_segment(path, table)
+
+    monkeypatch.setattr("retrieval.data.event_log.log.write_segment", slowly)
+    names = [f"e{number}" for number in range(12)]
+    with closing(EventLog(EventsConfig(segment_events=1), DataConfig(), root)) as log:
+        for name in names:
+            log.append([event(name)])
+    assert sorted(recorded(root)) == sorted(names)
 
 
 def _takes(log: EventLog, one: Event) -> bool:
