@@ -25,7 +25,7 @@ from retrieval.towers.runtime import UserTower, load_user_tower
 from retrieval.types import ModelVersion
 from retrieval.workflows.evaluation.served_corpus import served_otherwise
 from retrieval.workflows.evaluation.user_inputs import inputs_at
-from retrieval.workflows.workspace import Workspace
+from retrieval.workflows.workspace import Settings, Workspace
 
 Targets = Literal["test", "valid"]
 
@@ -75,9 +75,8 @@ class EvaluationSetup:
         wanted = tuple(dict.fromkeys((*settings.evaluation.slices, *slices)))
         config = settings.evaluation.model_copy(update={"slices": wanted})
         corpus = measured_corpus(settings.corpus, dataset, split, targets)
-        if settings.training.refit and targets == "test":  # baselines may learn from what the towers learned from
-            split = replace(split, train_end=through_validation(split, dataset.histories).train_end)
-        return cls(workspace, dataset, split, config, corpus, targets, served_otherwise(workspace))
+        learned = as_learned(split, dataset, settings, targets)
+        return cls(workspace, dataset, learned, config, corpus, targets, served_otherwise(workspace))
 
     def towers(self, version: ModelVersion) -> tuple[UserTower, ItemVectors]:
         """A version's served user tower, and its vectors of all items. Raises NotFoundError, ArtifactError."""
@@ -104,6 +103,16 @@ class EvaluationSetup:
     def model_only(self) -> EvaluationSetup:
         """The same without baselines and slices, for a version that is measured beside another."""
         return replace(self, config=self.config.model_copy(update={"baselines": (), "slices": ()}))
+
+
+def as_learned(split: Split, dataset: Dataset, settings: Settings, targets: Targets) -> Split:
+    """The split with training ending where that of the towers does, so that baselines learn from the same events.
+
+    With training.refit that is at the test targets; of validation targets nothing counts as learned.
+    """
+    if not settings.training.refit or targets != "test":
+        return split
+    return replace(split, train_end=through_validation(split, dataset.histories).train_end)
 
 
 def evaluate_towers(

@@ -12,6 +12,7 @@ from retrieval.data.corpus import measured_corpus
 from retrieval.data.facts.training import item_counts
 from retrieval.data.splits import evenly_spaced
 from retrieval.evaluation import EvaluationReport, evaluate_baselines
+from retrieval.workflows.evaluation.evaluate import Targets, as_learned
 from retrieval.workflows.workspace import Workspace
 from retrieval.workflows.workspace.recipes import load_recipe
 from tests.bench.quality.__main__ import SHOWN, add_running_flags, complete, workspace_of
@@ -54,12 +55,13 @@ def _of_cut(given: argparse.Namespace, cut: str) -> list[Row]:
     root = workspace_of(given, given.dataset)
     workspace = Workspace.open(root, flags, recipe=load_recipe(data.recipes[given.track]).settings)
     dataset = workspace.dataset(show=False)
-    split = workspace.split(dataset)
+    which: Targets = given.split
+    split = as_learned(workspace.split(dataset), dataset, workspace.settings, which)
     targets = evenly_spaced(split.test if given.split == "test" else split.valid, given.most)
     chosen = {"ks": data.ks, "max_targets": given.most, "baselines": given.baseline or data.baselines, "slices": ()}
     config = workspace.settings.evaluation.model_copy(update=chosen)
 
-    corpus = measured_corpus(workspace.settings.corpus, dataset, split, "test" if given.split == "test" else "valid")
+    corpus = measured_corpus(workspace.settings.corpus, dataset, split, which)
 
     def evaluated(rows: Rows) -> EvaluationReport:
         return evaluate_baselines(

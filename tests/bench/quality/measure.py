@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.data import Dataset, Split, by_time
+from retrieval.data import Dataset, Split
 from retrieval.data.corpus import measured_corpus
 from retrieval.data.facts.training import item_counts
-from retrieval.data.splits import evenly_spaced, through_validation
+from retrieval.data.splits import evenly_spaced, rows_before
 from retrieval.evaluation import EvaluationReport
 from retrieval.evaluation.evaluate import ItemVectors
 from retrieval.towers.runtime import UserTower
-from retrieval.workflows.evaluation.evaluate import evaluate_towers
+from retrieval.workflows.evaluation.evaluate import as_learned, evaluate_towers
 from retrieval.workflows.workspace import Workspace
 from tests.bench.quality.comparisons import comparison_rows
 from tests.bench.quality.datasets import DATASETS
@@ -35,8 +35,7 @@ def measure(
     first = names if job.seed == 1 else ()
     config = workspace.settings.evaluation.model_copy(update={"slices": ()})
     targets = evenly_spaced(split.test if job.targets == "test" else split.valid, job.most)
-    if workspace.settings.training.refit and job.targets == "test":
-        split = replace(split, train_end=through_validation(split, dataset.histories).train_end)
+    split = as_learned(split, dataset, workspace.settings, "test" if job.targets == "test" else "valid")
     learned = known_until(dataset, split, targets)
     corpus = measured_corpus(workspace.settings.corpus, dataset, split, "test" if job.targets == "test" else "valid")
 
@@ -65,7 +64,7 @@ def known_until(dataset: Dataset, split: Split, targets: Rows) -> Rows:
     if split.name != "time":
         return split.train_end
     start = int(dataset.histories.timestamps[targets].min())
-    return by_time(dataset.histories, start, start).train_end
+    return rows_before(dataset.histories, start)
 
 
 def rows_of(report: EvaluationReport, of: str, ks: tuple[int, ...], kind: str | None = None) -> list[Row]:
