@@ -10,6 +10,7 @@ from mkdocs.structure.files import File, Files
 
 from generate.command import command_page
 from generate.errors import errors_page
+from generate.gates import gates_page
 from generate.settings import settings_page
 from generate.strategies import strategies_page
 from generate.wire import wire_page
@@ -40,6 +41,13 @@ def strategies() -> str:
     return strategies_page(LISTS, describe_strategies())
 
 
+def gates() -> str:
+    """The page of the gates of retraining."""
+    from retrieval.rollout.gates import GATES
+
+    return gates_page(GATES)
+
+
 def command() -> str:
     """The page of the `retrieval` command."""
     import typer
@@ -64,6 +72,7 @@ def errors() -> str:
 PAGES: dict[str, Callable[[], str]] = {
     "reference/settings.md": settings,
     "reference/strategies.md": strategies,
+    "reference/gates.md": gates,
     "reference/command.md": command,
     "reference/wire.md": wire,
     "reference/errors.md": errors,

@@ -1,1 +1,1 @@
-"""Writes the reference pages from the code: settings, command line, wire format, errors, strategies."""
+"""Writes the reference pages from the code: settings, command line, wire format, errors, strategies, gates."""

@@ -7,6 +7,14 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaFacts:
+    """Files and columns that the settings name."""
+
+    faults: tuple[str, ...]
+    """What is not there, or of no use, a sentence each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DataFacts:
     """A log as of a moment, its newest window beside those before it, and beside the log of the live version."""
 
@@ -23,6 +31,12 @@ class DataFacts:
     """The median of the windows before it; None where the log isn't long enough to tell."""
     drift: Mapping[str, float]
     """Population stability index by column (`action` among them), the newest window against those before it."""
+    repeated: float | None = None
+    """Share of the window's events whose user had done the very same with the item before in it; None where few."""
+    usual_repeated: float | None = None
+    """The median of the windows before it."""
+    before_1973: int = 0
+    """Events whose time lies before 1973, in a log that is read long after that."""
     live: str = ""
     """The live version, empty where there is none or nothing is known of its log."""
     live_events: int | None = None
@@ -74,6 +88,8 @@ class ModelFacts:
     """Share of the corpus that its lists show."""
     live_coverage: float | None
     vectors: Vectors
+    live_lift: float | None = None
+    """NDCG of the live version over that of popularity, less 1, as it was measured when it was new."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +101,8 @@ class BuildFacts:
     items: int
     corpus_items: int
     """Items that the declared corpus holds at its moment, and that the version knows something of."""
+    fault: str = ""
+    """What verification found: a file that is damaged, or an item that is encoded otherwise; empty where nothing."""
     live: str = ""
     live_items: int | None = None
     """Of the build that is served."""

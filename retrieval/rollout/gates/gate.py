@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from retrieval.rollout.gates.facts import BuildFacts, DataFacts, ModelFacts
+from retrieval.rollout.gates.facts import BuildFacts, DataFacts, ModelFacts, SchemaFacts
 
-Stage = Literal["data", "model", "build"]
-Facts = DataFacts | ModelFacts | BuildFacts
+Stage = Literal["schema", "data", "model", "build"]
+Facts = SchemaFacts | DataFacts | ModelFacts | BuildFacts
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from retrieval.rollout.gates.facts import DataFacts
 from retrieval.rollout.gates.gate import Gate, Measured, Unmeasured
 
+_IN_FUTURE = "timestamp is in the future"
+
 
 def measure(facts: DataFacts) -> Measured | Unmeasured:
     """Share of the rows that were refused."""
@@ -14,7 +16,8 @@ def measure(facts: DataFacts) -> Measured | Unmeasured:
     return Measured(
         share,
         f"{refused:,} of {facts.rows:,} rows ({share:.1%}) can't be used: {reasons}",
-        "`retrieval data validate` writes them to a file",
+        "`retrieval data validate` writes them to a file"
+        + ("; times in the future come of a finer unit than data.timestamp_unit" if _IN_FUTURE in reasons else ""),
     )
 
 

@@ -22,6 +22,7 @@ def _inputs(around: Surroundings, outputs: Outputs) -> Values:
     return {
         "build": outputs["index"]["build"],
         "digest": outputs["index"]["digest"],
+        "fault": outputs["verify"]["fault"],
         "snapshot": outputs["histories"]["snapshot"],
         "version": trained["version"],
         "live": str(live.version.id) if live else "",
@@ -35,11 +36,12 @@ def _run(around: Surroundings, outputs: Outputs) -> Made:
     features = load_user_tower(around.store, version).features
     facts = BuildFacts(
         build=str(build),
-        recall=outputs["verify"]["recall"],
-        items=int(outputs["verify"]["items"]),
+        recall=outputs["index"]["recall"],
+        items=int(outputs["index"]["items"]),
         corpus_items=_corpus_items(around, features, int(outputs["index"]["at_us"])),
         live=str(live.build.id) if live else "",
         live_items=live.build.items if live else None,
+        fault=outputs["verify"]["fault"],
     )
     verdicts = judge_all("build", facts, around.workspace.settings.gates)
     return Made(
@@ -63,7 +65,7 @@ def _corpus_items(around: Surroundings, features: Features, at_us: int) -> int:
 
 STEP = Step(
     name="check_build",
-    about="Gates about the build: recall, its items against the declared corpus and the build that is served",
+    about="Gates about the build: whether it is sound, recall, its items against corpus and served build",
     after=("train", "index", "verify"),
     settings=("gates", "corpus"),
     code=("rollout/gates", "data/corpus"),

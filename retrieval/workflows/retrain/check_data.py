@@ -6,8 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
+from retrieval.data import Histories
 from retrieval.data.facts.drift import Spread, drift, spreads
-from retrieval.data.facts.windows import newest_windows
+from retrieval.data.facts.pairs import events_before, repeated_shares
+from retrieval.data.facts.windows import Windows, newest_windows
 from retrieval.data.reading.validation import FORGOTTEN
 from retrieval.features.declaration import SIDES
 from retrieval.features.spec import FeatureSpec
@@ -18,6 +22,8 @@ from retrieval.workflows.retrain.step import Made, Outputs, Step, Surroundings, 
 
 _FEWEST = 100
 """Events that a spread must be of, to say something."""
+_1973_US, _1990_US = 94_694_400_000_000, 631_152_000_000_000
+"""A log that is read after 1990 has no events of before 1973."""
 _COMPARED = frozenset({"categorical", "multi_categorical", "numeric"})
 """Kinds of features whose values stay alike from one window to the next; ids, times and texts do not."""
 
@@ -61,12 +67,22 @@ def _measured(around: Surroundings, outputs: Outputs) -> tuple[DataFacts, Mappin
         window_hours=settings.retrain.window_hours,
         window_events=int(windows.counts[0]),
         usual_events=windows.usual,
+        **_repeated(dataset.histories, windows),
+        before_1973=events_before(dataset.histories, _1973_US) if around.as_of_us > _1990_US else 0,
         drift=drift(spreads(dataset, newest, columns, past), past) if compare else {},
         live=str(live.version.id) if live and known else "",
         live_events=known["facts"]["events"] if known else None,
         live_drift=_live_drift(then, spreads(dataset, newest, columns, then)) if len(newest) >= _FEWEST else {},
     )
     return facts, now
+
+
+def _repeated(histories: Histories, windows: Windows) -> dict[str, float | None]:
+    """The share of events that repeat another, of the newest window and usually; None where there are too few."""
+    if windows.usual is None or min(windows.counts[0], windows.usual) < _FEWEST:
+        return {"repeated": None, "usual_repeated": None}
+    shares = repeated_shares(histories, windows.hours, len(windows.counts))
+    return {"repeated": float(shares[0]), "usual_repeated": float(np.nanmedian(shares[1:]))}
 
 
 def _live_drift(then: Mapping[str, Spread], now: Mapping[str, Spread]) -> dict[str, float]:
@@ -99,7 +115,7 @@ def _spread(values: Mapping[str, Any]) -> Spread:
 
 STEP = Step(
     name="check_data",
-    about="Gates about the log: freshness, volume, rejects, action mix, drift",
+    about="Gates about the log: times, freshness, volume, rejects, repeated events, action mix, drift",
     after=("events", "histories"),
     settings=("gates", "features", "retrain.window_hours"),
     code=("rollout/gates", "data/facts"),

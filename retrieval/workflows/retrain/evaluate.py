@@ -60,6 +60,7 @@ def _run(around: Surroundings, outputs: Outputs) -> Made:
         coverage=_coverage(trained["metrics"], setup),
         live_coverage=None if compared is None or live is None else _coverage(compared.report.metrics, setup),
         vectors=_vectors(setup, version),
+        live_lift=_lift(around, live),
     )
     ndcg = trained["metrics"].get(f"ndcg@{setup.config.ks[0]}")
     around.say(f"evaluate: {version} has NDCG@{setup.config.ks[0]} {ndcg if ndcg is None else round(ndcg, 4)}")
@@ -171,6 +172,18 @@ def _vectors(setup: EvaluationSetup, version: ModelVersion) -> Vectors:
     known = features.id_codes(dataset.histories.item_ids) >= features.item_vocabulary.first
     health: VectorHealth = vector_health(vectors[known & setup.corpus.items_at(moment)])
     return Vectors(**{name: getattr(health, name) for name in VectorHealth.__slots__})
+
+
+def _lift(around: Surroundings, live: Live | None) -> float | None:
+    """How far the live version was above popularity when it was new; None where that isn't known."""
+    if live is None:
+        return None
+    for row in around.registry.retraining.steps(around.workspace.model, "evaluate"):
+        facts = row.output.get("facts", {})
+        gap = facts.get("gaps", {}).get(_BASELINE, {}).get("ndcg")
+        if facts.get("version") == str(live.version.id) and gap is not None:
+            return gap["ours"] / gap["theirs"] - 1 if gap["theirs"] > 0 else None
+    return None
 
 
 def _end_of_known(around: Surroundings, live: Live | None) -> int | None:

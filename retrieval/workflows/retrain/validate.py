@@ -1,15 +1,20 @@
-"""Step `validate`: what the settings name must be there, and be of a type that can be read.
+"""Step `validate`: the gate about what the settings name, which must be there, and be of a type that can be read.
 
 Rows are checked one by one while histories are built; this finds a renamed column before that.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import asdict
+
 from retrieval.data.reading.sources import open_source, schema_of
 from retrieval.data.reading.validation import open_events
 from retrieval.errors import DataError
 from retrieval.features.declaration import SIDES
 from retrieval.features.spec import FeatureSpec
+from retrieval.rollout.gates.facts import SchemaFacts
+from retrieval.rollout.gates.judging import judge_all
 from retrieval.workflows.retrain.step import Made, Outputs, Step, Surroundings, Values
 from retrieval.workflows.workspace import Settings
 
@@ -26,14 +31,35 @@ def _inputs(_: Surroundings, outputs: Outputs) -> Values:
 
 
 def _run(around: Surroundings, _: Outputs) -> Made:
+    settings = around.workspace.settings
+    tables: dict[str, list[str]] = {}
+    found: dict[str, object] = {}
+    faults = list(_faults(around, tables, found))
+    verdicts = judge_all("schema", SchemaFacts(faults=tuple(faults)), settings.gates)
+    if not faults:
+        around.say(f"validate: {found['rows']:,} rows of events, every column that is needed is there")
+    return Made(
+        output={**found, **tables, "verdicts": [asdict(one) for one in verdicts]},
+        verdicts=tuple(verdicts),
+    )
+
+
+def _faults(around: Surroundings, tables: dict[str, list[str]], found: dict[str, object]) -> Iterator[str]:
+    """What is wrong with files and columns, a sentence each; what they hold is put into `tables` and `found`."""
     settings, root = around.workspace.settings, around.workspace.root
-    layout = open_events(settings.data, root)
-    tables = {"user": _table(around, "users"), "item": _table(around, "items")}
+    try:
+        layout = open_events(settings.data, root)
+        found |= {"rows": layout.source.rows, "timestamp_unit": layout.unit}
+        found["events"] = {name: str(kind) for name, kind in layout.source.types.items()}
+    except DataError as error:
+        yield str(error)
+    for side, what in (("user", "users"), ("item", "items")):
+        try:
+            tables[side] = _table(around, what)
+        except DataError as error:
+            yield str(error)
     tables["context"] = list(settings.data.context_columns)
-    _check_declared(settings, tables)
-    around.say(f"validate: {layout.source.rows:,} rows of events, every column that is needed is there")
-    kinds = {name: str(kind) for name, kind in layout.source.types.items()}
-    return Made(output={"rows": layout.source.rows, "timestamp_unit": layout.unit, "events": kinds, **tables})
+    yield from _undeclared(settings, tables)
 
 
 def _table(around: Surroundings, what: str) -> list[str]:
@@ -46,15 +72,17 @@ def _table(around: Surroundings, what: str) -> list[str]:
     return list(schema_of(path, what).names)
 
 
-def _check_declared(settings: Settings, tables: dict[str, list[str]]) -> None:
-    """Raises DataError for a feature whose column isn't there. The implied ids are no columns of these tables."""
+def _undeclared(settings: Settings, tables: dict[str, list[str]]) -> Iterator[str]:
+    """Features whose column isn't there, of tables that could be opened. The implied ids are no columns of these."""
     data = settings.data
     ids = {"user": data.user_column, "item": data.item_column}
     for side, names in declared_columns(settings.features).items():
+        if side not in tables:
+            continue
         there = {*tables[side], "user_id", "item_id", ids.get(side, "")}
         missing = [name for name in names if name not in there]
         if missing:
-            raise DataError(
+            yield (
                 f"features.{side} read {', '.join(map(repr, missing))}, and the {_where(side, settings)} have no such "
                 f"column; they have: {', '.join(sorted(tables[side])) or 'none'}. Was it renamed?"
             )
@@ -68,10 +96,10 @@ def _where(side: str, settings: Settings) -> str:
 
 STEP = Step(
     name="validate",
-    about="Whether files and columns that the settings name are there, of types that can be read",
+    about="The gate about files and columns: whether those that the settings name are there, and can be read",
     after=("events",),
-    settings=("data", "features"),
-    code=("data/reading", "features"),
+    settings=("data", "features", "gates"),
+    code=("data/reading", "features", "rollout/gates"),
     inputs=_inputs,
     run=_run,
 )

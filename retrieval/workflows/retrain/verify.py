@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from retrieval.errors import ArtifactError
 from retrieval.types import BuildId
 from retrieval.workflows.indexing.verify import verify_version_index
 from retrieval.workflows.retrain.step import Made, Outputs, Step, Surroundings, Values
@@ -13,11 +14,22 @@ def _inputs(_: Surroundings, outputs: Outputs) -> Values:
 
 def _run(around: Surroundings, outputs: Outputs) -> Made:
     build = BuildId(around.workspace.model, int(outputs["index"]["build"]))
-    found = verify_version_index(
-        around.workspace, build, device=around.workspace.settings.training.device, show=around.show
-    )
+    try:
+        found = verify_version_index(
+            around.workspace, build, device=around.workspace.settings.training.device, show=around.show
+        )
+    except ArtifactError as error:
+        if not around.workspace.settings.retrain.gates:
+            raise
+        # a gate of the next step refuses it, so that nothing else brings it to the hosts
+        around.say(f"verify: {error}")
+        return Made(output={"fault": str(error), "golden_cosine": None})
     around.say(f"verify: {build} is sound, {found.golden_items} golden items are encoded as before")
-    return Made(output={"items": found.items, "recall": found.recall, "golden_cosine": found.golden_cosine})
+    return Made(output={"fault": "", "golden_cosine": found.golden_cosine})
+
+
+def _holds(_: Surroundings, output: Values) -> bool:
+    return output.get("fault") == ""  # after a fault, files may have been put back
 
 
 STEP = Step(
@@ -27,4 +39,5 @@ STEP = Step(
     code=("index", "towers"),
     inputs=_inputs,
     run=_run,
+    holds=_holds,
 )

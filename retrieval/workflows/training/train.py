@@ -20,7 +20,7 @@ from retrieval.data import Dataset, Split, make_split, open_dataset
 from retrieval.data.corpus import measured_corpus
 from retrieval.data.facts.training import last_training_rows, last_training_us
 from retrieval.data.splits import evenly_spaced, through_validation
-from retrieval.errors import ArtifactError
+from retrieval.errors import GateError
 from retrieval.evaluation import EvaluationReport, evaluate_vectors, hit_rate_and_ndcg
 from retrieval.features import Features
 from retrieval.registry import Registry, VersionRow
@@ -83,7 +83,8 @@ def train_version(
     An interrupted run of the same inputs goes on where it stopped, except with `fresh`; `force` makes a new version
     even of the same inputs; without `test` the test targets are left alone, for whoever compares many versions before
     looking at them. With `warm` training begins with what an earlier version learned; `keep_state` keeps beside the
-    towers what a later version may begin with. Raises DataError, ConfigError, ConflictError, ArtifactError.
+    towers what a later version may begin with. Raises DataError, ConfigError, ConflictError, ArtifactError,
+    and GateError where what would be served is not what was trained.
     """
     settings, store = workspace.settings, workspace.store()
     check_own_code(settings)
@@ -231,7 +232,7 @@ class Training:
         *,
         training_state: WriteState | None = None,
     ) -> Manifest:
-        """Publish the trained towers; what is served is compared with them first. Raises ArtifactError."""
+        """Publish the trained towers; what is served is compared with them first. Raises GateError."""
         return export_version(
             store,
             version,
@@ -266,14 +267,14 @@ class Training:
         return validate
 
     def _check_export(self, tower: UserTower, pair: TowerPair) -> None:
-        """What is served must be what was trained: the same users, through both. Raises ArtifactError."""
+        """What is served must be what was trained: the same users, through both. Raises GateError."""
         histories = self.dataset.histories
         rows = last_training_rows(histories, histories.offsets[1:])[:_GOLDEN_USERS]
         trained = PairVectors(self.dataset, self.features, self.items()).users(pair, rows)
         served = tower.embed(inputs_at(self.dataset, self.features, rows))
         off = float(np.abs(trained - served).max())
         if not off <= _GOLDEN_TOLERANCE:  # nor is it where it is no number
-            raise ArtifactError(
+            raise GateError(
                 f"{tower.version}: the exported user tower differs from the trained one by {off:.2g} "
                 f"(allowed {_GOLDEN_TOLERANCE:g}); it is not published"
             )

@@ -15,7 +15,7 @@ from retrieval.arrays import Vectors
 from retrieval.cli.main import build_app
 from retrieval.data import make_split, open_dataset
 from retrieval.data.splits import through_validation
-from retrieval.errors import ArtifactError, ConfigError, DataError
+from retrieval.errors import ConfigError, DataError, GateError
 from retrieval.storage import read_manifest
 from retrieval.towers.pair import space_id
 from retrieval.towers.runtime import UserTower
@@ -195,7 +195,7 @@ def test_an_export_that_differs_from_what_was_trained_is_not_published(
     workspace = Workspace.open(root)
     embed = UserTower.embed
     monkeypatch.setattr(UserTower, "embed", lambda self, inputs: wrong(embed(self, inputs)))
-    with pytest.raises(ArtifactError, match="differs from the trained one"):
+    with pytest.raises(GateError, match="differs from the trained one"):
         train_version(workspace, show=False)
     assert not workspace.store().exists("models/demo/1")
     assert not list((root / "store" / ".staging").iterdir())
