@@ -32,13 +32,17 @@ max_targets = 500
 )
 
 
+SHADOW_REQUESTS = 40
+
+
 def after_days(days: float) -> int:
     """A moment in µs, so many days into the log (of 30)."""
     return START_US + round(days * DAY_US)
 
 
 def retrain_workspace(root: Path, *, users: int = 200, more: str = "") -> Workspace:
-    """A log of 30 days, settings that learn something of it, and empty stores."""
+    """A log of 30 days, settings that learn something of it, and empty stores; `more` may begin with `[retrain]`."""
     root.mkdir(parents=True, exist_ok=True)
     write_tiny(root, users=users, items=60, events=30)
-    return make_workspace(root, RETRAIN_SETTINGS + more)
+    few = f"[retrain]\nshadow_requests = {SHADOW_REQUESTS}\n"
+    return make_workspace(root, RETRAIN_SETTINGS + few + more.removeprefix("[retrain]\n"))

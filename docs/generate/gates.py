@@ -14,7 +14,8 @@ HEAD = """\
 
 What must hold before a retrained version goes live, in the order in which it is asked. Each gate measures one figure
 and holds it against a threshold, a key of [`[gates]`](settings.md) in `retrieval.toml`; `gates.off` lists those that
-are not asked. What was measured stands in the registry with a sentence for people (`retrieval lineage`).
+are not asked, `gates.warn` those that only warn. What was measured stands in the registry with a sentence for people
+(`retrieval lineage`).
 [Retrain](../how-to/retraining.md) says what becomes of a refusal.
 """
 STAGES = {
@@ -22,6 +23,7 @@ STAGES = {
     "data": ("The log", "check_data"),
     "model": ("The version", "check_model"),
     "build": ("The build", "check_build"),
+    "serving": ("The build as it answers", "check_serving"),
 }
 
 

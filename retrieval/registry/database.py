@@ -21,7 +21,7 @@ from sqlalchemy.pool import NullPool
 from retrieval.errors import ArtifactError, ConfigError, ConflictError, UnavailableError
 from retrieval.registry import sqlite_file
 
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 """The migrations in `migrations/versions`, oldest first; known here so that opening need not load alembic."""
 HEAD = REVISIONS[-1]
 

@@ -23,7 +23,7 @@ DeploymentState = Literal["running", "done", "failed", "superseded"]
 DeploymentKind = Literal["deploy", "rollback", "refresh"]
 RetrainState = Literal["running", "done", "refused", "failed", "stopped", "interrupted"]
 StepState = Literal["running", "done", "refused", "failed"]
-GateOutcome = Literal["passed", "refused", "skipped"]
+GateOutcome = Literal["passed", "warned", "refused", "skipped"]
 HostRole = Literal["ann", "candidates"]
 HostState = Literal["starting", "serving", "stopping", "retired"]
 

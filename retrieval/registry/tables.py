@@ -214,7 +214,7 @@ GATES = Table(
     Column("sentence", String, nullable=False),
     Column("forced", String, nullable=False),
     Column("at", UtcDateTime, nullable=False),
-    _one_of("outcome", "passed", "refused", "skipped"),
+    _one_of("outcome", "passed", "warned", "refused", "skipped"),
     Index(None, "model", "version"),
 )
 """What gates measured; only `forced`, why a refusal was passed over, is ever written later."""

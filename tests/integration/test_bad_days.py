@@ -8,8 +8,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -22,10 +23,13 @@ from retrieval.index import shard_build
 from retrieval.index.encode import EncodedItems
 from retrieval.serving.ann.host import AnnHost
 from retrieval.serving.ann.service import AnnService
+from retrieval.serving.candidates import service as candidates_module
 from retrieval.serving.candidates.service import CandidateService
 from retrieval.serving.candidates.servicer import SERVICE
 from retrieval.serving.local_fleet.supervisor import answers
 from retrieval.towers.pair import TowerPair
+from retrieval.towers.runtime import UserTower
+from retrieval.towers.user_input import History, UserInput
 from retrieval.training import export, run
 from retrieval.types import ModelVersion
 from retrieval.v1 import candidates_pb2, candidates_pb2_grpc
@@ -152,6 +156,22 @@ def exported_from_other_weights(_: Workspace, patched: pytest.MonkeyPatch) -> No
     patched.setattr(export, "write_user_tower", other)
 
 
+def served_with_histories_the_wrong_way_round(_: Workspace, patched: pytest.MonkeyPatch) -> None:
+    load = candidates_module.load_user_tower
+
+    def turned(given: UserInput) -> UserInput:
+        history = given.history
+        return replace(given, history=History(history.item_ids[::-1], history.actions[::-1], history.timestamps))
+
+    def loaded(*arguments: Any, **options: Any) -> UserTower:
+        tower = load(*arguments, **options)
+        embed = tower.embed
+        patched.setattr(tower, "embed", lambda users: embed([turned(one) for one in users]))
+        return tower
+
+    patched.setattr(candidates_module, "load_user_tower", loaded)
+
+
 DAYS = {
     "half of the events missing": Day(
         events_changed(half_missing), "volume", r"the last 24 h brought \d+ events, \d\d% of the usual .* is missing"
@@ -205,6 +225,12 @@ DAYS = {
         "train",
         r"the exported user tower differs from the trained one by .*; it is not published",
         settings=("training.seed=10",),
+    ),
+    "a service that reads histories otherwise": Day(
+        served_with_histories_the_wrong_way_round,
+        "tower_parity",
+        r"for 64 users of the log .* scores of answers by up to 0\.\d+ .* what answers is not what was trained",
+        settings=("training.seed=11",),
     ),
 }
 

@@ -15,9 +15,10 @@ from retrieval.errors import GateError
 from retrieval.types import BuildId, ModelVersion
 from retrieval.workflows.fleet.deployment import deploy_build
 from retrieval.workflows.retrain.chain import STEPS, run_retrain
+from retrieval.workflows.retrain.check_serving import serving_facts
 from retrieval.workflows.retrain.plan import plan_retrain
 from retrieval.workflows.workspace import Workspace
-from tests.retraining import after_days, retrain_workspace
+from tests.retraining import SHADOW_REQUESTS, after_days, retrain_workspace
 from tests.whole_path import retrieval
 
 NAMES = [step.name for step in STEPS]
@@ -60,13 +61,14 @@ def test_a_changed_setting_changes_what_depends_on_it(retrained: Workspace) -> N
 
     assert states() == {}
     assert states("index.M=8") == {
-        "index": "runs", "verify": "follows", "check_build": "follows", "roll_out": "follows", "collect": "follows"
+        "index": "runs", "verify": "follows", "check_build": "follows", "shadow": "follows", "check_serving": "follows",
+        "roll_out": "follows", "collect": "follows"
     }  # fmt: skip
     trained = states("training.epochs=3")
     assert trained["train"] == "runs"
     assert set(NAMES) - set(trained) == {"events", "validate", "histories", "check_data"}
     assert states("gates.coverage=0.4") == {
-        "validate": "runs", "check_data": "runs", "check_model": "runs", "check_build": "runs"
+        "validate": "runs", "check_data": "runs", "check_model": "runs", "check_build": "runs", "check_serving": "runs"
     }  # fmt: skip
 
 
@@ -85,12 +87,38 @@ def test_lineage_tells_where_a_version_comes_from(retrained: Workspace, tmp_path
     assert found["seed"] == 1
     assert [one["build"]["name"] for one in found["builds"]] == ["demo-b2"]
     assert {row["kind"] for row in found["builds"][0]["deployments"]} == {"deploy"}
-    assert {row["outcome"] for row in found["gates"]} == {"passed"}
+    assert {row["gate"] for row in found["gates"] if row["outcome"] != "passed"} == {"version_skew"}
     assert retrieval(root, "lineage", "demo-b2")["version"] == "demo@2"
     picture = ET.parse(tmp_path / "lineage.svg").getroot()
     shown = "".join(picture.itertext())
     assert "demo@2, ready" in shown
     assert "demo-b2, ready" in shown
+
+
+def test_the_build_is_asked_beside_the_live_one_before_it_is_rolled_out(retrained: Workspace) -> None:
+    with closing(retrained.registry()) as registry:
+        newest, first = registry.retraining.steps("demo", "shadow")
+        (skew,) = [row for row in registry.retraining.gates("demo", build=2) if row.gate == "version_skew"]
+        hosts = registry.hosts("demo")
+    alone, facts = serving_facts(first.output["facts"]), serving_facts(newest.output["facts"])
+    assert (alone.live, alone.skew, alone.replay) == ("", None, None)
+    assert set(alone.unmeasured) == {"skew", "replay"}
+    assert (facts.build, facts.live, facts.unmeasured) == ("demo-b2", "demo-b1", {})
+    assert facts.parity is not None
+    assert 0 < max(facts.parity.exported, facts.parity.served) < 1e-4
+    assert facts.lost is not None
+    assert facts.lost.targets == SHADOW_REQUESTS
+    assert facts.lost.served == facts.lost.measured > 0
+    assert facts.skew is not None
+    assert [(one.items, one.users) for one in facts.skew.crossings] == [("demo@2", "demo@1"), ("demo@1", "demo@2")]
+    assert all(0 <= one.crossed < one.matched and 0 < one.overlap < 1 for one in facts.skew.crossings)
+    assert facts.replay is not None
+    assert (facts.replay.requests, facts.replay.empty) == (SHADOW_REQUESTS, 0)
+    assert 0.05 < facts.replay.overlap < 1
+    assert skew.outcome == "warned"
+    assert skew.measured == max(1 - one.crossed / one.matched for one in facts.skew.crossings)
+    assert hosts == []  # nobody hears of the services that were asked
+    assert not list((retrained.root / "run").glob("shadow-*"))
 
 
 def test_the_command_says_what_was_done(retrained: Workspace) -> None:

@@ -14,8 +14,12 @@ class _Gates(Section):
     """`[gates]`: what must hold before a retrained version goes live; each key is a gate's threshold."""
 
     off: tuple[str, ...] = Field((), description="Gates that are not asked, by name.")
+    warn: tuple[str, ...] = Field(
+        ("version_skew",),
+        description="Gates that only warn, by name: what they find is recorded and said, not refused.",
+    )
 
-    @field_validator("off")
+    @field_validator("off", "warn")
     @classmethod
     def _are_gates(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         unknown = [name for name in names if name not in GATES]

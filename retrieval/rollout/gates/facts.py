@@ -106,3 +106,84 @@ class BuildFacts:
     live: str = ""
     live_items: int | None = None
     """Of the build that is served."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parity:
+    """The same users through the trained, the exported and the served tower: the largest differences."""
+
+    users: int
+    exported: float
+    """In a number of a user's vector, between the trained tower and the exported one as it was loaded."""
+    served: float
+    """In the score of an answered item, between what the trained tower gives and the answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """What of HR@k gets lost between the trained towers and the answer."""
+
+    k: int
+    targets: int
+    measured: float
+    served: float
+    lost: float
+    """The most that is lost at a stage, or in all, by more than chance; 0 where nothing is."""
+    where: str
+    """At which stage that is, in words; empty where nothing is lost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crossing:
+    """One index, searched with the user tower of its own version and with another's."""
+
+    items: str
+    """Version of the index."""
+    users: str
+    """The other version, whose user tower it is."""
+    matched: float
+    """HR@k with its own user tower."""
+    crossed: float
+    """HR@k with the other's."""
+    overlap: float
+    """Share of the items listed with its own that are listed with the other's, too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skew:
+    """What it would cost if two versions met: both directions."""
+
+    k: int
+    targets: int
+    crossings: tuple[Crossing, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """The same requests, asked of a build and of the live one in turns. Latencies in ms, of whole calls."""
+
+    requests: int
+    k: int
+    overlap: float
+    """Share of the live answers' items that the candidate answers, too."""
+    empty: float
+    """Share of the candidate's answers without any item."""
+    live_empty: float
+    p99_ms: float
+    live_p99_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingFacts:
+    """A build as services answer from it that nobody else knows of; beside the live one."""
+
+    version: str
+    build: str
+    live: str = ""
+    """The live build, empty where there is none, or it can't be read."""
+    parity: Parity | None
+    lost: Lost | None
+    skew: Skew | None
+    replay: Replay | None
+    unmeasured: Mapping[str, str] = field(default_factory=dict)
+    """Why what is None was not measured, by its name."""

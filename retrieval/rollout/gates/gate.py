@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from retrieval.rollout.gates.facts import BuildFacts, DataFacts, ModelFacts, SchemaFacts
+from retrieval.rollout.gates.facts import BuildFacts, DataFacts, ModelFacts, SchemaFacts, ServingFacts
 
-Stage = Literal["schema", "data", "model", "build"]
-Facts = SchemaFacts | DataFacts | ModelFacts | BuildFacts
+Stage = Literal["schema", "data", "model", "build", "serving"]
+Facts = SchemaFacts | DataFacts | ModelFacts | BuildFacts | ServingFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +50,14 @@ class Verdict:
     """What became of one gate."""
 
     gate: str
-    outcome: Literal["passed", "refused", "skipped"]
+    outcome: Literal["passed", "warned", "refused", "skipped"]
     measured: float | None
     threshold: float | None
     sentence: str
 
 
-def judge(name: str, gate: Gate, threshold: float, facts: Facts) -> Verdict:
-    """Hold a gate's figure against a threshold. What is no number is refused."""
+def judge(name: str, gate: Gate, threshold: float, facts: Facts, *, warns: bool = False) -> Verdict:
+    """Hold a gate's figure against a threshold. What is no number is refused; a gate that `warns` refuses nothing."""
     found = gate.measure(facts)
     if isinstance(found, Unmeasured):
         return Verdict(gate=name, outcome="skipped", measured=None, threshold=threshold, sentence=found.why)
@@ -65,7 +65,7 @@ def judge(name: str, gate: Gate, threshold: float, facts: Facts) -> Verdict:
     passed = good and math.isfinite(found.value)
     return Verdict(
         gate=name,
-        outcome="passed" if passed else "refused",
+        outcome="passed" if passed else "warned" if warns else "refused",
         measured=found.value if math.isfinite(found.value) else None,
         threshold=threshold,
         sentence=found.fact if passed else _refused(name, gate, threshold, found),

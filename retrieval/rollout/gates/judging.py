@@ -12,7 +12,7 @@ from retrieval.rollout.gates.gate import Facts, Stage, Verdict, judge
 def judge_all(stage: Stage, facts: Facts, config: GatesConfig) -> list[Verdict]:
     """What each gate of the stage says that isn't turned off; all are asked, so that all reasons are known at once."""
     return [
-        judge(name, gate, config.threshold(name), facts)
+        judge(name, gate, config.threshold(name), facts, warns=name in config.warn)
         for name, gate in GATES.items()
         if gate.stage == stage and name not in config.off
     ]
@@ -20,4 +20,13 @@ def judge_all(stage: Stage, facts: Facts, config: GatesConfig) -> list[Verdict]:
 
 def refusal(verdicts: Sequence[Verdict]) -> str:
     """The sentences of those that refuse, for people; empty where none does."""
-    return "; ".join(f"{one.gate}: {one.sentence}" for one in verdicts if one.outcome == "refused")
+    return _said(verdicts, "refused")
+
+
+def warning(verdicts: Sequence[Verdict]) -> str:
+    """The sentences of those that warn."""
+    return _said(verdicts, "warned")
+
+
+def _said(verdicts: Sequence[Verdict], outcome: str) -> str:
+    return "; ".join(f"{one.gate}: {one.sentence}" for one in verdicts if one.outcome == outcome)

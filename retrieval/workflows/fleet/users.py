@@ -56,7 +56,7 @@ def load_users(
                 loaded += count
                 tracker.advance(count)
         dropped = 0 if keep_others else store.drop_older(began)
-        (folder / _SNAPSHOT).write_text(dataset.snapshot, encoding="utf-8")
+        note_snapshot(folder, dataset.snapshot)
         return LoadedUsers(store.count(), loaded, dropped, folder)
 
 
@@ -82,8 +82,13 @@ def load_changed_users(workspace: Workspace, dataset: Dataset) -> LoadedUsers:
     changed = changed_users(dataset, known)
     with closing(UserStore.open(folder, gib=settings.user_store_gib, write=True)) as store:
         loaded = sum(store.load(user_records(dataset, changed), forgotten=_forgotten(workspace)))
-        (folder / _SNAPSHOT).write_text(dataset.snapshot, encoding="utf-8")
+        note_snapshot(folder, dataset.snapshot)
         return LoadedUsers(store.count(), loaded, 0, folder)
+
+
+def note_snapshot(folder: Path, snapshot: str) -> None:
+    """Note that the user store in `folder` was filled, to the end, from the data of this snapshot."""
+    (folder / _SNAPSHOT).write_text(snapshot, encoding="utf-8")
 
 
 def _forgotten(workspace: Workspace) -> ForgottenFile:

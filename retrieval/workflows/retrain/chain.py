@@ -21,6 +21,7 @@ from retrieval.workflows.retrain import (
     check_build,
     check_data,
     check_model,
+    check_serving,
     collect,
     evaluate,
     events,
@@ -29,6 +30,7 @@ from retrieval.workflows.retrain import (
     index,
     publish,
     roll_out,
+    shadow,
     train,
     validate,
     verify,
@@ -49,11 +51,13 @@ STEPS: tuple[Step, ...] = (
     index.STEP,
     verify.STEP,
     check_build.STEP,
+    shadow.STEP,
+    check_serving.STEP,
     publish.STEP,
     roll_out.STEP,
     collect.STEP,
 )
-_GATES = {check_data.STEP.name, check_model.STEP.name, check_build.STEP.name}
+_GATES = {one.STEP.name for one in (check_data, check_model, check_build, shadow, check_serving)}
 _OF_HOSTS = {roll_out.STEP.name, collect.STEP.name}
 
 

@@ -23,6 +23,13 @@ class RetrainConfig(Section):
     window_hours: float = Field(
         24.0, gt=0, description="The newest so many hours of events are compared with those before them."
     )
+    shadow_requests: int = Field(
+        500,
+        ge=1,
+        le=100_000,
+        description="Before a build is rolled out, at most so many targets and recent requests are asked of services "
+        "that nobody else knows of.",
+    )
     keep_logs: int = Field(
         2, ge=1, le=1000, description="Built histories of the newest so many states of the log stay; older ones go."
     )

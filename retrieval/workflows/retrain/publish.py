@@ -58,7 +58,7 @@ def _wait_until_held(around: Surroundings, version: ModelVersion) -> list[str]:
 STEP = Step(
     name="publish",
     about="The user tower loads and answers, and every candidate service that is up holds it",
-    after=("train", "check_build"),
+    after=("train", "check_serving"),
     settings=("serving.towers_kept",),
     code=("towers",),
     inputs=_inputs,

@@ -37,7 +37,7 @@ def _run(around: Surroundings, outputs: Outputs) -> Made:
 STEP = Step(
     name="roll_out",
     about="The build comes to the hosts, one after another; back where one can't load it",
-    after=("train", "index", "check_build", "publish"),
+    after=("train", "index", "check_serving", "publish"),
     inputs=_inputs,
     run=_run,
 )

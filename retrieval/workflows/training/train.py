@@ -37,6 +37,8 @@ from retrieval.training.rows_read import fit_read
 from retrieval.training.vectors import PairVectors
 from retrieval.training.warm_start import WarmStart, WriteState, write_training_state
 from retrieval.types import ModelVersion
+from retrieval.workflows.evaluation.golden_users import FILE as GOLDEN
+from retrieval.workflows.evaluation.golden_users import GoldenUsers, write_golden_users
 from retrieval.workflows.evaluation.recorded_ranks import FILE as RANKS
 from retrieval.workflows.evaluation.recorded_ranks import measured_under, write_ranks
 from retrieval.workflows.evaluation.served_corpus import served_otherwise
@@ -110,11 +112,13 @@ def train_version(
         facts["training"]["refit"] = refit
         if report is not None:
             write_ranks(run_dir / RANKS, report, measured_under(settings, dataset.snapshot))
-        extra = [path for path in (run_dir / METRICS, run_dir / CURVES, run_dir / RANKS) if path.exists()]
+        golden = made.golden_users(result.pair)
+        write_golden_users(run_dir / GOLDEN, golden)
+        extra = [run_dir / name for name in (METRICS, CURVES, RANKS, GOLDEN) if (run_dir / name).exists()]
         state = None
         if keep_state:
             state = partial(write_training_state, pair=result.pair, run_dir=run_dir / REFIT if refit else run_dir)
-        made.export(store, reserved.id, result.pair, facts, extra, training_state=state)
+        made.export(store, reserved.id, result.pair, facts, extra, golden=golden, training_state=state)
         row = registry.add_version(_published(store, reserved))
     shutil.rmtree(run_dir, ignore_errors=True)
     return TrainOutcome(row, found=False, report=report, run=result)
@@ -230,6 +234,7 @@ class Training:
         facts: Mapping[str, Any],
         extra: list[Path],
         *,
+        golden: GoldenUsers,
         training_state: WriteState | None = None,
     ) -> Manifest:
         """Publish the trained towers; what is served is compared with them first. Raises GateError."""
@@ -242,7 +247,7 @@ class Training:
             facts=facts,
             extra_files=extra,
             training_state=training_state,
-            check=lambda served: self._check_export(served, pair),
+            check=lambda served: self._check_export(served, golden),
         )
 
     def _validation(self, watch: Watch | None) -> Validate | None:
@@ -266,13 +271,17 @@ class Training:
 
         return validate
 
-    def _check_export(self, tower: UserTower, pair: TowerPair) -> None:
-        """What is served must be what was trained: the same users, through both. Raises GateError."""
+    def golden_users(self, pair: TowerPair) -> GoldenUsers:
+        """What the trained tower gives for the newest events of some users."""
         histories = self.dataset.histories
         rows = last_training_rows(histories, histories.offsets[1:])[:_GOLDEN_USERS]
-        trained = PairVectors(self.dataset, self.features, self.items()).users(pair, rows)
-        served = tower.embed(inputs_at(self.dataset, self.features, rows))
-        off = float(np.abs(trained - served).max())
+        vectors = PairVectors(self.dataset, self.features, self.items()).users(pair, rows)
+        return GoldenUsers(rows, vectors, self.dataset.snapshot)
+
+    def _check_export(self, tower: UserTower, golden: GoldenUsers) -> None:
+        """What is served must be what was trained: the same users, through both. Raises GateError."""
+        served = tower.embed(inputs_at(self.dataset, self.features, golden.rows))
+        off = float(np.abs(golden.vectors - served).max())
         if not off <= _GOLDEN_TOLERANCE:  # nor is it where it is no number
             raise GateError(
                 f"{tower.version}: the exported user tower differs from the trained one by {off:.2g} "

@@ -4,13 +4,16 @@ import multiprocessing
 import sqlite3
 import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
 
-from retrieval.errors import ArtifactError, ConfigError, ConflictError, UnavailableError
-from retrieval.registry import HostRow, Registry
+from retrieval.errors import ArtifactError, ConfigError, ConflictError, RetrievalError, UnavailableError
+from retrieval.registry import GateRow, HostRow, Registry
 from retrieval.registry import database as database_module
 from retrieval.registry.database import HEAD, REVISIONS, Database, make_url, upgrade_database
 
@@ -310,3 +313,26 @@ OLD_ROWS = (
         "VALUES ('feed', 1, NULL, 'deploy', 'running', 'x', '2026-01-01 00:00:00', NULL, '')"
     ),
 )
+
+
+def test_what_gates_measured_before_they_could_warn_is_kept(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(database_module, "REVISIONS", REVISIONS[:4])
+        patched.setattr(database_module, "HEAD", "0004")
+        upgrade_database(url)
+        with closing(Registry.open(url)) as registry:
+            run = registry.retraining.start("feed", 7)
+            said = GateRow(
+                id=0, model="feed", run=run.id, version=1, build=None, gate="volume", outcome="refused",
+                measured=0.4, threshold=0.6, sentence="half", forced="", at=datetime(2026, 1, 1, tzinfo=UTC),
+            )  # fmt: skip
+            step = registry.retraining.begin_step(run, "check_data", "1", {})
+            registry.retraining.finish_step(replace(step, state="refused"), run, [said])
+            with pytest.raises(RetrievalError):
+                registry.retraining.finish_step(step, run, [replace(said, outcome="warned")])
+    upgrade_database(url)
+    with closing(Registry.open(url)) as registry:
+        registry.retraining.finish_step(step, run, [replace(said, outcome="warned")])
+        kept = registry.retraining.gates("feed", version=1)
+    assert [replace(row, id=0) for row in kept] == [said, replace(said, outcome="warned")]
+    assert kept[0].id < kept[1].id

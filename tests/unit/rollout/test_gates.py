@@ -10,11 +10,25 @@ from retrieval.config import FILE_NAME, parse_settings
 from retrieval.errors import ConfigError
 from retrieval.rollout.gates import GATES
 from retrieval.rollout.gates.config import GatesConfig
-from retrieval.rollout.gates.facts import BuildFacts, DataFacts, Gap, ModelFacts, SchemaFacts, Vectors
+from retrieval.rollout.gates.facts import (
+    BuildFacts,
+    Crossing,
+    DataFacts,
+    Gap,
+    Lost,
+    ModelFacts,
+    Parity,
+    Replay,
+    SchemaFacts,
+    ServingFacts,
+    Skew,
+    Vectors,
+)
 from retrieval.rollout.gates.gate import Facts, judge
-from retrieval.rollout.gates.judging import judge_all, refusal
+from retrieval.rollout.gates.judging import judge_all, refusal, warning
 from retrieval.types import HOUR_US
 from retrieval.workflows.retrain.check_model import model_facts
+from retrieval.workflows.retrain.check_serving import serving_facts
 from retrieval.workflows.workspace import Settings
 
 SCHEMA = SchemaFacts(faults=())
@@ -45,6 +59,18 @@ MODEL = ModelFacts(
     live_lift=0.1,
 )
 BUILD = BuildFacts(build="demo-b2", recall=0.99, items=100, corpus_items=100, live="demo-b1", live_items=98)
+CROSSING = Crossing(items="demo@2", users="demo@1", matched=0.3, crossed=0.29, overlap=0.8)
+LOST = Lost(k=10, targets=500, measured=0.3, served=0.295, lost=0.005, where="at the stage 'search'")
+REPLAY = Replay(requests=500, k=10, overlap=0.6, empty=0.0, live_empty=0.0, p99_ms=12.0, live_p99_ms=10.0)
+SERVING = ServingFacts(
+    version="demo@2",
+    build="demo-b2",
+    live="demo-b1",
+    parity=Parity(users=64, exported=1e-6, served=1e-6),
+    lost=LOST,
+    skew=Skew(k=10, targets=500, crossings=(CROSSING, CROSSING)),
+    replay=REPLAY,
+)
 WORSE = replace(GAP, ours=0.15, low=-0.07, high=-0.03)
 
 BAD: list[tuple[str, Facts]] = [
@@ -72,14 +98,25 @@ BAD: list[tuple[str, Facts]] = [
     ("index_recall", replace(BUILD, recall=0.8)),
     ("corpus_share", replace(BUILD, items=99)),
     ("kept_items", replace(BUILD, live_items=500)),
+    ("tower_parity", replace(SERVING, parity=Parity(users=64, exported=0.1, served=0.0))),
+    ("tower_parity", replace(SERVING, parity=Parity(users=64, exported=0.0, served=0.1))),
+    ("served_loss", replace(SERVING, lost=replace(LOST, lost=0.1))),
+    (
+        "version_skew",
+        replace(SERVING, skew=Skew(k=10, targets=500, crossings=(CROSSING, replace(CROSSING, crossed=0.01)))),
+    ),
+    ("replay_overlap", replace(SERVING, replay=replace(REPLAY, overlap=0.01))),
+    ("empty_answers", replace(SERVING, replay=replace(REPLAY, empty=0.2))),
+    ("latency", replace(SERVING, replay=replace(REPLAY, p99_ms=100.0))),
 ]
 
 
 def stage_of(facts: Facts) -> str:
-    return {SchemaFacts: "schema", DataFacts: "data", ModelFacts: "model", BuildFacts: "build"}[type(facts)]
+    stages = {SchemaFacts: "schema", DataFacts: "data", ModelFacts: "model", BuildFacts: "build"}
+    return stages.get(type(facts), "serving")
 
 
-@pytest.mark.parametrize("facts", [SCHEMA, DATA, MODEL, BUILD], ids=stage_of)
+@pytest.mark.parametrize("facts", [SCHEMA, DATA, MODEL, BUILD, SERVING], ids=stage_of)
 def test_good_facts_pass_every_gate(facts: Facts) -> None:
     verdicts = judge_all(stage_of(facts), facts, GatesConfig())  # type: ignore[arg-type]
     assert {one.outcome for one in verdicts} == {"passed"}, [one for one in verdicts if one.outcome != "passed"]
@@ -89,7 +126,8 @@ def test_good_facts_pass_every_gate(facts: Facts) -> None:
 
 @pytest.mark.parametrize(("gate", "facts"), BAD, ids=[f"{gate}-{place}" for place, (gate, _) in enumerate(BAD)])
 def test_each_gate_refuses_what_it_is_for_and_says_what_to_do(gate: str, facts: Facts) -> None:
-    verdicts = {one.gate: one for one in judge_all(stage_of(facts), facts, GatesConfig())}  # type: ignore[arg-type]
+    strict = GatesConfig(warn=())
+    verdicts = {one.gate: one for one in judge_all(stage_of(facts), facts, strict)}  # type: ignore[arg-type]
     assert verdicts[gate].outcome == "refused"
     assert f"by gates.{gate})" in verdicts[gate].sentence
     assert refusal(list(verdicts.values())).startswith(f"{gate}: ")
@@ -127,6 +165,30 @@ def test_thresholds_are_settings_and_gates_can_be_off(tmp_path: object) -> None:
         parse_settings('[gates]\noff = ["frshness"]', tmp_path / FILE_NAME, Settings, environment={})  # type: ignore[operator]
 
 
+def test_a_gate_may_only_warn() -> None:
+    torn = replace(SERVING, skew=Skew(k=10, targets=500, crossings=(replace(CROSSING, crossed=0.0),)))
+    verdicts = judge_all("serving", torn, GatesConfig())
+    assert {one.gate: one.outcome for one in verdicts if one.outcome != "passed"} == {"version_skew": "warned"}
+    assert refusal(verdicts) == ""
+    assert warning(verdicts).startswith(
+        "version_skew: on the index of demo@2 with users of demo@1 HR@10 would be 0.0000"
+    )
+    assert judge("volume", GATES["volume"], 2.0, DATA, warns=True).outcome == "warned"
+
+
+def test_without_a_live_build_only_what_needs_none_is_measured() -> None:
+    why = {"skew": "there is no live version", "replay": "there is no live version"}
+    alone = judge_all("serving", replace(SERVING, skew=None, replay=None, unmeasured=why), GatesConfig())
+    assert {one.gate: one.sentence for one in alone if one.outcome == "skipped"} == dict.fromkeys(
+        ("version_skew", "replay_overlap", "empty_answers", "latency"), "there is no live version"
+    )
+
+
+def test_milliseconds_that_nobody_notices_refuse_nothing() -> None:
+    quick = replace(SERVING, replay=replace(REPLAY, p99_ms=4.0, live_p99_ms=0.5))
+    assert {one.gate: one.outcome for one in judge_all("serving", quick, GatesConfig())}["latency"] == "passed"
+
+
 def test_a_bound_counts_as_good() -> None:
     gate = GATES["volume"]
     assert judge("volume", gate, 100 / 110, DATA).outcome == "passed"
@@ -135,3 +197,4 @@ def test_a_bound_counts_as_good() -> None:
 
 def test_facts_come_back_from_json_as_they_were() -> None:
     assert model_facts(json.loads(json.dumps(asdict(MODEL)))) == MODEL
+    assert serving_facts(json.loads(json.dumps(asdict(SERVING)))) == SERVING

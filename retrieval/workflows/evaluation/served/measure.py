@@ -10,8 +10,6 @@ from functools import lru_cache
 import numpy as np
 
 from retrieval.arrays import Ints, Vectors
-from retrieval.data.splits import evenly_spaced
-from retrieval.errors import DataError
 from retrieval.evaluation.served import ServedQuality
 from retrieval.evaluation.stages import StageHits, make_stages
 from retrieval.index.verified_shards import VerifiedShards
@@ -33,7 +31,7 @@ from retrieval.workflows.evaluation.served.remarks import (
 from retrieval.workflows.evaluation.served.requests import PastRequests
 from retrieval.workflows.evaluation.served.running import Served, find_served, in_process, of_one_build, over_grpc
 from retrieval.workflows.evaluation.served.shards import BuildItems, open_shards, read_build
-from retrieval.workflows.evaluation.served.targets import comparable_ranks, targets_of
+from retrieval.workflows.evaluation.served.targets import asked_targets
 from retrieval.workflows.fleet.services import VERIFIED
 from retrieval.workflows.fleet.users import users_are_current
 from retrieval.workflows.workspace import Workspace
@@ -106,17 +104,11 @@ class _Way:
         workspace, row = setup.workspace, served.build
         tower, items = setup.towers(row.model_version)
         held = read_build(workspace.store(), row, setup.dataset)
-        recorded, why = comparable_ranks(setup, row.model_version)
-        rows, remark = targets_of(setup, held.at_us)
-        if recorded is not None:
-            rows = rows[np.isin(rows, recorded.targets)]
-        if not len(rows):
-            raise DataError("evaluation: this split has no targets")
-        chosen = evenly_spaced(rows, setup.config.served_targets)
+        asked = asked_targets(setup, row.model_version, held.at_us)
         encode = lru_cache(_MOMENTS_HELD)(items) if callable(items) else lambda _: items
         stale = () if users_are_current(workspace, setup.dataset.snapshot) else (STALE_USERS,)
-        remarks = tuple(text for text in (why, remark, *stale) if text)
-        return cls(setup, served, tower, encode, held, chosen, len(rows), recorded, remarks)
+        remarks = (*asked.remarks, *stale)
+        return cls(setup, served, tower, encode, held, asked.rows, asked.available, asked.recorded, remarks)
 
     @property
     def k(self) -> int:

@@ -2,12 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
+
 from retrieval.arrays import Ints
 from retrieval.data.config import iso_moment
+from retrieval.data.splits import evenly_spaced
+from retrieval.errors import DataError
 from retrieval.types import ModelVersion
 from retrieval.workflows.evaluation.evaluate import EvaluationSetup
 from retrieval.workflows.evaluation.recorded_ranks import RecordedRanks, measured_under, read_ranks
 from retrieval.workflows.evaluation.served.remarks import moments_in_words
+
+
+@dataclass(frozen=True)
+class AskedTargets:
+    """Which targets are asked for."""
+
+    rows: Ints
+    """int64 [T]: event rows."""
+    available: int
+    """Of how many they were taken."""
+    recorded: RecordedRanks | None
+    """What training measured of them, where it can be compared with."""
+    remarks: tuple[str, ...]
+
+
+def asked_targets(setup: EvaluationSetup, version: ModelVersion, at_us: int) -> AskedTargets:
+    """Those that are asked for of a version, with an index of this moment. Raises DataError where there are none."""
+    recorded, why = comparable_ranks(setup, version)
+    rows, remark = targets_of(setup, at_us)
+    if recorded is not None:
+        rows = rows[np.isin(rows, recorded.targets)]
+    if not len(rows):
+        raise DataError("evaluation: this split has no targets")
+    chosen = evenly_spaced(rows, setup.config.served_targets)
+    return AskedTargets(chosen, len(rows), recorded, tuple(text for text in (why, remark) if text))
 
 
 def comparable_ranks(setup: EvaluationSetup, version: ModelVersion) -> tuple[RecordedRanks | None, str]:
