@@ -1,30 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
-
-import pytest
 
 from retrieval.registry import JobProgress, JobRow, LeaseRow, Registry, ScheduleRow
 from retrieval.workflows.workspace import Workspace
 
 Run = Callable[..., Any]
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def registry(workspace: Workspace) -> Iterator[Registry]:
-    opened = workspace.registry()
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def lease(registry: Registry) -> LeaseRow:
-    taken = registry.leases.take("schedule/feed", "desk/1/abc", 600)
-    assert taken is not None
-    return taken
 
 
 def queued(registry: Registry, lease: LeaseRow, hour: int = 0) -> JobRow:

@@ -24,13 +24,6 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
     made.close()
 
 
-@pytest.fixture
-def lease(registry: Registry) -> LeaseRow:
-    taken = registry.leases.take("schedule/feed", "a", 600)
-    assert taken is not None
-    return taken
-
-
 def due_at(registry: Registry, lease: LeaseRow, at: datetime, trigger: str = "every 1h") -> None:
     registry.jobs.set_schedule(lease, ScheduleRow(model="feed", what="retrain", trigger=trigger, next_due_at=at))
 

@@ -26,20 +26,6 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
         signal.signal(each, handler)
 
 
-@pytest.fixture
-def registry(workspace: Workspace) -> Iterator[Registry]:
-    opened = workspace.registry()
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def lease(registry: Registry) -> LeaseRow:
-    taken = registry.leases.take("schedule/feed", "a", 600)
-    assert taken is not None
-    return taken
-
-
 def begun(registry: Registry, lease: LeaseRow, forced: str = "") -> JobRow:
     row = ScheduleRow(model="feed", what="retrain", trigger="every 1h", next_due_at=None)
     job = registry.jobs.queue(lease, row, NOON)
