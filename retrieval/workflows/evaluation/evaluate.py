@@ -21,11 +21,14 @@ from retrieval.evaluation import EvaluationConfig, EvaluationReport, evaluate_ve
 from retrieval.evaluation.evaluate import ItemVectors
 from retrieval.evaluation.ranking import Observer
 from retrieval.features import ITEM_ID
+from retrieval.storage import read_manifest
+from retrieval.storage.keys import version_key
+from retrieval.towers.artifact import VERSION_KIND
 from retrieval.towers.runtime import UserTower, load_user_tower
 from retrieval.types import ModelVersion
 from retrieval.workflows.evaluation.served_corpus import served_otherwise
 from retrieval.workflows.evaluation.user_inputs import inputs_at
-from retrieval.workflows.workspace import Settings, Workspace
+from retrieval.workflows.workspace import Workspace
 
 Targets = Literal["test", "valid"]
 
@@ -46,7 +49,7 @@ def evaluate_version(
     ConfigError.
     """
     version = version or newest_version(workspace)
-    setup = EvaluationSetup.open(workspace, targets=targets, slices=slices, show=show)
+    setup = EvaluationSetup.open(workspace, targets=targets, slices=slices, show=show).learned_by(version)
     return setup.measure(*setup.towers(version), show=show)
 
 
@@ -57,7 +60,7 @@ class EvaluationSetup:
     workspace: Workspace
     dataset: Dataset
     split: Split
-    """Training ends where that of the towers ends: with training.refit, at the test targets."""
+    """Training ends as data.split says; after `learned_by` where that of a version's towers ended."""
     config: EvaluationConfig
     corpus: Corpus
     targets: Targets
@@ -75,8 +78,16 @@ class EvaluationSetup:
         wanted = tuple(dict.fromkeys((*settings.evaluation.slices, *slices)))
         config = settings.evaluation.model_copy(update={"slices": wanted})
         corpus = measured_corpus(settings.corpus, dataset, split, targets)
-        learned = as_learned(split, dataset, settings, targets)
-        return cls(workspace, dataset, learned, config, corpus, targets, served_otherwise(workspace))
+        return cls(workspace, dataset, split, config, corpus, targets, served_otherwise(workspace))
+
+    def learned_by(self, version: ModelVersion) -> EvaluationSetup:
+        """The same with training ending where that of a version's towers did, so that baselines learn from the same.
+
+        Raises NotFoundError, ArtifactError.
+        """
+        manifest = read_manifest(self.workspace.store().open_artifact(version_key(version), kind=VERSION_KIND))
+        refit = bool(manifest.facts.get("training", {}).get("refit", False))
+        return replace(self, split=as_learned(self.split, self.dataset, self.targets, refit=refit))
 
     def towers(self, version: ModelVersion) -> tuple[UserTower, ItemVectors]:
         """A version's served user tower, and its vectors of all items. Raises NotFoundError, ArtifactError."""
@@ -105,12 +116,12 @@ class EvaluationSetup:
         return replace(self, config=self.config.model_copy(update={"baselines": (), "slices": ()}))
 
 
-def as_learned(split: Split, dataset: Dataset, settings: Settings, targets: Targets) -> Split:
+def as_learned(split: Split, dataset: Dataset, targets: Targets, *, refit: bool) -> Split:
     """The split with training ending where that of the towers does, so that baselines learn from the same events.
 
-    With training.refit that is at the test targets; of validation targets nothing counts as learned.
+    After a refit (training.refit) that is at the test targets; of validation targets nothing counts as learned.
     """
-    if not settings.training.refit or targets != "test":
+    if not refit or targets != "test":
         return split
     return replace(split, train_end=through_validation(split, dataset.histories).train_end)
 

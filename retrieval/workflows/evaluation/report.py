@@ -66,7 +66,7 @@ def examine_version(
     theirs = None if against is None else provenance_of(store, against)
     if theirs is not None and not other_data:
         check_same_data(ours, theirs)
-    setup = EvaluationSetup.open(workspace, targets=targets, slices=slices, show=show)
+    setup = EvaluationSetup.open(workspace, targets=targets, slices=slices, show=show).learned_by(version)
     examples = _named_examples(setup, neighbours_of)
     tower, items = setup.towers(version)
     temperature = _temperature(setup, ours, tower, items) if whole else None

@@ -56,7 +56,7 @@ def _of_cut(given: argparse.Namespace, cut: str) -> list[Row]:
     workspace = Workspace.open(root, flags, recipe=load_recipe(data.recipes[given.track]).settings)
     dataset = workspace.dataset(show=False)
     which: Targets = given.split
-    split = as_learned(workspace.split(dataset), dataset, workspace.settings, which)
+    split = as_learned(workspace.split(dataset), dataset, which, refit=workspace.settings.training.refit)
     targets = evenly_spaced(split.test if given.split == "test" else split.valid, given.most)
     chosen = {"ks": data.ks, "max_targets": given.most, "baselines": given.baseline or data.baselines, "slices": ()}
     config = workspace.settings.evaluation.model_copy(update=chosen)

@@ -35,7 +35,8 @@ def measure(
     first = names if job.seed == 1 else ()
     config = workspace.settings.evaluation.model_copy(update={"slices": ()})
     targets = evenly_spaced(split.test if job.targets == "test" else split.valid, job.most)
-    split = as_learned(split, dataset, workspace.settings, "test" if job.targets == "test" else "valid")
+    refit = workspace.settings.training.refit
+    split = as_learned(split, dataset, "test" if job.targets == "test" else "valid", refit=refit)
     learned = known_until(dataset, split, targets)
     corpus = measured_corpus(workspace.settings.corpus, dataset, split, "test" if job.targets == "test" else "valid")
 

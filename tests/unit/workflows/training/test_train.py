@@ -156,6 +156,16 @@ def test_a_refit_learns_from_what_validation_had_held_out_for_as_long_as_it_foun
     assert measured.metrics["mrr"] == pytest.approx(outcome.version.metrics["mrr"], abs=0.005)
     assert outcome.report is not None
     assert measured.baselines == outcome.report.baselines  # they learn from the same events, too
+    # whatever the settings say by now
+    without = evaluate_version(Workspace.open(root), outcome.version.id, show=False)
+    assert without.baselines == outcome.report.baselines
+
+
+def test_baselines_beside_a_version_without_refit_learn_no_more_than_it_did(root: Path) -> None:
+    outcome = train_version(Workspace.open(root), show=False)
+    assert outcome.report is not None
+    asked_now = Workspace.open(root, ["training.refit=true"])
+    assert evaluate_version(asked_now, outcome.version.id, show=False).baselines == outcome.report.baselines
 
 
 def test_an_interrupted_refit_goes_on(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
