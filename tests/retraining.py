@@ -32,7 +32,7 @@ max_targets = 500
 )
 
 
-SHADOW_REQUESTS = 40
+SHADOW_REQUESTS, SLICE_TARGETS = 40, 50
 
 
 def after_days(days: float) -> int:
@@ -44,5 +44,5 @@ def retrain_workspace(root: Path, *, users: int = 200, more: str = "") -> Worksp
     """A log of 30 days, settings that learn something of it, and empty stores; `more` may begin with `[retrain]`."""
     root.mkdir(parents=True, exist_ok=True)
     write_tiny(root, users=users, items=60, events=30)
-    few = f"[retrain]\nshadow_requests = {SHADOW_REQUESTS}\n"
+    few = f"[retrain]\nshadow_requests = {SHADOW_REQUESTS}\nslice_targets = {SLICE_TARGETS}\n"
     return make_workspace(root, RETRAIN_SETTINGS + few + more.removeprefix("[retrain]\n"))

@@ -15,10 +15,11 @@ from retrieval.errors import GateError
 from retrieval.types import BuildId, ModelVersion
 from retrieval.workflows.fleet.deployment import deploy_build
 from retrieval.workflows.retrain.chain import STEPS, run_retrain
+from retrieval.workflows.retrain.check_model import model_facts
 from retrieval.workflows.retrain.check_serving import serving_facts
 from retrieval.workflows.retrain.plan import plan_retrain
 from retrieval.workflows.workspace import Workspace
-from tests.retraining import SHADOW_REQUESTS, after_days, retrain_workspace
+from tests.retraining import SHADOW_REQUESTS, SLICE_TARGETS, after_days, retrain_workspace
 from tests.whole_path import retrieval
 
 NAMES = [step.name for step in STEPS]
@@ -93,6 +94,19 @@ def test_lineage_tells_where_a_version_comes_from(retrained: Workspace, tmp_path
     shown = "".join(picture.itertext())
     assert "demo@2, ready" in shown
     assert "demo-b2, ready" in shown
+
+
+def test_slices_with_enough_targets_are_compared_with_the_live_version(retrained: Workspace) -> None:
+    with closing(retrained.registry()) as registry:
+        newest, first = registry.retraining.steps("demo", "evaluate")
+    assert model_facts(first.output["facts"]).slices == ()
+    facts = model_facts(newest.output["facts"])
+    assert {"user", "item", "history length"} <= {one.column for one in facts.slices}
+    assert all(one.targets >= SLICE_TARGETS for one in facts.slices)
+    whole, known = facts.gaps["live"]["ndcg"], next(one for one in facts.slices if one.column == "user")
+    assert (known.value, known.targets) == ("known", whole.targets)
+    assert (known.ours, known.theirs) == pytest.approx((whole.ours, whole.theirs))
+    assert known.high > whole.high  # it holds for all slices together
 
 
 def test_the_build_is_asked_beside_the_live_one_before_it_is_rolled_out(retrained: Workspace) -> None:

@@ -36,6 +36,7 @@ from retrieval.rollout.gates import (
     vector_lengths,
     version_skew,
     volume,
+    worst_slice,
     wrong_unit,
 )
 from retrieval.rollout.gates.gate import Gate
@@ -58,6 +59,7 @@ GATES: Mapping[str, Gate] = {
     "hit_rate": hit_rate.GATE,
     "against_popularity": against_popularity.GATE,
     "kept_lift": kept_lift.GATE,
+    "worst_slice": worst_slice.GATE,
     "coverage": coverage.GATE,
     "sound_build": sound_build.GATE,
     "index_recall": index_recall.GATE,

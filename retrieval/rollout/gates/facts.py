@@ -61,6 +61,20 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SliceGap:
+    """A version's metric beside the live version's, within one slice of the targets."""
+
+    column: str
+    value: str
+    metric: str
+    targets: int
+    ours: float
+    theirs: float
+    high: float
+    """Upper bound of the difference; the bounds of all slices hold together in 95 of 100 resamples."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Vectors:
     """Item vectors of a version, those of items that it knows by their id."""
 
@@ -90,6 +104,8 @@ class ModelFacts:
     vectors: Vectors
     live_lift: float | None = None
     """NDCG of the live version over that of popularity, less 1, as it was measured when it was new."""
+    slices: tuple[SliceGap, ...] = ()
+    """Against the live version, those with enough targets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from retrieval.rollout.gates.facts import Gap, ModelFacts, Vectors
+from retrieval.rollout.gates.facts import Gap, ModelFacts, SliceGap, Vectors
 from retrieval.rollout.gates.judging import judge_all
 from retrieval.workflows.retrain.step import Made, Outputs, Step, Surroundings, Values
 
@@ -27,13 +27,19 @@ def _run(around: Surroundings, outputs: Outputs) -> Made:
 def model_facts(values: Mapping[str, Any]) -> ModelFacts:
     """The facts that step `evaluate` recorded."""
     gaps = {who: {metric: Gap(**gap) for metric, gap in found.items()} for who, found in values["gaps"].items()}
-    given = {**values, "losses": tuple(values["losses"]), "gaps": gaps, "vectors": Vectors(**values["vectors"])}
+    given = {
+        **values,
+        "losses": tuple(values["losses"]),
+        "gaps": gaps,
+        "vectors": Vectors(**values["vectors"]),
+        "slices": tuple(SliceGap(**one) for one in values.get("slices", ())),
+    }
     return ModelFacts(**given)
 
 
 STEP = Step(
     name="check_model",
-    about="Gates about the version: loss, vectors, metrics against the live version and popularity, coverage",
+    about="Gates about the version: loss, vectors, metrics and slices against the live version, popularity, coverage",
     after=("train", "evaluate"),
     settings=("gates",),
     code=("rollout/gates",),

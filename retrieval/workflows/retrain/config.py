@@ -23,6 +23,9 @@ class RetrainConfig(Section):
     window_hours: float = Field(
         24.0, gt=0, description="The newest so many hours of events are compared with those before them."
     )
+    slice_targets: int = Field(
+        200, ge=1, description="A slice of the test targets is compared with the live version from so many targets on."
+    )
     shadow_requests: int = Field(
         500,
         ge=1,

@@ -15,9 +15,11 @@ from retrieval.data.corpus import end_of_log
 from retrieval.evaluation import EvaluationReport, evaluate_baselines
 from retrieval.evaluation.certainty import compare
 from retrieval.evaluation.collapse import VectorHealth, vector_health
-from retrieval.evaluation.metrics import rank_metrics
+from retrieval.evaluation.metrics import rank_gains, rank_metrics
 from retrieval.evaluation.report import Evidence
-from retrieval.rollout.gates.facts import Gap, ModelFacts, Vectors
+from retrieval.evaluation.slice_differences import slice_differences
+from retrieval.evaluation.slices import Slice
+from retrieval.rollout.gates.facts import Gap, ModelFacts, SliceGap, Vectors
 from retrieval.towers.loading import load_item_tower
 from retrieval.types import ModelVersion
 from retrieval.workflows.evaluation.evaluate import EvaluationSetup, item_vectors
@@ -50,7 +52,7 @@ def _run(around: Surroundings, outputs: Outputs) -> Made:
     trained = outputs["train"]
     version = ModelVersion(around.workspace.model, int(trained["version"]))
     live = _live(around, trained)
-    setup = _setup(around.workspace)
+    setup = _setup(around.workspace).learned_by(version)
     compared = _compared(setup, version, live.version.id if live else None, show=around.show)
     newer_than = _end_of_known(around, live)
     facts = ModelFacts(
@@ -61,6 +63,7 @@ def _run(around: Surroundings, outputs: Outputs) -> Made:
         live_coverage=None if compared is None or live is None else _coverage(compared.report.metrics, setup),
         vectors=_vectors(setup, version),
         live_lift=_lift(around, live),
+        slices=_slices(around, compared, setup, newer_than),
     )
     ndcg = trained["metrics"].get(f"ndcg@{setup.config.ks[0]}")
     around.say(f"evaluate: {version} has NDCG@{setup.config.ks[0]} {ndcg if ndcg is None else round(ndcg, 4)}")
@@ -68,9 +71,9 @@ def _run(around: Surroundings, outputs: Outputs) -> Made:
 
 
 def _setup(workspace: Workspace) -> EvaluationSetup:
-    """The workspace's test targets, with one baseline and no slices."""
+    """The workspace's test targets, with one baseline."""
     setup = EvaluationSetup.open(workspace, show=False)
-    return replace(setup, config=setup.config.model_copy(update={"baselines": (_BASELINE,), "slices": ()}))
+    return replace(setup, config=setup.config.model_copy(update={"baselines": (_BASELINE,)}))
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,26 @@ def _gaps(compared: _Compared, setup: EvaluationSetup, newer_than: int | None) -
     if compared.report.model is not None:
         whom["live"] = compared.report.model.name
     return {who: _gaps_with(compared, name, chosen, named, setup.config.ks[0]) for who, name in whom.items()}
+
+
+def _slices(
+    around: Surroundings, compared: _Compared | None, setup: EvaluationSetup, newer_than: int | None
+) -> tuple[SliceGap, ...]:
+    """Against the live version, slice by slice, on the targets that `_gaps` takes."""
+    if compared is None or compared.report.model is None:
+        return ()
+    evidence, metric = compared.evidence, f"ndcg@{setup.config.ks[0]}"
+    chosen, _ = _slice(np.asarray(setup.dataset.histories.timestamps)[evidence.targets], newer_than)
+    theirs = evidence.rankings[compared.report.model.name].ranks
+    ours, other = (dict(rank_gains(ranks[chosen], setup.config.ks))[metric] for ranks in (compared.ranks, theirs))
+    found = slice_differences(
+        evidence.users[chosen],
+        [Slice(one.column, one.value, one.members[chosen]) for one in evidence.slices],
+        ours,
+        other,
+        fewest=around.workspace.settings.retrain.slice_targets,
+    )
+    return tuple(SliceGap(metric=metric.upper(), **asdict(one)) for one in found)
 
 
 def _slice(times: Ints, newer_than: int | None) -> tuple[Mask, str]:
@@ -200,7 +223,7 @@ STEP = Step(
     name="evaluate",
     about="The version beside the live one and popularity on the same targets; how its vectors lie",
     after=("train",),
-    settings=("evaluation", "corpus", "data.split"),
+    settings=("evaluation", "corpus", "data.split", "retrain.slice_targets"),
     code=("evaluation", "data/corpus"),
     inputs=_inputs,
     run=_run,

@@ -22,6 +22,7 @@ from retrieval.rollout.gates.facts import (
     SchemaFacts,
     ServingFacts,
     Skew,
+    SliceGap,
     Vectors,
 )
 from retrieval.rollout.gates.gate import Facts, judge
@@ -49,6 +50,7 @@ DATA = DataFacts(
     live_drift={"action": 0.01, "item.colour": 0.2},
 )
 GAP = Gap(other="demo@1", metric="NDCG@10", targets=500, slice="all", ours=0.20, theirs=0.20, low=-0.01, high=0.01)
+NEW_USERS = SliceGap(column="user", value="new", metric="NDCG@10", targets=300, ours=0.18, theirs=0.20, high=-0.002)
 MODEL = ModelFacts(
     version="demo@2",
     losses=(2.0, 1.5),
@@ -57,6 +59,7 @@ MODEL = ModelFacts(
     live_coverage=0.6,
     vectors=Vectors(count=1_000, dim=64, longest=1.0, shortest=1.0, effective_rank=30.0, duplicates=0.0),
     live_lift=0.1,
+    slices=(NEW_USERS, replace(NEW_USERS, value="known", ours=0.21, high=0.03)),
 )
 BUILD = BuildFacts(build="demo-b2", recall=0.99, items=100, corpus_items=100, live="demo-b1", live_items=98)
 CROSSING = Crossing(items="demo@2", users="demo@1", matched=0.3, crossed=0.29, overlap=0.8)
@@ -93,6 +96,7 @@ BAD: list[tuple[str, Facts]] = [
     ("hit_rate", replace(MODEL, gaps={"live": {"hr": WORSE}})),
     ("against_popularity", replace(MODEL, gaps={"popularity": {"ndcg": WORSE}})),
     ("kept_lift", replace(MODEL, live_lift=4.0)),
+    ("worst_slice", replace(MODEL, slices=(*MODEL.slices, replace(NEW_USERS, ours=0.1, high=-0.06)))),
     ("coverage", replace(MODEL, coverage=0.1)),
     ("sound_build", replace(BUILD, fault="items.arrow: other items than vectors.npy")),
     ("index_recall", replace(BUILD, recall=0.8)),
@@ -143,10 +147,21 @@ def test_what_cannot_be_measured_is_passed_by_and_says_why() -> None:
     skipped = {one.gate: one.sentence for one in judge_all("data", first, GatesConfig()) if one.outcome == "skipped"}
     assert set(skipped) == {"volume", "kept_events", "repeated_events", "action_mix", "feature_drift"}
     assert all(skipped.values())
-    alone = judge_all("model", replace(MODEL, gaps={}, live_coverage=None, live_lift=None), GatesConfig())
+    alone = judge_all("model", replace(MODEL, gaps={}, live_coverage=None, live_lift=None, slices=()), GatesConfig())
     assert {one.gate for one in alone if one.outcome == "skipped"} == {
-        "against_live", "hit_rate", "against_popularity", "kept_lift", "coverage"
+        "against_live", "hit_rate", "against_popularity", "kept_lift", "worst_slice", "coverage"
     }  # fmt: skip
+
+
+def test_the_worst_slice_is_named_and_one_without_hits_cannot_be_worse() -> None:
+    nothing = replace(NEW_USERS, column="item", ours=0.0, theirs=0.0, high=0.0)
+    worse = replace(NEW_USERS, column="user.country", value="BR", ours=0.1, high=-0.06)
+    verdicts = judge_all("model", replace(MODEL, slices=(nothing, NEW_USERS, worse)), GatesConfig())
+    said = {one.gate: one.sentence for one in verdicts if one.outcome == "refused"}
+    assert list(said) == ["worst_slice"]
+    assert said["worst_slice"].startswith("of 2 slices, user.country BR has lost most for sure")
+    verdicts = judge_all("model", replace(MODEL, slices=(nothing,)), GatesConfig())
+    assert {one.gate for one in verdicts if one.outcome == "skipped"} == {"worst_slice"}
 
 
 def test_where_the_live_version_was_hardly_above_popularity_there_is_no_lift_to_keep() -> None:
